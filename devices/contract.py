@@ -1,0 +1,107 @@
+"""What a device is: six methods over anything that runs a model, from a host library to a board on a wire.
+
+Enters: codes, sample ids, a seed, a resolved fault plan. Leaves: logits and classes, equal to the reference's bit for
+bit, and counters. Whatever goes wrong on a device is a DeviceError whose `outcome` names it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.faults import ResolvedPlan
+
+Kind = Literal["host", "emulated", "board", "fake"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """Who answered: shown in reports and recorded with every trial.
+
+    model_hash: the artifact's content hash, 64 hex digits. capabilities: fault kinds (`edgechaos.faults`) it carries.
+    """
+
+    name: str
+    kind: Kind
+    model_hash: str
+    firmware_hash: str
+    uid: str
+    capabilities: frozenset[str]
+    patch_capacity: int
+    boot_counter: int = 0
+    reset_cause: str = "power_on"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """logits (batch, outputs) int32, labels (batch,) uint16; instructions (batch,) int64 where the device counts them."""
+
+    logits: NDArray[np.int32]
+    labels: NDArray[np.uint16]
+    instructions: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Since the device was opened or reset.
+
+    instructions: per instruction class, executed between the GPIO edges of inferences only (empty where not counted).
+    timer_ticks / timer_hz: the board's own clock over the same windows; 0 where there is none.
+    link: frames good, bad, retried, as far as the device knows them.
+    """
+
+    inferences: int
+    instructions: Mapping[str, int] = field(default_factory=dict)
+    timer_ticks: int = 0
+    timer_hz: int = 0
+    link: Mapping[str, int] = field(default_factory=dict)
+
+
+class Device(ABC):
+    """Lifecycle: open, any number of inject / infer / counters / reset, close. close is safe at any time, repeatedly."""
+
+    @abstractmethod
+    def open(self) -> DeviceInfo:
+        """Start or connect, and confirm that the model on the device is the one expected.
+
+        Raises LinkError (absent, busy), DeviceRefused (another model or protocol).
+        """
+
+    @abstractmethod
+    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+        """Run a batch: codes (batch, *input shape) in the head's dtype, samples (batch,) uint32, by default 0..batch-1.
+
+        Raises ShapeError before anything is sent; DeviceHang, DeviceCrash, DeviceReset, LinkError as they happen.
+        """
+
+    @abstractmethod
+    def inject(self, plan: ResolvedPlan) -> None:
+        """Replace the faults that hold from now on; `edgechaos.faults.CLEAN` removes them all. Nothing is reflashed.
+
+        Raises FaultError where the device lacks the capability or the capacity; the device is then clean.
+        """
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """What has been counted so far."""
+
+    @abstractmethod
+    def reset(self) -> DeviceInfo:
+        """Restart: faults and counters are gone, the boot counter has moved. Usable also after a hang or a crash."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything: processes, ports, locks."""
+
+    def __enter__(self) -> Device:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

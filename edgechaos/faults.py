@@ -1,0 +1,266 @@
+"""FaultPlan: faults as data, the same for every target.
+
+Enters: a plan (written by hand, by a campaign or read from JSON) and a graph. Leaves: `resolve` turns rates and seeds
+into concrete neurons, thresholds and weight words; `apply` turns those into a graph, so that every backend that runs
+graphs runs faults. A device receives the same resolved plan over the wire. Source: docs/semantics.md, "Faults".
+
+Permanently dead neurons and intermittent omission are different faults; the names keep them apart everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos import random_bits
+from edgechaos.errors import AccumulatorOverflow, FaultError
+from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Node, Readout, expected_gain
+
+DEAD_STREAM = 0x10000
+STUCK_STREAM = 0x20000
+FLIP_STREAM = 0x30000
+"""Streams of the site draws; layers own 0..65535, so a mask never shares words with a layer's own draws."""
+
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadNeurons:
+    """Permanently dead neurons: they never deliver a spike. Exactly round(rate * n) per layer, nested over rates.
+
+    layer: a ChaosLayer's name or "*". neurons: explicit indices instead of rate and seed.
+    """
+
+    kind: ClassVar[str] = "dead"
+    layer: str = ALL
+    rate: float = 0.0
+    seed: int = 0
+    neurons: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StuckAtOne:
+    """Permanently stuck-at-1 neurons: they deliver a spike at every tick. Sites as for DeadNeurons."""
+
+    kind: ClassVar[str] = "stuck_at_1"
+    layer: str = ALL
+    rate: float = 0.0
+    seed: int = 0
+    neurons: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Intermittent omission: each spike is lost with probability `rate`, afresh per sample, tick and neuron.
+
+    Replaces the layer's own loss probability on the same stream: what a lower rate loses, a higher one loses too.
+    """
+
+    kind: ClassVar[str] = "omission"
+    layer: str = ALL
+    rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBitFlip:
+    """Permanent bit flips in the stored words of one MatMul's weights or bias.
+
+    node: a MatMul's or Readout's name, or "*". target: "weight" or "bias".
+    Exactly round(rate * bits) distinct bits, nested over rates; or `bits`, explicit (flat word index, bit) pairs.
+    """
+
+    kind: ClassVar[str] = "weight_bit_flip"
+    node: str = ALL
+    target: str = "weight"
+    rate: float = 0.0
+    seed: int = 0
+    bits: tuple[tuple[int, int], ...] = ()
+
+
+Fault = DeadNeurons | StuckAtOne | Omission | WeightBitFlip
+FAULT_KINDS: Mapping[str, type[Fault]] = MappingProxyType({kind.kind: kind for kind in (DeadNeurons, StuckAtOne, Omission, WeightBitFlip)})
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """Any number of faults that hold together during one trial. The empty plan is the clean model."""
+
+    faults: tuple[Fault, ...] = ()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One JSON object per fault, its `kind` first."""
+        return [{"kind": f.kind, **asdict(f)} for f in self.faults]
+
+    @property
+    def id(self) -> str:
+        """Sixteen hex digits that name the plan's content."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResolvedPlan:
+    """What a plan means for one graph, in integers; what goes over the wire.
+
+    fail_q: layer -> 0..65536. dead, stuck: layer -> (n,) bool. patch: MatMul -> (k, 3) int32 rows (out, in, delta),
+    in = -1 for the bias.
+    """
+
+    fail_q: Mapping[str, int] = field(default_factory=dict)
+    dead: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    stuck: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    patch: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+
+
+CLEAN = ResolvedPlan()
+
+
+def nested_sites(seed: int, stream: int, count: int, rate: float) -> NDArray[np.intp]:
+    """The round(rate * count) sites of lowest random word, ties to the lowest index: a lower rate's are among them."""
+    word = random_bits.words(seed, stream, [0], 1, count)[0, 0]
+    return np.sort(np.argsort(word, kind="stable")[: int(rate * count + 0.5)])
+
+
+def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
+    """Turn rates and seeds into neurons and words.
+
+    Raises FaultError for a rate outside 0..1, a site that the graph does not have, or faults that contradict.
+    """
+    fail_q: dict[str, int] = {}
+    masks: dict[type, dict[str, NDArray[np.bool_]]] = {DeadNeurons: {}, StuckAtOne: {}}
+    flips: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    for fault in plan.faults:
+        if not 0.0 <= fault.rate <= 1.0:
+            raise FaultError(f"{fault.kind}: rate {fault.rate} is outside 0..1")
+        if isinstance(fault, WeightBitFlip):
+            for node in _matmuls(graph, fault):
+                sites = flips.setdefault((node.name, fault.target), set())
+                sites ^= _flip_sites(graph, node, fault)  # flipping one bit twice restores it
+            continue
+        for layer in _layers(graph, fault.layer, fault.kind):
+            if isinstance(fault, Omission):
+                fail_q[layer.name] = random_bits.fail_q(fault.rate)
+            else:
+                mask = masks[type(fault)].setdefault(layer.name, np.zeros(graph.tensors[layer.input].shape, bool))
+                mask[_neurons(layer, fault, len(mask))] = True
+    for name in masks[DeadNeurons].keys() & masks[StuckAtOne].keys():
+        both = masks[DeadNeurons][name] & masks[StuckAtOne][name]
+        if both.any():
+            raise FaultError(f"layer '{name}': neuron {int(both.argmax())} cannot be both dead and stuck at 1; use other seeds or neurons")
+    rows: dict[str, list[tuple[int, int, int]]] = {}
+    for (name, target), sites in flips.items():
+        rows.setdefault(name, []).extend(_patch_rows(graph, name, target, sites))
+    patch = {name: np.array(sorted(r), np.int32).reshape(-1, 3) for name, r in rows.items() if r}
+    return ResolvedPlan(fail_q, masks[DeadNeurons], masks[StuckAtOne], patch)
+
+
+def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
+    """The graph under a plan: same tensors, same heads, faults as constants and thresholds. Validated.
+
+    Raises FaultError where the plan does not fit the graph, a bound no longer holds, or a sampled layer refuses it.
+    """
+    resolved = resolve(graph, plan) if isinstance(plan, FaultPlan) else plan
+    constants = dict(graph.constants)
+    nodes = [_apply_to_node(graph, node, resolved, constants) for node in graph.nodes]
+    try:
+        return replace(graph, nodes=tuple(nodes), constants=constants).validate()
+    except AccumulatorOverflow as error:
+        raise FaultError(f"this plan could overflow an accumulator: {error}") from error
+
+
+def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constants: dict[str, Constant]) -> Node:
+    if isinstance(node, ChaosLayer):
+        changes: dict[str, Any] = {"fail_q": plan.fail_q.get(node.name, node.fail_q)}
+        for what, mask in (("dead", plan.dead.get(node.name)), ("stuck", plan.stuck.get(node.name))):
+            if mask is not None and mask.any():
+                if what == "stuck" and node.sampling != "ticks":
+                    raise FaultError(
+                        f"layer '{node.name}': sampling '{node.sampling}' cannot carry stuck-at-1 neurons; use sampling 'ticks'"
+                    )
+                changes[what] = f"{node.name}_{what}"
+                constants[changes[what]] = Constant(mask.astype(np.int8), 8)
+        return replace(node, **changes)
+    if isinstance(node, MatMul):
+        changes = {}
+        rows = plan.patch.get(node.name, np.zeros((0, 3), np.int32))
+        of_bias, of_weight = rows[rows[:, 1] < 0], rows[rows[:, 1] >= 0]
+        if len(of_weight):
+            changes["patch"] = f"{node.name}_patch"
+            constants[changes["patch"]] = Constant(of_weight.astype(np.int32), 32)
+        if len(of_bias):
+            bias = graph.value(node.bias).copy()
+            np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
+            changes["bias"] = f"{node.name}_bias_faulty"
+            constants[changes["bias"]] = Constant(bias, 32)
+        if isinstance(node, Readout):
+            layer = graph.producer(node.input)
+            if isinstance(layer, ChaosLayer) and layer.sampling == "expected":
+                changes["gain"] = expected_gain(layer.ticks, plan.fail_q.get(layer.name, layer.fail_q))
+        return replace(node, **changes)
+    return node
+
+
+def _layers(graph: IntegerGraph, name: str, kind: str) -> tuple[ChaosLayer, ...]:
+    layers = tuple(n for n in graph.chaos_layers() if name in (ALL, n.name))
+    if not layers:
+        have = ", ".join(n.name for n in graph.chaos_layers()) or "none"
+        raise FaultError(f"{kind}: graph '{graph.name}' has no spiking layer '{name}'; it has {have}")
+    return layers
+
+
+def _matmuls(graph: IntegerGraph, fault: WeightBitFlip) -> tuple[MatMul, ...]:
+    if fault.target not in ("weight", "bias"):
+        raise FaultError(f"{fault.kind}: unknown target '{fault.target}'; use 'weight' or 'bias'")
+    nodes = tuple(n for n in graph.nodes if isinstance(n, MatMul) and fault.node in (ALL, n.name))
+    nodes = tuple(n for n in nodes if fault.target == "weight" or n.bias is not None)
+    if not nodes:
+        have = ", ".join(n.name for n in graph.nodes if isinstance(n, MatMul))
+        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {fault.target} at '{fault.node}'; its matrices are {have}")
+    return nodes
+
+
+def _neurons(layer: ChaosLayer, fault: DeadNeurons | StuckAtOne, count: int) -> NDArray[np.intp]:
+    if fault.neurons:
+        chosen = np.array(fault.neurons, np.intp)
+        if chosen.min() < 0 or chosen.max() >= count:
+            raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {int(chosen.max())}")
+        return chosen
+    stream = DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM
+    return nested_sites(fault.seed, stream | layer.fail_stream, count, fault.rate)
+
+
+def _flip_sites(graph: IntegerGraph, node: MatMul, fault: WeightBitFlip) -> set[tuple[int, int]]:
+    constant = graph.constants[node.weight if fault.target == "weight" else str(node.bias)]
+    size, width = constant.value.size, constant.bits
+    if fault.bits:
+        for word, bit in fault.bits:
+            if not (0 <= word < size and 0 <= bit < width):
+                raise FaultError(f"{fault.kind}: '{node.name}' has {size} {fault.target} words of {width} bits, not word {word} bit {bit}")
+        return set(fault.bits)
+    stream = FLIP_STREAM + 2 * graph.nodes.index(node) + (fault.target == "bias")
+    return {(int(s) // width, int(s) % width) for s in nested_sites(fault.seed, stream, size * width, fault.rate)}
+
+
+def _patch_rows(graph: IntegerGraph, name: str, target: str, sites: set[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(out, in, w' - w) per flipped word; a word's flips are taken together."""
+    node = graph.node(name)
+    assert isinstance(node, MatMul)
+    constant = graph.constants[node.weight if target == "weight" else str(node.bias)]
+    flipped: dict[int, int] = {}
+    for word, bit in sites:
+        flipped[word] = flipped.get(word, 0) ^ (1 << bit)
+    rows, inputs = [], graph.value(node.weight).shape[1]
+    for word, bits in flipped.items():
+        old = int(constant.value.flat[word])
+        new = (old ^ bits) & ((1 << constant.bits) - 1)
+        new -= (new >> (constant.bits - 1)) << constant.bits
+        if not -(2**31) < new - old < 2**31:
+            raise FaultError(f"'{name}': flipping bias word {word} moves it by more than an int32 can hold; exclude its top bit")
+        rows.append((word // inputs, word % inputs, new - old) if target == "weight" else (word, -1, new - old))
+    return rows

@@ -1,0 +1,194 @@
+"""The NumPy interpreter of integer graphs: the semantics in executable form, vectorised over the batch.
+
+Enters: a validated graph, codes (batch, ...) in the head's input dtype, sample ids, a seed. Leaves: logits int32,
+classes uint16 and, on request, every tensor. All other targets are compared with this one, integer for integer.
+Source: docs/semantics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos import random_bits
+from edgechaos.errors import ShapeError
+from edgechaos.graph import Q15, ArgMax, ChaosLayer, Head, IntegerGraph, MatMul, Node, Readout, Requantize
+
+BATCH = 256
+"""Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """logits (batch, outputs) int32, labels (batch,) uint16, and the tensors that were asked for, batch first."""
+
+    logits: NDArray[np.int32]
+    labels: NDArray[np.uint16]
+    tensors: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What the random words depend on besides the layer: the seed and the caller's sample ids, (batch,) uint32."""
+
+    seed: int
+    samples: NDArray[np.uint32]
+
+
+def encode(graph: IntegerGraph, items: NDArray[Any], head: str | None = None) -> NDArray[Any]:
+    """Raw items (batch, ...) to codes (batch, *input shape), as the head's encoding says.
+
+    Raises ShapeError where items do not flatten to the input's shape, or pixels are not uint8.
+    """
+    spec = graph.head(head)
+    tensor = graph.tensors[spec.input]
+    wanted = np.uint8 if spec.encoding.kind == "pixels" else np.dtype(tensor.dtype)
+    if items.dtype != wanted or items[:1].size not in (0, tensor.size):
+        raise ShapeError(f"head '{spec.name}' takes {np.dtype(wanted)} items of {tensor.size} elements, got {items.dtype} {items.shape}")
+    flat = items.reshape(len(items), *tensor.shape)
+    return (flat >> 1).astype(np.int8) if spec.encoding.kind == "pixels" else flat
+
+
+def run(
+    graph: IntegerGraph,
+    codes: NDArray[Any],
+    *,
+    seed: int = 0,
+    samples: ArrayLike | None = None,
+    head: str | None = None,
+    keep: tuple[str, ...] = (),
+) -> Result:
+    """Evaluate one head. codes: (batch, *input shape); samples: (batch,) uint32, by default 0..batch-1.
+
+    `keep` names tensors to return. Raises ShapeError where codes or samples do not match.
+    """
+    spec = graph.head(head)
+    sample_ids = check_inputs(graph, spec, codes, samples)
+    parts = [
+        _run_batch(graph, spec, codes[i : i + BATCH], Draws(seed, sample_ids[i : i + BATCH]), keep)
+        for i in range(0, max(len(codes), 1), BATCH)
+    ]
+    kept = {name: np.concatenate([p.tensors[name] for p in parts]) for name in keep}
+    return Result(np.concatenate([p.logits for p in parts]), np.concatenate([p.labels for p in parts]), kept)
+
+
+def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None) -> NDArray[np.uint32]:
+    """The sample ids to use, after checking codes against the head. Shared by every backend that takes arrays."""
+    tensor = graph.tensors[head.input]
+    if codes.dtype != np.dtype(tensor.dtype) or codes.shape[1:] != tensor.shape:
+        raise ShapeError(
+            f"head '{head.name}' takes {tensor.dtype} (batch, {', '.join(map(str, tensor.shape))}), got {codes.dtype} {codes.shape}"
+        )
+    ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
+    if ids.shape != (len(codes),):
+        raise ShapeError(f"samples must be ({len(codes)},), one id per item, got {ids.shape}")
+    return ids.astype(np.uint32)
+
+
+def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draws, keep: tuple[str, ...]) -> Result:
+    tensors: dict[str, NDArray[Any]] = {head.input: codes}
+    for node in graph.path(head.name):
+        tensors[node.output] = _EVALUATE[type(node)](graph, node, tensors[node.input], draws)
+    return Result(tensors[head.logits], tensors[head.label][:, 0], {name: tensors[name] for name in keep})
+
+
+def _matmul(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
+    assert isinstance(node, MatMul)
+    weight = graph.value(node.weight)
+    # Float matrix products use BLAS; int8 products summed are exact in float32 below 2^24, else in float64.
+    real = np.float32 if weight.shape[1] * 2**14 < 2**24 else np.float64
+    acc = np.rint(x.astype(real) @ weight.T.astype(real)).astype(np.int32)
+    for o, i, delta in graph.value(node.patch).reshape(-1, 3):
+        acc[..., o] += delta * x[..., i].astype(np.int32)
+    if isinstance(node, Readout):
+        acc *= np.int32(node.gain)
+    return acc + graph.value(node.bias) if node.bias is not None else acc
+
+
+def _requantize(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
+    assert isinstance(node, Requantize)
+    multiplier, shift = graph.value(node.multiplier).astype(np.int64), graph.value(node.shift).astype(np.int64)
+    scaled = (x.astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))) >> shift
+    return np.clip(scaled, node.low, node.high).astype(graph.tensors[node.output].dtype)
+
+
+def rounded_shift(x: NDArray[np.int32], shift: int) -> NDArray[np.int32]:
+    """(x + 2^(shift-1)) >> shift for |x| < 2^30: arithmetic, ties go up."""
+    return (x + np.int32(1 << (shift - 1))) >> np.int32(shift)
+
+
+def _noise(graph: IntegerGraph, node: ChaosLayer, draws: Draws) -> NDArray[np.int32] | np.int32:
+    if node.sigma is None:
+        return np.int32(0)
+    sigma = graph.value(node.sigma)
+    word = random_bits.words(draws.seed, node.noise_stream, draws.samples, node.ticks, len(sigma))
+    return rounded_shift(random_bits.gaussian(word).astype(np.int32) * sigma, node.sigma_shift)
+
+
+def _chaos(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
+    assert isinstance(node, ChaosLayer)
+    if node.sampling != "ticks":
+        return _chaos_sampled(graph, node, x, draws)
+    drive = x if x.ndim == 3 else x[:, None, :]
+    word = random_bits.words(draws.seed, node.fail_stream, draws.samples, node.ticks, x.shape[-1])
+    lost = random_bits.lost(word, node.fail_q)
+    noise = _noise(graph, node, draws)
+    if node.mode == "parallel":
+        spikes = deliver(graph, node, drive + noise > graph.value(node.threshold), lost)
+    else:
+        spikes = _stateful(graph, node, np.broadcast_to(drive, lost.shape), np.broadcast_to(noise, lost.shape), lost)
+    codes = spikes.astype(np.int8)
+    return codes if node.emit == "spikes" else codes.sum(axis=1, dtype=np.int8)
+
+
+def deliver(graph: IntegerGraph, node: ChaosLayer, fired: NDArray[np.bool_], lost: NDArray[np.bool_] | bool) -> NDArray[np.bool_]:
+    """Delivered spikes: fired and neither lost nor dead, or stuck at 1. Shapes (..., neurons)."""
+    spikes = fired & ~np.asarray(lost)
+    if node.dead is not None:
+        spikes &= graph.value(node.dead) == 0
+    if node.stuck is not None:
+        spikes |= graph.value(node.stuck) == 1
+    return spikes
+
+
+def _stateful(
+    graph: IntegerGraph, node: ChaosLayer, drive: NDArray[Any], noise: NDArray[Any], lost: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Membrane int16 and refractoriness uint16 over the ticks; every product is within int32."""
+    batch, ticks, neurons = lost.shape
+    membrane = np.zeros((batch, neurons), np.int32)
+    refractory = np.zeros((batch, neurons), np.int32)
+    spikes = np.zeros(lost.shape, bool)
+    for t in range(ticks):
+        membrane = np.clip(membrane + drive[:, t] + noise[:, t], -Q15, Q15 - 1).astype(np.int32)
+        membrane = rounded_shift(membrane * (Q15 - refractory), 15)
+        spikes[:, t] = deliver(graph, node, membrane > graph.value(node.threshold), lost[:, t])
+        refractory = np.minimum(Q15, rounded_shift(refractory * node.refractory_decay_q15, 15) + Q15 * spikes[:, t]).astype(np.int32)
+        membrane = rounded_shift(membrane * np.int32(Q15 - node.decay_q15), 15)
+    return spikes
+
+
+def _chaos_sampled(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
+    fires = deliver(graph, node, x > graph.value(node.threshold), False)
+    if node.sampling == "expected":
+        return fires.astype(np.int8)
+    word = random_bits.words(draws.seed, node.fail_stream, draws.samples, 1, x.shape[-1])[:, 0]
+    table = random_bits.binomial_table(node.ticks, node.fail_q)
+    return (np.searchsorted(table, word >> np.uint32(1), side="right") * fires).astype(np.int8)
+
+
+def _argmax(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
+    return np.argmax(x, axis=1).astype(np.uint16)[:, None]
+
+
+_EVALUATE: Mapping[type[Node], Callable[[IntegerGraph, Node, NDArray[Any], Draws], NDArray[Any]]] = {
+    MatMul: _matmul,
+    Readout: _matmul,
+    Requantize: _requantize,
+    ChaosLayer: _chaos,
+    ArgMax: _argmax,
+}

@@ -1,0 +1,126 @@
+"""The wire protocol's numbers and layouts: the one definition, from which the C header is generated too.
+
+A frame is `00 | COBS(version u8, type u8, seq u16, len u16, payload, crc32 u32) | 00`, little-endian, the CRC-32
+(zlib's) over everything before it. The leading 00 resynchronises after garbage. One request is outstanding; the device
+replays its last reply to a repeated request (same seq and same CRC), except HELLO, which is never replayed and clears
+the replay cache. Every layout is documented for users in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+VERSION = 1
+FRAME_HEAD = struct.Struct("<BBHH")
+CRC = struct.Struct("<I")
+REPLY = 0x80
+"""A reply's type is its request's with this bit set."""
+BIAS_INPUT = 0xFFFF
+"""The input index of a patch row that changes a bias."""
+
+
+class Verb(IntEnum):
+    """Requests, and ERROR, the reply of a device that refuses one."""
+
+    HELLO = 0x01  # -> Hello
+    LOAD_MASK = 0x02  # MASK_HEAD + mask bytes, bit n of byte k = neuron 8k+n
+    INJECT = 0x03  # Injection u8, then INJECT_FAIL, or any number of PATCH_ROW, or TABLE_HEAD + u32 entries
+    CLEAR = 0x04  # removes every fault
+    INFER = 0x05  # INFER_HEAD -> INFER_REPLY + logits i32, as many as fit
+    INPUT = 0x06  # u32 byte offset, then bytes of the head's input
+    RESULT = 0x07  # u16 first logit -> logits i32, as many as fit
+    STATE_HASH = 0x08  # -> u32: CRC-32 of what the readout read (int8), then of the logits (i32), of the last inference
+    COUNTERS = 0x09  # -> COUNTERS_REPLY
+    RESET = 0x0A  # acknowledged, then the device restarts
+    ERROR = 0x7F  # reply type 0xFF: ERROR_REPLY
+
+
+class MaskKind(IntEnum):
+    """Which mask LOAD_MASK fills."""
+
+    DEAD = 0
+    STUCK = 1
+
+
+class Injection(IntEnum):
+    """What INJECT carries."""
+
+    FAIL_Q = 0
+    PATCH = 1
+    BINOMIAL_TABLE = 2
+
+
+class ErrorCode(IntEnum):
+    """Why a device refused."""
+
+    BAD_VERSION = 1
+    BAD_VERB = 2
+    BAD_LENGTH = 3
+    OUT_OF_RANGE = 4  # detail: the offending index
+    NO_SPACE = 5  # detail: the capacity
+    NO_RESULT = 6  # RESULT or STATE_HASH before any INFER
+    FAULTS_COMPILED_OUT = 7
+    REFUSED = 8  # a sampled layer refuses this fault
+
+
+class Capability(IntFlag):
+    """Fault kinds that a device carries, in HELLO."""
+
+    DEAD = 1
+    STUCK_AT_1 = 2
+    OMISSION = 4
+    WEIGHT_BIT_FLIP = 8
+
+
+class ResetCause(IntEnum):
+    """Why a device started, in HELLO."""
+
+    POWER_ON = 0
+    SOFTWARE = 1
+    WATCHDOG = 2
+    FAULT = 3
+    PIN = 4
+    UNKNOWN = 255
+
+
+MASK_HEAD = struct.Struct("<BBH")
+"""ChaosLayer index in node order, MaskKind, first byte of the mask."""
+INJECT_FAIL = struct.Struct("<BI")
+"""ChaosLayer index, fail_q 0..65536."""
+PATCH_ROW = struct.Struct("<BHHi")
+"""MatMul or Readout index in node order, output, input (BIAS_INPUT for the bias), delta."""
+TABLE_HEAD = struct.Struct("<BB")
+"""ChaosLayer index, first entry: then u32 entries of the layer's cumulative binomial table."""
+INFER_HEAD = struct.Struct("<BIII")
+"""Head index, seed, sample, count >= 1: count inferences of samples sample, sample+1, ... between two GPIO edges."""
+INFER_REPLY = struct.Struct("<HQ")
+"""Class of the last inference, timer ticks of all (0 where the board has no timer); then its logits."""
+COUNTERS_REPLY = struct.Struct("<IIIIQ")
+"""Inferences, good frames, bad frames, replayed replies, timer ticks spent inferring, since start."""
+ERROR_REPLY = struct.Struct("<BI")
+HELLO_REPLY = struct.Struct("<BIIHHIIB16s32s32s")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a device says of itself. Hostile until checked: a babbling device may say anything."""
+
+    protocol: int
+    random_id: int
+    capabilities: Capability
+    max_payload: int
+    patch_capacity: int
+    timer_hz: int
+    boot_counter: int
+    reset_cause: int
+    uid: bytes
+    model_hash: bytes
+    firmware_hash: bytes
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Hello:
+        """Raises struct.error where the payload has another length."""
+        protocol, random_id, capabilities, *rest = HELLO_REPLY.unpack(payload)
+        return cls(protocol, random_id, Capability(capabilities & 15), *rest)
