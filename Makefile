@@ -1,0 +1,68 @@
+# make demo: set up and run the main job.  make test: set up and run the suite.  Both work on a fresh machine with
+# Python 3.10+, pip, venv and make.
+PYTHON ?= python3
+VENV ?= .venv
+# A CPU build of PyTorch: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+OUT ?= demo-output
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+EC := $(BIN)/edgechaos
+APT_PACKAGES := gcc libc6-dev
+IN := --data mnist5k
+
+.PHONY: demo test lint bench apt clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch is installed alone and first, so that nothing else chooses its version.
+$(VENV)/.torch: $(VENV)/.python constraints.txt
+	@echo "installing PyTorch (once)"
+	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@echo "installing EdgeChaos (once)"
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "installing what the tests need (once)"
+	$(PIP) install -c constraints.txt -e '.[dev,tvm,dask]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(EC) train --data mnist5k --hidden 64 --ticks 10 -o $(OUT)/pixels.safetensors
+	$(EC) quantize $(OUT)/pixels.safetensors -o $(OUT)/pixels.ecm
+	$(EC) inspect $(OUT)/pixels.ecm
+	$(EC) export $(OUT)/pixels.ecm -o $(OUT)/pixels.onnx
+	$(EC) build $(OUT)/pixels.ecm --board mps2-an386 -o $(OUT)/firmware
+	$(EC) verify $(OUT)/pixels.ecm -o $(OUT)/verify.json
+	$(EC) run $(OUT)/pixels.ecm --device unicorn --items 100
+	$(EC) campaign examples/demo.toml --artifact $(OUT)/pixels.ecm -o $(OUT)/campaign --resume
+	$(EC) report $(OUT) -o $(OUT)/report.html
+
+# As root, Debian packages are installed; otherwise the one line to run is printed and the rest goes on.
+apt:
+	@missing=$$(for p in $(APT_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \
+	else echo "to run every test: sudo apt-get install $$missing"; fi
+
+test: apt $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy edgechaos tests
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(OUT) build dist *.egg-info
