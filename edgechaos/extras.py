@@ -1,19 +1,18 @@
-"""Optional packages, imported when they are needed: one place that says which command installs a missing one."""
+"""Optional packages: imported where they are used, with the command that installs them where they are absent."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any
 
 from edgechaos.errors import MissingExtra
 
 
 def need(package: str, extra: str) -> Any:
-    """The imported module `package`, which `pip install edgechaos[extra]` brings.
-
-    Raises MissingExtra where it is not installed. A package that is there but broken raises its own ImportError.
-    """
-    if importlib.util.find_spec(package.partition(".")[0]) is None:
-        raise MissingExtra(package.partition(".")[0], extra)
-    return importlib.import_module(package)
+    """The imported module `package`. Raises MissingExtra, which names `pip install 'edgechaos[extra]'`."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is not None and package.split(".")[0] != error.name.split(".")[0]:
+            raise  # installed, but something of its own is missing: that is another fault
+        raise MissingExtra(package.split(".")[0], extra) from error
