@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import random_bits
-from edgechaos.errors import ShapeError
+from edgechaos.errors import GraphError, ShapeError
 from edgechaos.graph import Q15, ArgMax, ChaosLayer, Head, IntegerGraph, MatMul, Node, Readout, Requantize
 
 BATCH = 256
@@ -64,10 +64,12 @@ def run(
 ) -> Result:
     """Evaluate one head. codes: (batch, *input shape); samples: (batch,) uint32, by default 0..batch-1.
 
-    `keep` names tensors to return. Raises ShapeError where codes or samples do not match.
+    `keep` names tensors to return. Raises ShapeError where codes, samples or seed do not match, GraphError for a tensor
+    that this head does not compute.
     """
     spec = graph.head(head)
-    sample_ids = check_inputs(graph, spec, codes, samples)
+    sample_ids = check_inputs(graph, spec, codes, samples, seed)
+    check_keep(graph, spec, keep)
     parts = [
         _run_batch(graph, spec, codes[i : i + BATCH], Draws(seed, sample_ids[i : i + BATCH]), keep)
         for i in range(0, max(len(codes), 1), BATCH)
@@ -76,17 +78,29 @@ def run(
     return Result(np.concatenate([p.logits for p in parts]), np.concatenate([p.labels for p in parts]), kept)
 
 
-def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None) -> NDArray[np.uint32]:
+def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None, seed: int = 0) -> NDArray[np.uint32]:
     """The sample ids to use, after checking codes against the head. Shared by every backend that takes arrays."""
     tensor = graph.tensors[head.input]
     if codes.dtype != np.dtype(tensor.dtype) or codes.shape[1:] != tensor.shape:
         raise ShapeError(
             f"head '{head.name}' takes {tensor.dtype} (batch, {', '.join(map(str, tensor.shape))}), got {codes.dtype} {codes.shape}"
         )
+    if not 0 <= seed < 2**32:
+        raise ShapeError(f"seed {seed} is not a uint32; use 0..{2**32 - 1}")
     ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
     if ids.shape != (len(codes),):
         raise ShapeError(f"samples must be ({len(codes)},), one id per item, got {ids.shape}")
+    if ids.size and (ids.dtype.kind not in "iu" or int(ids.min()) < 0 or int(ids.max()) >= 2**32):
+        raise ShapeError(f"sample ids must be uint32, 0..{2**32 - 1}; got {ids.dtype} {ids.min()}..{ids.max()}")
     return ids.astype(np.uint32)
+
+
+def check_keep(graph: IntegerGraph, head: Head, keep: tuple[str, ...]) -> None:
+    """Raises GraphError where a head does not compute a tensor that was asked for."""
+    have = {node.output for node in graph.path(head.name)}
+    for name in keep:
+        if name not in have:
+            raise GraphError(f"head '{head.name}' of graph '{graph.name}' computes no tensor '{name}'; it computes {', '.join(sorted(have))}")
 
 
 def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draws, keep: tuple[str, ...]) -> Result:
