@@ -27,7 +27,6 @@ Dtype = Literal["int8", "int16", "uint16", "int32"]
 DTYPE_RANGE: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"int8": (-128, 127), "int16": (-32768, 32767), "uint16": (0, 65535), "int32": (-(2**31), 2**31 - 1)}
 )
-MAX_ELEMENTS = 1 << 26
 MAX_TICKS = 127
 """Spike counts are int8."""
 Q15 = 32768
@@ -172,6 +171,10 @@ class Encoding:
 
     kind: Literal["pixels", "codes"] = "codes"
 
+    def codes(self, items: NDArray[Any]) -> NDArray[Any]:
+        """The codes of raw items, shape kept: int8 x >> 1 of uint8 pixels, or the items themselves."""
+        return (items >> 1).astype(np.int8) if self.kind == "pixels" else items
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -241,163 +244,8 @@ class IntegerGraph:
         Raises GraphError (a rule), AccumulatorOverflow (a bound), naming node and rule.
         """
         from edgechaos.bounds import prove_bounds
+        from edgechaos.validation import check
 
-        _check_structure(self)
-        for node in self.nodes:
-            _CHECKS[type(node)](self, node)
+        check(self)
         prove_bounds(self)
         return self
-
-
-def _fail(node: Node | None, message: str) -> GraphError:
-    return GraphError(f"node '{node.name}': {message}" if node else message, node.name if node else None)
-
-
-def _require(condition: bool, node: Node | None, message: str) -> None:
-    if not condition:
-        raise _fail(node, message)
-
-
-def _check_structure(graph: IntegerGraph) -> None:
-    names = [graph.name, *graph.tensors, *graph.constants, *(n.name for n in graph.nodes), *(h.name for h in graph.heads)]
-    for name in names:
-        _require(bool(IDENTIFIER.fullmatch(name)), None, f"name {name!r} is not of the form [a-z_][a-z0-9_]* (63 at most)")
-    _require(len({n.name for n in graph.nodes}) == len(graph.nodes), None, "two nodes share a name")
-    _require(bool(graph.nodes) and bool(graph.heads), None, "a graph needs at least one node and one head")
-    for key, tensor in graph.tensors.items():
-        _require(key == tensor.name, None, f"tensor '{key}' is filed under another name than its own, '{tensor.name}'")
-        _require(tensor.dtype in DTYPE_RANGE, None, f"tensor '{key}': unknown dtype {tensor.dtype!r}")
-        good = len(tensor.shape) > 0 and all(d > 0 for d in tensor.shape) and 0 <= tensor.ticks <= MAX_TICKS
-        _require(good and tensor.size <= MAX_ELEMENTS, None, f"tensor '{key}': shape {tensor.shape} is not acceptable")
-    for key, constant in graph.constants.items():
-        good = constant.value.dtype in (np.int8, np.int16, np.int32, np.uint32) and constant.value.size <= MAX_ELEMENTS
-        _require(good, None, f"constant '{key}': {constant.value.dtype} {constant.value.shape} is not acceptable")
-    written: set[str] = set()
-    inputs = {h.input for h in graph.heads}
-    for node in graph.nodes:
-        _require(type(node) in _CHECKS, node, f"kind {type(node).__name__} is not known")
-        for tensor_name in (node.input, node.output):
-            _require(tensor_name in graph.tensors, node, f"tensor '{tensor_name}' is not declared")
-        for f, constant_name in node.constants():
-            _require(constant_name in graph.constants, node, f"{f} '{constant_name}' is not declared")
-        _require(node.input in written or node.input in inputs, node, f"reads '{node.input}' before it is written")
-        _require(node.output not in written and node.output not in inputs, node, f"writes '{node.output}' a second time")
-        written.add(node.output)
-    for head in graph.heads:
-        _require(head.input in graph.tensors, None, f"head '{head.name}': input '{head.input}' is not declared")
-        _require({head.logits, head.label} <= written, None, f"head '{head.name}': no node writes its logits or its class")
-        count = graph.tensors[head.logits].size
-        _require(len(head.classes) == count, None, f"head '{head.name}': {len(head.classes)} classes for {count} logits")
-
-
-def _io(graph: IntegerGraph, node: Node) -> tuple[Tensor, Tensor]:
-    return graph.tensors[node.input], graph.tensors[node.output]
-
-
-def _check_matmul(graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, MatMul)
-    x, y = _io(graph, node)
-    weight = graph.value(node.weight)
-    _require(x.dtype == "int8" and len(x.shape) == 1, node, f"input must be an int8 vector, not {x.dtype} {x.shape}")
-    _require(
-        weight.dtype == np.int8 and weight.shape == (*y.shape, *x.shape), node, f"weight {weight.shape} does not map {x.shape} to {y.shape}"
-    )
-    _require(y.dtype == "int32" and y.ticks == x.ticks, node, "output must be int32 with the input's ticks")
-    if node.bias is not None:
-        bias = graph.value(node.bias)
-        _require(bias.dtype == np.int32 and bias.shape == y.shape, node, f"bias {bias.shape} does not match {y.shape}")
-    if node.patch is not None:
-        patch = graph.value(node.patch)
-        _require(patch.dtype == np.int32 and patch.ndim == 2 and patch.shape[1] == 3, node, "patch must be (k, 3) int32")
-        inside = (patch[:, 0] >= 0) & (patch[:, 0] < y.shape[0]) & (patch[:, 1] >= 0) & (patch[:, 1] < x.shape[0])
-        _require(bool(inside.all()), node, "patch names a weight outside the matrix")
-
-
-def _check_readout(graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, Readout)
-    _check_matmul(graph, node)
-    _require(
-        len(graph.constants[node.weight].scale) <= 1, node, "a readout compares across channels: its weights need one scale (per tensor)"
-    )
-    _require(0 <= node.gain <= MAX_TICKS * 256, node, f"gain {node.gain} is outside 0..{MAX_TICKS * 256}")
-
-
-def _check_requantize(graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, Requantize)
-    x, y = _io(graph, node)
-    _require(x.dtype == "int32" and y.dtype in ("int8", "int16"), node, f"requantizes int32 to int8 or int16, not {x.dtype} to {y.dtype}")
-    _require((x.shape, x.ticks) == (y.shape, y.ticks), node, "input and output must have the same shape")
-    multiplier, shift = graph.value(node.multiplier), graph.value(node.shift)
-    for what, array, low, high in (("multiplier", multiplier, 2**30, 2**31 - 1), ("shift", shift, 31, 61)):
-        _require(array.dtype == np.int32 and array.shape in ((1,), (x.shape[0],)), node, f"{what} must be int32, one or one per channel")
-        _require(bool(((array >= low) & (array <= high)).all()), node, f"{what} is outside {low}..{high}")
-    _require(multiplier.shape == shift.shape, node, "multiplier and shift must have the same shape")
-    low, high = DTYPE_RANGE[y.dtype]
-    _require(low <= node.low < node.high <= high, node, f"clip {node.low}..{node.high} does not fit {y.dtype}")
-
-
-def _check_chaos(graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, ChaosLayer)
-    x, y = _io(graph, node)
-    wanted = {"parallel": "int32", "stateful": "int16"}.get(node.mode)
-    _require(wanted is not None, node, f"unknown tick mode {node.mode!r}; use 'parallel' or 'stateful'")
-    _require(x.dtype == wanted and len(x.shape) == 1, node, f"{node.mode} ticks take an {wanted} vector, not {x.dtype} {x.shape}")
-    _require(1 <= node.ticks <= MAX_TICKS, node, f"ticks {node.ticks} is outside 1..{MAX_TICKS}")
-    _require(x.ticks in (0, node.ticks), node, f"input has {x.ticks} ticks, the layer {node.ticks}")
-    _require(node.emit in ("spikes", "count"), node, f"unknown output {node.emit!r}; use 'spikes' or 'count'")
-    ticks_out = node.ticks if node.emit == "spikes" else 0
-    _require((y.dtype, y.shape, y.ticks) == ("int8", x.shape, ticks_out), node, f"output must be int8 {x.shape} with {ticks_out} ticks")
-    for what in ("threshold", "sigma"):
-        name = getattr(node, what)
-        if name is not None:
-            array = graph.value(name)
-            _require(array.dtype == np.int32 and array.shape == x.shape, node, f"{what} must be int32 {x.shape}")
-    for what in ("dead", "stuck"):
-        name = getattr(node, what)
-        if name is not None:
-            array = graph.value(name)
-            _require(
-                array.dtype == np.int8 and array.shape == x.shape and bool(np.isin(array, (0, 1)).all()),
-                node,
-                f"{what} must be an int8 0/1 mask {x.shape}",
-            )
-    if node.dead is not None and node.stuck is not None:
-        both = graph.value(node.dead) & graph.value(node.stuck)
-        _require(not both.any(), node, f"neuron {int(both.argmax())} is both dead and stuck at 1")
-    _require(0 <= node.fail_q <= FAIL_ONE, node, f"fail_q {node.fail_q} is outside 0..{FAIL_ONE}")
-    _require(0 <= node.decay_q15 <= Q15 and 0 <= node.refractory_decay_q15 <= Q15, node, "decays are outside 0..32768")
-    streams = (node.fail_stream, node.noise_stream)
-    _require(all(0 <= s < 2**16 for s in streams) and streams[0] != streams[1], node, "stream ids must differ and lie in 0..65535")
-    if node.sigma is not None:
-        sigma = graph.value(node.sigma)
-        _require(
-            1 <= node.sigma_shift <= 30 and bool(((sigma >= 0) & (sigma < 2**15)).all()),
-            node,
-            "sigma must be 0..32767 with a shift in 1..30",
-        )
-    if node.sampling != "ticks":
-        _check_sampling(graph, node)
-
-
-def _check_sampling(graph: IntegerGraph, node: ChaosLayer) -> None:
-    _require(node.sampling in ("binomial", "expected"), node, f"unknown sampling {node.sampling!r}; use 'ticks', 'binomial' or 'expected'")
-    readers = [n for n in graph.nodes if n.input == node.output]
-    last = node.emit == "count" and all(isinstance(n, Readout) for n in readers)
-    rule = f"sampling '{node.sampling}' is allowed only for"
-    _require(last, node, f"{rule} the last ChaosLayer; use sampling 'ticks'")
-    _require(
-        node.mode == "parallel" and graph.tensors[node.input].ticks == 0,
-        node,
-        f"{rule} parallel ticks with one drive; use sampling 'ticks'",
-    )
-    _require(node.sigma is None, node, f"{rule} layers whose noise is declared dropped (sigma absent); use sampling 'ticks'")
-    _require(node.stuck is None, node, f"{rule} plans without stuck-at-1 neurons; use sampling 'ticks'")
-
-
-def _check_argmax(graph: IntegerGraph, node: Node) -> None:
-    x, y = _io(graph, node)
-    _require(x.dtype == "int32" and x.ticks == 0 and len(x.shape) == 1, node, "takes an int32 vector")
-    _require((y.dtype, y.shape, y.ticks) == ("uint16", (1,), 0), node, "output must be uint16 (1,)")
-
-
-_CHECKS = {MatMul: _check_matmul, Readout: _check_readout, Requantize: _check_requantize, ChaosLayer: _check_chaos, ArgMax: _check_argmax}

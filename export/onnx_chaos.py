@@ -22,14 +22,13 @@ def chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, sample: str, see
         return _sampled(w, graph, node, draw)
     drive = node.input if graph.tensors[node.input].ticks else w.unsqueeze(node.input, 1)
     kept = _kept(w, node, draw)
-    if node.mode == "stateful":
-        return _stateful(w, graph, node, _with_noise(w, graph, node, w.cast(drive, "int32"), draw), kept)
-    fired = w.op("Greater", _with_noise(w, graph, node, drive, draw), w.constant("threshold", graph.value(node.threshold)))
-    spikes = _deliver(w, graph, node, fired, kept or w.constant("every_tick", np.ones((node.ticks, 1), bool)))
-    if node.emit == "spikes":
-        return w.cast(spikes, "int8")
-    # int32 inside: runtimes sum no int8.
-    return w.cast(w.op("ReduceSum", w.cast(spikes, "int32"), w.constant("axis_1", np.array([1], np.int64)), keepdims=0), "int8")
+    if node.mode == "parallel":
+        fired = w.op("Greater", _with_noise(w, graph, node, drive, draw), w.constant("threshold", graph.value(node.threshold)))
+        spikes = _deliver(w, graph, node, fired, kept or w.constant("every_tick", np.ones((node.ticks, 1), bool)))
+    else:
+        spikes = _stateful(w, graph, node, _with_noise(w, graph, node, w.cast(drive, "int32"), draw), kept)
+    # Summed in int32: runtimes sum no int8.
+    return w.cast(spikes if node.emit == "spikes" else w.sum(w.cast(spikes, "int32"), 1), "int8")
 
 
 class _Words:
@@ -103,34 +102,32 @@ def _deliver(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, fired: str, k
 
 
 def _stateful(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, kept: str | None) -> str:
-    """The ticks one after another; membrane int32 within int16, refractoriness uint32 (its product may reach 2^30 exactly)."""
-    same_drive = not graph.tensors[node.input].ticks and node.sigma is None
-    one, top, half = w.constant("q15", np.uint32(Q15)), np.int32(Q15), w.constant("half_u32", np.uint32(1 << 14))
-    low, high = w.constant("membrane_low", -top), w.constant("membrane_high", top - np.int32(1))
+    """The ticks one after another; membrane int32 within int16, refractoriness uint32 (its product may reach 2^30 exactly).
+
+    Every value keeps a tick axis of length 1. At the first tick the state is zero: what would multiply it is not written.
+    """
+    one_drive = not graph.tensors[node.input].ticks and node.sigma is None
+    drives = [drive] * node.ticks if one_drive else w.split(drive, node.ticks)
+    keeps = w.split(kept, node.ticks) if kept else [None] * node.ticks
+    one, half = w.constant("q15_i32", np.int32(Q15)), w.constant("half", np.uint32(1 << 14))
+    low, high = w.constant("membrane_low", np.int32(-Q15)), w.constant("membrane_high", np.int32(Q15 - 1))
     membrane = refractory = None
     spikes = []
-    for t in range(node.ticks):
-        index = w.constant(f"tick_{t}", np.int64(t))
-        now = w.op("Gather", drive, w.constant("tick_0", np.int64(0)) if same_drive else index, axis=1)
+    for now, keep in zip(drives, keeps, strict=True):
         membrane = w.op("Clip", w.op("Add", membrane, now) if membrane else now, low, high)
         if refractory:
-            remaining = w.op("Sub", w.constant("q15_i32", top), w.cast(refractory, "int32"))
-            membrane = _rounded_shift(w, w.op("Mul", membrane, remaining), 15)
+            ready = w.op("Sub", one, w.cast(refractory, "int32"))
+            membrane = _rounded_shift(w, w.op("Mul", membrane, ready), 15)
         fired = w.op("Greater", membrane, w.constant("threshold", graph.value(node.threshold)))
-        spike = _deliver(w, graph, node, fired, w.op("Gather", kept, index, axis=1) if kept else None)
-        spikes.append(w.cast(spike, "int32"))
-        refilled = w.op("Mul", w.cast(spike, "uint32"), one)
+        spike = w.cast(_deliver(w, graph, node, fired, keep), "int32")
+        spikes.append(spike)
+        refill = w.op("Mul", spike, one)
         if refractory:
-            decayed = w.op("Add", w.op("Mul", refractory, w.constant("refractory_decay", np.uint32(node.refractory_decay_q15))), half)
-            refilled = w.op("Add", _shift(w, decayed, 15), refilled)
-        refractory = w.cast(w.op("Clip", w.cast(refilled, "int32"), w.constant("zero", np.int32(0)), w.constant("q15_i32", top)), "uint32")
+            decayed = w.op("Mul", refractory, w.constant("refractory_decay", np.uint32(node.refractory_decay_q15)))
+            refill = w.op("Add", w.cast(_shift(w, w.op("Add", decayed, half), 15), "int32"), refill)
+        refractory = w.cast(w.op("Clip", refill, w.constant("zero", np.int32(0)), one), "uint32")
         membrane = _rounded_shift(w, w.op("Mul", membrane, w.constant("leak", np.int32(Q15 - node.decay_q15))), 15)
-    if node.emit == "spikes":
-        return w.cast(w.op("Concat", *(w.unsqueeze(s, 1) for s in spikes), axis=1), "int8")
-    total = spikes[0]
-    for spike in spikes[1:]:
-        total = w.op("Add", total, spike)
-    return w.cast(total, "int8")
+    return w.op("Concat", *spikes, axis=1)
 
 
 def _sampled(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, draw: _Words) -> str:
@@ -141,5 +138,4 @@ def _sampled(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, draw: _Words)
     word = w.op("Squeeze", draw.stream(node.fail_stream, 1), w.constant("axis_1", np.array([1], np.int64)))
     draws = w.unsqueeze(w.cast(_shift(w, word, 1), "int64"), 2)
     passed = w.op("GreaterOrEqual", draws, w.constant("binomial", binomial_table(node.ticks, node.fail_q).astype(np.int64)))
-    count = w.op("ReduceSum", w.cast(passed, "int32"), w.constant("axis_2", np.array([2], np.int64)), keepdims=0)
-    return w.cast(w.op("Mul", count, w.cast(fires, "int32")), "int8")
+    return w.cast(w.op("Mul", w.sum(w.cast(passed, "int32"), 2), w.cast(fires, "int32")), "int8")

@@ -55,6 +55,19 @@ class OnnxWriter:
         """Insert an axis of length 1."""
         return self.op("Unsqueeze", value, self.constant(f"axis_{axis}", np.array([axis], np.int64)))
 
+    def sum(self, value: str, axis: int) -> str:
+        """Sum over one axis, which goes."""
+        return self.op("ReduceSum", value, self.constant(f"axis_{axis}", np.array([axis], np.int64)), keepdims=0)
+
+    def split(self, value: str, parts: int) -> list[str]:
+        """The slices of axis 1, each with that axis of length 1."""
+        if parts == 1:
+            return [value]
+        name = f"{self.scope}/{len(self.nodes)}_Split"
+        slices = [f"{name}_{k}" for k in range(parts)]
+        self.nodes.append(self._helper.make_node("Split", [value], slices, name, axis=1, num_outputs=parts))
+        return slices
+
     def value(self, name: str, tensor: Tensor) -> Any:
         """The declaration of an input or output of the model: symbolic batch, then ticks, then the shape."""
         shape = ["batch", *([tensor.ticks] if tensor.ticks else []), *tensor.shape]
