@@ -138,6 +138,8 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     for fault in plan.faults:
         if not 0.0 <= fault.rate <= 1.0:
             raise FaultError(f"{fault.kind}: rate {fault.rate} is outside 0..1")
+        if not isinstance(fault, Omission) and fault.rate and (fault.bits if isinstance(fault, WeightBitFlip) else fault.neurons):
+            raise FaultError(f"{fault.kind}: has a rate and explicit sites; give one of them")
         if isinstance(fault, WeightBitFlip):
             for node in _matmuls(graph, fault):
                 sites = flips.setdefault((node.name, fault.target), set())
@@ -145,7 +147,9 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
             continue
         for layer in _layers(graph, fault.layer, fault.kind):
             if isinstance(fault, Omission):
-                fail_q[layer.name] = random_bits.fail_q(fault.rate)
+                q = random_bits.fail_q(fault.rate)
+                if fail_q.setdefault(layer.name, q) != q:
+                    raise FaultError(f"{fault.kind}: layer '{layer.name}' has two rates; a layer has one loss probability")
             else:
                 mask = masks[type(fault)].setdefault(layer.name, np.zeros(graph.tensors[layer.input].shape, bool))
                 mask[_neurons(layer, fault, len(mask))] = True
@@ -166,12 +170,28 @@ def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
     Raises FaultError where the plan does not fit the graph, a bound no longer holds, or a sampled layer refuses it.
     """
     resolved = resolve(graph, plan) if isinstance(plan, FaultPlan) else plan
+    _check_names(graph, resolved)
     constants = dict(graph.constants)
     nodes = [_apply_to_node(graph, node, resolved, constants) for node in graph.nodes]
     try:
         return replace(graph, nodes=tuple(nodes), constants=constants).validate()
     except AccumulatorOverflow as error:
         raise FaultError(f"this plan could overflow an accumulator: {error}") from error
+
+
+def _check_names(graph: IntegerGraph, plan: ResolvedPlan) -> None:
+    """A plan resolved for another graph must not pass for a fault without effect."""
+    layers = {n.name for n in graph.chaos_layers()}
+    matrices = {n.name: n for n in graph.nodes if isinstance(n, MatMul)}
+    for name in (plan.fail_q.keys() | plan.dead.keys() | plan.stuck.keys()) - layers:
+        raise FaultError(f"graph '{graph.name}' has no spiking layer '{name}'; resolve the plan for this graph")
+    for name, rows in plan.patch.items():
+        if name not in matrices:
+            raise FaultError(f"graph '{graph.name}' has no matrix '{name}'; resolve the plan for this graph")
+        of_bias = rows[rows[:, 1] < 0, 0]
+        bias = graph.value(matrices[name].bias)
+        if len(of_bias) and not (of_bias.min() >= 0 and of_bias.max() < len(bias)):
+            raise FaultError(f"'{name}' has {len(bias)} bias words, not word {int(of_bias.max())}; resolve the plan for this graph")
 
 
 def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constants: dict[str, Constant]) -> Node:
@@ -229,7 +249,8 @@ def _neurons(layer: ChaosLayer, fault: DeadNeurons | StuckAtOne, count: int) -> 
     if fault.neurons:
         chosen = np.array(fault.neurons, np.intp)
         if chosen.min() < 0 or chosen.max() >= count:
-            raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {int(chosen.max())}")
+            wrong = int(chosen[(chosen < 0) | (chosen >= count)][0])
+            raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {wrong}")
         return chosen
     stream = DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM
     return nested_sites(fault.seed, stream | layer.fail_stream, count, fault.rate)
