@@ -47,10 +47,15 @@ def stream_head(seed: int, stream: int) -> int:
     return int(mix(_u32((seed ^ (GOLDEN * (stream + 1))) & 0xFFFFFFFF))[0])
 
 
+def second_head(head: int) -> int:
+    """mix(h + SECOND_PREFIX): the same for the second prefix, which shares no step with the first."""
+    return int(mix(_u32((head + SECOND_PREFIX) & 0xFFFFFFFF))[0])
+
+
 def prefixes(seed: int, stream: int, samples: ArrayLike, ticks: int) -> tuple[U32, U32]:
     """The two prefixes (hA, hB), each (samples, ticks) uint32."""
     head = np.uint32(stream_head(seed, stream))
-    head_b = mix(_u32((int(head) + SECOND_PREFIX) & 0xFFFFFFFF))
+    head_b = np.uint32(second_head(int(head)))
     sample = _u32(samples)[:, None]
     tick = np.arange(ticks, dtype=np.uint32)[None, :]
     return mix(mix(head ^ sample) ^ tick), mix(mix(head_b + sample) + tick)

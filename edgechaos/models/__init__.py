@@ -1,0 +1,5 @@
+"""Trainable torch models, their random words and checkpoints. Needs the extra `train`; names the command that installs it."""
+
+from edgechaos.extras import need
+
+need("torch", "train")

@@ -1,0 +1,116 @@
+"""Checkpoints: a trained model in one safetensors file, its configuration and training facts as JSON in the header.
+
+Enters: a model. Leaves: a file written atomically, and back. Also reads the published `.pt` checkpoints, which hold
+weights alone. What is read is hostile until checked: nothing is unpickled beyond plain tensors, nothing is allocated
+that the file does not hold, unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import cattrs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.files import read_file, write_atomic
+from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+
+FORMAT_VERSION = 1
+KEY = "edgechaos_checkpoint"
+MAX_LAYERS = 64
+
+
+def read_tensors(path: str | os.PathLike[str], key: str, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file and the JSON object in its header under `key`.
+
+    Raises ArtifactError where the file is truncated, corrupt or has no such object; EdgeChaosError where it is missing.
+    """
+    data = read_file(path, what)
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        about = json.loads(header["__metadata__"][key])
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactError(f"{os.fspath(path)}: not a {what}, or truncated ({error})", os.fspath(path)) from error
+    if not isinstance(about, dict):
+        raise ArtifactError(f"{os.fspath(path)}: the header of this {what} is not an object", os.fspath(path))
+    return tensors, about
+
+
+def save(model: ChaosNet, path: str | os.PathLike[str]) -> None:
+    """Write weights, configuration and facts atomically."""
+    config = cattrs.unstructure(model.config)
+    about = {"format": FORMAT_VERSION, "family": model.family, "config": config, "facts": model.facts}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(path, save_tensors(tensors, {KEY: json.dumps(about, sort_keys=True)}))
+
+
+def load(path: str | os.PathLike[str]) -> ChaosNet:
+    """The model of a checkpoint, ready to evaluate.
+
+    Raises ArtifactError where the file is truncated, corrupt, of another format or family, or its weights and its
+    configuration disagree; EdgeChaosError where it is missing.
+    """
+    tensors, about = read_tensors(path, KEY, "checkpoint")
+    place = os.fspath(path)
+    if about.get("format") != FORMAT_VERSION or about.get("family") != ChaosNet.family:
+        found = f"format {about.get('format')!r}, family {about.get('family')!r}"
+        raise ArtifactError(f"{place}: {found} cannot be read; this release reads format {FORMAT_VERSION}, 'chaosnet'", place)
+    try:
+        config = cattrs.Converter(forbid_extra_keys=True).structure(about["config"], ChaosNetConfig)
+    except Exception as error:  # cattrs raises groups of anything: every one means a malformed configuration
+        raise ArtifactError(f"{place}: malformed configuration: {'; '.join(cattrs.transform_error(error)[:3])}", place) from error
+    model = _assemble(config, tensors, place)
+    facts = about.get("facts")
+    model.facts = dict(facts) if isinstance(facts, Mapping) else {}
+    return model
+
+
+def load_published(path: str | os.PathLike[str], **options: Any) -> ChaosNet:
+    """A published pixels checkpoint (`torch.save` of a state_dict); sizes come from the weights.
+
+    options: the fields of ChaosNetConfig that weights do not show, `ticks` and `mode` above all. Raises as `load`.
+    """
+    data = read_file(path, "published checkpoint")
+    place = os.fspath(path)
+    try:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises pickle, zip and runtime errors alike: every one means a file to refuse
+        raise ArtifactError(f"{place}: not a plain state_dict, or corrupt ({type(error).__name__}); nothing was executed", place) from error
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise ArtifactError(f"{place}: not a state_dict of tensors", place)
+    inputs = [state.get(f"cortex.layers.{k}.input_weights.weight") for k in range(MAX_LAYERS)]
+    layers = [w for w in inputs if w is not None and w.dim() == 2]
+    if not layers or "readout.weight" not in state:
+        raise ArtifactError(f"{place}: has no cortex.layers.0.input_weights.weight and readout.weight; not a pixels ChaosNet", place)
+    sizes = {
+        "inputs": layers[0].shape[1],
+        "hidden": tuple(w.shape[0] for w in layers),
+        "classes": tuple(str(c) for c in range(len(state["readout.weight"]))),
+    }
+    return _assemble(ChaosNetConfig(**{**sizes, **options}), state, place)
+
+
+def _assemble(config: ChaosNetConfig, tensors: Mapping[str, Tensor], place: str) -> ChaosNet:
+    try:
+        if len(config.hidden) > MAX_LAYERS:
+            raise ConfigError(f"ChaosNet: {len(config.hidden)} layers are more than the {MAX_LAYERS} that are read", "hidden")
+        with torch.device("meta"):  # allocates nothing: a hostile size meets the shapes in the file first
+            model = ChaosNet(config)
+        model.load_state_dict(dict(tensors), strict=True, assign=True)
+    except EdgeChaosError as error:
+        raise ArtifactError(f"{place}: {error}", place) from error
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise ArtifactError(f"{place}: weights and configuration disagree: {str(error).splitlines()[-1].strip()}", place) from error
+    if not all(t.is_floating_point() and bool(t.isfinite().all()) for t in model.state_dict().values()):
+        raise ArtifactError(f"{place}: a weight is not a finite float", place)
+    return model.float().eval()

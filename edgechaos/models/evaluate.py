@@ -1,0 +1,51 @@
+"""Run a torch model over a data set under faults: the float peer of the integer graph's targets.
+
+Enters: a model, uint8 items, a resolved fault plan, a seed. Leaves: logits or an accuracy. Sample ids are the items'
+positions, as everywhere, so that each item meets the same random words on every target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgechaos.data import Dataset
+from edgechaos.faults import CLEAN, ResolvedPlan
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.spiking import Conditions, torch_faults
+from edgechaos.random_bits import fail_q
+
+BATCH = 256
+
+
+def evaluate_under(
+    model: ChaosNet, items: NDArray[Any], plan: ResolvedPlan = CLEAN, seed: int = 0, batch: int = BATCH
+) -> NDArray[np.float32]:
+    """Logits (n, classes) float32 of raw items under a plan, in inference mode, `batch` items at a time.
+
+    Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights.
+    """
+    faults = torch_faults(plan)
+    logits = np.empty((len(items), len(model.config.classes)), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(items), batch):
+            x = model.preprocess(items[start : start + batch])
+            samples = torch.arange(start, start + len(x))
+            logits[start : start + len(x)] = model(x, Conditions(seed, samples, faults)).numpy()
+    return logits
+
+
+def omission_everywhere(model: ChaosNet, omission: float | None) -> ResolvedPlan:
+    """The plan that replaces every layer's own loss probability; None leaves the model as it is."""
+    if omission is None:
+        return CLEAN
+    return ResolvedPlan(fail_q={layer.name: fail_q(omission) for layer in model.spiking_layers()})
+
+
+def evaluate(model: ChaosNet, data: Dataset, *, seed: int = 0, omission: float | None = None) -> float:
+    """Test accuracy in 0..1, with each spike lost with probability `omission` (None: the model's own)."""
+    logits = evaluate_under(model, data.test_items, omission_everywhere(model, omission), seed)
+    return float((logits.argmax(axis=1) == data.test_labels).mean())

@@ -1,0 +1,211 @@
+"""Training: surrogate gradients with spike omission as augmentation, seeded, resumable to the same bits.
+
+Enters: a model, a data set, a recipe. Leaves: the trained model, its `facts` filled in, and a history. Order of items
+and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
+and resumed from its state file ends with the weights of one that was not, on the same machine and thread count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import edgechaos.models  # names the extra where torch is absent  # isort: skip
+import torch
+from torch import Tensor, nn
+
+from edgechaos.data import Dataset
+from edgechaos.errors import ArtifactError, ConfigError
+from edgechaos.files import write_atomic
+from edgechaos.models import checkpoint
+from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.evaluate import evaluate
+from edgechaos.models.spiking import Conditions, LayerFaults
+from edgechaos.quantize.float_model import Spiking
+from edgechaos.random_bits import fail_q, stream_head
+
+EPOCH_STREAM = 0x60000
+STATE_KEY = "edgechaos_training_state"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. learning_rate falls to 0 along half a cosine. omission: spikes lost in training, per tick, 0..1."""
+
+    epochs: int = 30
+    batch: int = 128
+    learning_rate: float = 3e-3
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    weight_decay: float = 1e-2
+    omission: float = 0.5
+    seed: int = 0
+
+    def check(self) -> Recipe:
+        """Returns self. Raises ConfigError that names the first impossible value."""
+        rules = (
+            ("epochs", self.epochs >= 0, "at least 0"),
+            ("batch", self.batch >= 1, "at least 1"),
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("optimizer", self.optimizer in ("adamw", "adam"), "'adamw' or 'adam'"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("omission", 0 <= self.omission <= 1, "in 0..1"),
+            ("seed", 0 <= self.seed < 2**32, "a uint32"),
+        )
+        for key, good, wanted in rules:
+            if not good:
+                raise ConfigError(f"recipe: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch of a history: mean training loss (nats), training accuracy under omission."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress callback is told after each epoch: `done` of `total`, and the epoch's figures."""
+
+    stage: str
+    done: int
+    total: int
+    last: Epoch | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class Trainable(Protocol):
+    """What `fit` needs of a module besides being one: a forward pass under conditions, and its spiking layers."""
+
+    def __call__(self, x: Tensor, conditions: Conditions) -> Tensor: ...
+    def spiking_layers(self) -> Sequence[Spiking]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
+def new_model(data: Dataset, *, seed: int = 0, **options: Any) -> ChaosNet:
+    """An untrained ChaosNet for a data set, its weights drawn from `seed`; options: fields of ChaosNetConfig."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ChaosNet(config_for(data, **options))
+
+
+def train(
+    model: ChaosNet,
+    data: Dataset,
+    recipe: Recipe = Recipe(),
+    *,
+    state: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> ChaosNet:
+    """Train in place and return the model, in eval mode, with `facts`: data set, recipe, history, test accuracy.
+
+    state: a file that is written after every epoch, resumed from where it exists, and removed at the end.
+    Raises ConfigError, and ArtifactError where `state` belongs to another run.
+    """
+    identity = {"config": asdict(model.config), "data": data.content_hash}
+    with resumable(state):
+        history = fit(model, model.preprocess(data.train_items), data.train_labels, recipe, "train", identity, state, progress)
+    model.eval()
+    model.facts = {
+        "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
+        "omission": recipe.omission,
+        "recipe": asdict(recipe),
+        "history": [asdict(epoch) for epoch in history],
+        "accuracy": {"float": evaluate(model, data), "items": len(data.test_items)},
+    }
+    return model
+
+
+@contextmanager
+def resumable(state: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Remove a state file once the work inside has succeeded; keep it where it has not."""
+    yield
+    if state is not None:
+        Path(state).unlink(missing_ok=True)
+
+
+def fit(
+    module: Trainable,
+    inputs: Tensor,
+    labels: Any,
+    recipe: Recipe,
+    stage: str,
+    identity: Any,
+    state: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> list[Epoch]:
+    """Minimize the cross-entropy of module(inputs[i], conditions) over the recipe's epochs; returns the history.
+
+    inputs: (n, ...) tensor; labels: (n,) integers. identity: JSON that tells this run's state file from another's.
+    """
+    recipe.check()
+    target = torch.as_tensor(labels)
+    faults = {layer.name: LayerFaults(fail_q(recipe.omission)) for layer in module.spiking_layers()}
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    optimizer = kind(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    identity = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
+    history = _resume(state, identity, module, optimizer)
+    steps = math.ceil(len(inputs) / recipe.batch)
+    for epoch in range(len(history), recipe.epochs):
+        seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
+        shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+        loss_sum, correct = 0.0, 0
+        for step, index in enumerate(shuffled.split(recipe.batch)):
+            done = (epoch * steps + step) / (recipe.epochs * steps)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+            logits = module(inputs[index], Conditions(seed, index, faults))
+            loss = nn.functional.cross_entropy(logits, target[index])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            loss_sum += float(loss.detach()) * len(index)
+            correct += int((logits.argmax(dim=1) == target[index]).sum())
+        history.append(Epoch(loss_sum / len(inputs), correct / len(inputs)))
+        if state is not None:
+            _store(state, identity, module, optimizer, history)
+        if progress is not None:
+            progress(Progress(stage, epoch + 1, recipe.epochs, history[-1]))
+    return history
+
+
+def _store(
+    state: str | os.PathLike[str], identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]
+) -> None:
+    tensors = {}
+    for name, parameter in module.named_parameters():
+        tensors[f"weights/{name}"] = parameter.detach()
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{key}/{name}"] = value
+    about = {"identity": identity, "history": [asdict(epoch) for epoch in history]}
+    write_atomic(state, checkpoint.save_tensors(tensors, {STATE_KEY: json.dumps(about)}))
+
+
+def _resume(
+    state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer
+) -> list[Epoch]:
+    if state is None or not Path(state).exists():
+        return []
+    tensors, about = checkpoint.read_tensors(state, STATE_KEY, "training state")
+    if about.get("identity") != identity:
+        place = os.fspath(state)
+        raise ArtifactError(f"{place}: belongs to another model, data set or recipe; delete it to start anew, or resume with those", place)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(tensors[f"weights/{name}"])
+            moments = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors}
+            if moments:
+                optimizer.state[parameter] = moments
+    return [Epoch(**epoch) for epoch in about["history"]]
