@@ -68,6 +68,10 @@ class MissingExtra(EdgeChaosError):
         self.extra = extra
 
 
+class VerificationError(EdgeChaosError):
+    """A target computes other integers than the reference, or nothing was compared."""
+
+
 class DeviceError(EdgeChaosError):
     """Something went wrong on or on the way to a device. `outcome` is the campaign's word for it."""
 
