@@ -7,6 +7,7 @@ Source: docs/semantics.md.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos import random_bits
 from edgechaos.errors import GraphError, ShapeError
 from edgechaos.graph import Q15, ArgMax, ChaosLayer, Head, IntegerGraph, MatMul, Node, Readout, Requantize
+from edgechaos.quantize.rounding import requantize, rounded_shift, saturate16
 
 BATCH = 256
 """Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
@@ -49,8 +51,7 @@ def encode(graph: IntegerGraph, items: NDArray[Any], head: str | None = None) ->
     wanted = np.uint8 if spec.encoding.kind == "pixels" else np.dtype(tensor.dtype)
     if items.dtype != wanted or items[:1].size not in (0, tensor.size):
         raise ShapeError(f"head '{spec.name}' takes {np.dtype(wanted)} items of {tensor.size} elements, got {items.dtype} {items.shape}")
-    flat = items.reshape(len(items), *tensor.shape)
-    return (flat >> 1).astype(np.int8) if spec.encoding.kind == "pixels" else flat
+    return spec.encoding.codes(items).reshape(len(items), *tensor.shape)
 
 
 def run(
@@ -100,7 +101,23 @@ def check_keep(graph: IntegerGraph, head: Head, keep: tuple[str, ...]) -> None:
     have = {node.output for node in graph.path(head.name)}
     for name in keep:
         if name not in have:
-            raise GraphError(f"head '{head.name}' of graph '{graph.name}' computes no tensor '{name}'; it computes {', '.join(sorted(have))}")
+            raise GraphError(
+                f"head '{head.name}' of graph '{graph.name}' computes no tensor '{name}'; it computes {', '.join(sorted(have))}"
+            )
+
+
+def readout_input(graph: IntegerGraph, head: Head) -> str:
+    """The tensor from which a head's logits are computed: what the state hash covers."""
+    return next(node.input for node in graph.path(head.name) if node.output == head.logits)
+
+
+def state_hash(read: NDArray[np.int8], logits: NDArray[np.int32]) -> NDArray[np.uint32]:
+    """Per item, CRC-32 (zlib's) of what the readout read, then of the logits, little-endian; (batch,) uint32.
+
+    read: (batch, n) int8; logits: (batch, outputs) int32. Devices report the same number for their last inference.
+    """
+    words = np.ascontiguousarray(logits, "<i4")
+    return np.array([zlib.crc32(w.tobytes(), zlib.crc32(r.tobytes())) for r, w in zip(read, words, strict=True)], np.uint32)
 
 
 def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draws, keep: tuple[str, ...]) -> Result:
@@ -125,14 +142,8 @@ def _matmul(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> N
 
 def _requantize(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
     assert isinstance(node, Requantize)
-    multiplier, shift = graph.value(node.multiplier).astype(np.int64), graph.value(node.shift).astype(np.int64)
-    scaled = (x.astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))) >> shift
-    return np.clip(scaled, node.low, node.high).astype(graph.tensors[node.output].dtype)
-
-
-def rounded_shift(x: NDArray[np.int32], shift: int) -> NDArray[np.int32]:
-    """(x + 2^(shift-1)) >> shift for |x| < 2^30: arithmetic, ties go up."""
-    return (x + np.int32(1 << (shift - 1))) >> np.int32(shift)
+    codes = requantize(x, graph.value(node.multiplier), graph.value(node.shift), node.low, node.high)
+    return codes.astype(graph.tensors[node.output].dtype)
 
 
 def _noise(graph: IntegerGraph, node: ChaosLayer, draws: Draws) -> NDArray[np.int32] | np.int32:
@@ -178,7 +189,7 @@ def _stateful(
     refractory = np.zeros((batch, neurons), np.int32)
     spikes = np.zeros(lost.shape, bool)
     for t in range(ticks):
-        membrane = np.clip(membrane + drive[:, t] + noise[:, t], -Q15, Q15 - 1).astype(np.int32)
+        membrane = saturate16(membrane + drive[:, t] + noise[:, t])
         membrane = rounded_shift(membrane * (Q15 - refractory), 15)
         spikes[:, t] = deliver(graph, node, membrane > graph.value(node.threshold), lost[:, t])
         refractory = np.minimum(Q15, rounded_shift(refractory * node.refractory_decay_q15, 15) + Q15 * spikes[:, t]).astype(np.int32)

@@ -105,11 +105,11 @@ class Verification:
 
     def require(self) -> Verification:
         """Returns self. Raises VerificationError, naming the first difference, where it did not pass."""
-        bad = next((c for c in self.comparisons if c.mismatches or not c.integers), None)
-        if bad is not None and bad.first is not None:
+        bad = next((c for c in self.comparisons if c.first is not None), None)
+        if bad is not None and (first := bad.first) is not None:
             raise VerificationError(
-                f"'{self.model}' on {bad.backend} under plan '{bad.plan}': {bad.mismatches:,} of {bad.integers:,} integers differ; first "
-                f"at item {bad.first.item}, {bad.first.tensor}{list(bad.first.index)}: {bad.first.got} for the reference's {bad.first.expected}"
+                f"'{self.model}' on {bad.backend} under plan '{bad.plan}': {bad.mismatches:,} of {bad.integers:,} integers differ; the "
+                f"first is item {first.item}, {first.tensor}{list(first.index)}: {first.got}, where the reference has {first.expected}"
             )
         if not self.passed:
             raise VerificationError(f"'{self.model}': nothing was compared; give at least one backend, one plan and one item")
