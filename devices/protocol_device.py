@@ -1,0 +1,206 @@
+"""A device behind the wire protocol: the Device contract over any link. Boards, emulators and the fake differ in their link.
+
+Enters: a graph and, from a subclass, a `Link`. Leaves: inferences, faults loaded without rebuilding, counters. What a
+device says of itself in HELLO is checked before it is used: protocol, random function, model hash, frame size.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.artifact import content_hash
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind
+from edgechaos.devices.frames import MAX_PAYLOAD
+from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
+from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
+from edgechaos.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
+from edgechaos.faults import CLEAN, ResolvedPlan
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, INFER_HEAD, INFER_REPLY, VERSION, Hello, ResetCause, Verb
+from edgechaos.graph import Head, IntegerGraph
+from edgechaos.random_bits import RANDOM_ID
+from edgechaos.reference import check_inputs
+
+GROUP = 64
+"""Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory."""
+LEAST_PAYLOAD = 64
+"""A device must take at least this much payload in a frame; it holds every fixed layout of the protocol."""
+OFFSET = struct.Struct("<I")
+FIRST_LOGIT = struct.Struct("<H")
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What one opening established."""
+
+    client: Client
+    hello: Hello
+    info: DeviceInfo
+
+
+class ProtocolDevice(Device):
+    """Implements everything but where the bytes go: a subclass connects and returns a Link."""
+
+    def __init__(self, graph: IntegerGraph, name: str, kind: Kind, timeouts: Timeouts = DEFAULT_TIMEOUTS, attempts: int = 3) -> None:
+        self.graph = graph
+        self.name = name
+        self.kind = kind
+        self._timeouts = timeouts
+        self._attempts = attempts
+        self._session: _Session | None = None
+
+    @abstractmethod
+    def _connect(self) -> Link:
+        """Start or find the device and return its link. Raises LinkError where it is absent or busy."""
+
+    def _confirm(self, hello: Hello) -> None:
+        """Called once per opening with a checked HELLO, for what a subclass must do before it is used."""
+
+    def open(self) -> DeviceInfo:
+        """Connect and check HELLO; an open device just says again who it is."""
+        if self._session is not None:
+            return self._session.info
+        link = self._connect()
+        try:
+            client = Client(link, self._timeouts, self._attempts)
+            hello = self._greet(client)
+            self._confirm(hello)
+        except BaseException:
+            link.close()
+            raise
+        self._session = _Session(client, hello, self._describe(hello))
+        return self._session.info
+
+    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+        """As the contract says; one frame or more per item, the boot counter checked at the end of the batch."""
+        spec = self.graph.head(head)
+        ids = check_inputs(self.graph, spec, codes, samples)
+        session = self._opened()
+        outputs = self.graph.tensors[spec.logits].size
+        logits = np.zeros((len(codes), outputs), np.int32)
+        labels = np.zeros(len(codes), np.uint16)
+        rows = np.ascontiguousarray(codes.astype(codes.dtype.newbyteorder("<")))
+        for first in range(0, len(codes), GROUP):
+            group = range(first, min(first + GROUP, len(codes)))
+            requests = [list(self._infer_requests(session.hello, spec, rows[i].tobytes(), seed, int(ids[i]))) for i in group]
+            replies = iter(session.client.requests([r for item in requests for r in item]))
+            for i, item in zip(group, requests, strict=True):
+                labels[i], logits[i] = self._read_item(outputs, [(r, next(replies)) for r in item])
+        session.client.check_boot()
+        return Inference(logits, labels)
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        """As the contract says. Everything that can be known beforehand is checked before anything is loaded."""
+        session = self._opened()
+        session.client.request(Verb.CLEAR)
+        if plan is CLEAN:
+            return
+        check_plan(self.graph, plan, session.info)
+        try:
+            session.client.requests(plan_requests(self.graph, plan, session.hello.max_payload))
+        except DeviceRefused as error:
+            session.client.request(Verb.CLEAR)
+            raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
+
+    def counters(self) -> Counters:
+        """The device's own counters, and how often this side had to ask again."""
+        session = self._opened()
+        inferences, good, bad, replayed, ticks = _unpack(COUNTERS_REPLY, session.client.request(Verb.COUNTERS), "COUNTERS")
+        link = {"good": good, "bad": bad, "replayed": replayed, "retried": session.client.retried}
+        return Counters(inferences, timer_ticks=ticks, timer_hz=session.hello.timer_hz, link=link)
+
+    def reset(self) -> DeviceInfo:
+        """Ask the device to restart; one that no longer answers is reset by its link, where that has a reset line."""
+        session = self._opened()
+        try:
+            hello = self._restart(session)
+        except (DeviceHang, DeviceCrash, DeviceReset, LinkError):
+            session.client.link.hard_reset()
+            hello = self._greet(session.client)
+        self._session = _Session(session.client, hello, self._describe(hello))
+        return self._session.info
+
+    def close(self) -> None:
+        """Release the link."""
+        if self._session is not None:
+            self._session.client.link.close()
+            self._session = None
+
+    def _opened(self) -> _Session:
+        if self._session is None:
+            raise LinkError(f"device '{self.name}' is not open; call open() first")
+        return self._session
+
+    def _restart(self, session: _Session) -> Hello:
+        session.client.request(Verb.RESET)
+        hello = self._greet(session.client)
+        if hello.boot_counter == session.hello.boot_counter:
+            raise LinkError(f"device '{self.name}' acknowledged RESET but did not restart: its boot counter stayed at {hello.boot_counter}")
+        return hello
+
+    def _greet(self, client: Client) -> Hello:
+        hello = client.greet()
+        expected = content_hash(self.graph)
+        if hello.protocol != VERSION:
+            raise DeviceRefused(
+                f"device '{self.name}' speaks protocol {hello.protocol}, this release {VERSION}; flash firmware built by it"
+            )
+        if hello.model_hash.hex() != expected:
+            raise DeviceRefused(
+                f"device '{self.name}' holds model {hello.model_hash.hex()[:12]}, not '{self.graph.name}' {expected[:12]}; "
+                "build and flash this model's firmware"
+            )
+        if hello.random_id != RANDOM_ID:
+            raise DeviceRefused(f"device '{self.name}' draws other random words (id {hello.random_id:#010x}, not {RANDOM_ID:#010x})")
+        if not LEAST_PAYLOAD <= hello.max_payload <= MAX_PAYLOAD:
+            raise DeviceRefused(
+                f"device '{self.name}' takes {hello.max_payload} bytes of payload; {LEAST_PAYLOAD} are the least that works"
+            )
+        return hello
+
+    def _describe(self, hello: Hello) -> DeviceInfo:
+        known = hello.reset_cause in ResetCause._value2member_map_
+        return DeviceInfo(
+            name=self.name,
+            kind=self.kind,
+            model_hash=hello.model_hash.hex(),
+            firmware_hash=hello.firmware_hash.hex(),
+            uid=hello.uid.hex(),
+            capabilities=capability_names(hello.capabilities),
+            patch_capacity=hello.patch_capacity,
+            boot_counter=hello.boot_counter,
+            reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",
+        )
+
+    def _infer_requests(self, hello: Hello, head: Head, codes: bytes, seed: int, sample: int) -> Iterator[Request]:
+        step = (hello.max_payload - OFFSET.size) & ~3  # whole words, so that no element is split
+        for offset in range(0, len(codes), step):
+            yield Request(Verb.INPUT, OFFSET.pack(offset) + codes[offset : offset + step])
+        yield Request(Verb.INFER, INFER_HEAD.pack(self.graph.heads.index(head), seed & 0xFFFFFFFF, sample, 1))
+        per_reply = (hello.max_payload - INFER_REPLY.size) // 4
+        for first in range(per_reply, self.graph.tensors[head.logits].size, hello.max_payload // 4):
+            yield Request(Verb.RESULT, FIRST_LOGIT.pack(first))
+
+    def _read_item(self, outputs: int, exchanged: Iterable[tuple[Request, bytes]]) -> tuple[int, NDArray[np.int32]]:
+        label, logits = 0, b""
+        for request, reply in exchanged:
+            if request.verb is Verb.INFER:
+                label, _ = _unpack(INFER_REPLY, reply[: INFER_REPLY.size], "INFER")
+                logits = reply[INFER_REPLY.size :]
+            elif request.verb is Verb.RESULT:
+                logits += reply
+        if len(logits) != 4 * outputs:
+            raise LinkError(f"device '{self.name}' returned {len(logits)} bytes of logits, not the {4 * outputs} of {outputs} outputs")
+        return label, np.frombuffer(logits, "<i4").astype(np.int32)
+
+
+def _unpack(layout: struct.Struct, payload: bytes, verb: str) -> tuple[int, ...]:
+    if len(payload) != layout.size:
+        raise LinkError(f"the reply to {verb} has {len(payload)} bytes, not {layout.size}; flash firmware of this release")
+    return layout.unpack(payload)
