@@ -82,7 +82,7 @@ def _describe(error: BaseException, kind: type | None) -> str:
     if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
         return f"unknown key {', '.join(map(repr, sorted(error.extra_fields)))}"
     if isinstance(error, KeyError):
-        return f"missing key {error.args[0]!r}"
+        return "missing key"
     if isinstance(error, ValueError):
         return str(error)
     return f"expected {getattr(kind, '__name__', kind)}"

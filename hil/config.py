@@ -1,0 +1,198 @@
+"""campaign.toml: which faults, at which rates, on which devices, over how many masks and images.
+
+Enters: a TOML file. Leaves: a frozen `Campaign`, every value checked. Unknown keys, values of another type and
+impossible values are refused with their path (`sweep[0].rates[2] = 1.5 is outside 0..1`). Documented in docs/campaigns.md.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from operator import is_
+from typing import NewType
+
+from edgechaos.errors import ConfigError
+from edgechaos.faults import ALL, FAULT_KINDS, Omission, WeightBitFlip
+from edgechaos.settings import quantity, read_toml, strict_converter, structure
+
+Seconds = NewType("Seconds", float)
+Kelvin = NewType("Kelvin", float)
+Share = NewType("Share", float)
+_UNITS = ((Seconds, "s"), (Kelvin, "K"), (Share, "1"))
+
+MIN_MASKS = 2
+"""A t interval needs a variance."""
+GOOD_MASKS = 30
+"""Below this the t interval leans on the masks' accuracies being normal; the report says so."""
+MAX_MASKS = 100_000
+MAX_IMAGES = 10_000_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One fault kind over several rates; one curve per device.
+
+    fault: a kind of `edgechaos.faults`. layer: where neurons fail; node and target: where weight bits flip.
+    devices, masks, images: the campaign's unless given.
+    """
+
+    fault: str
+    rates: tuple[float, ...]
+    layer: str = ALL
+    node: str = ALL
+    target: str = "weight"
+    devices: tuple[str, ...] = ()
+    masks: int | None = None
+    images: int | None = None
+
+    @property
+    def site(self) -> str:
+        """Where the faults fall, in words."""
+        where = self.node if self.fault == WeightBitFlip.kind else self.layer
+        what = f"{self.target} bits" if self.fault == WeightBitFlip.kind else "neurons"
+        return f"all {what}" if where == ALL else f"{what} of {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The first `count` test items. dataset: a name or an .npz file with `items` and `labels`; empty: the model's own."""
+
+    count: int = 1000
+    dataset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergySettings:
+    """board: whose published energy per cycle the counts are multiplied by; temperature: of the Landauer bound, in kelvin."""
+
+    board: str
+    temperature: Kelvin = Kelvin(300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A whole campaign.
+
+    seed: of the masks and of the models' random words. masks: M, independent repetitions. alpha: 1 - confidence.
+    margin: the loss of accuracy, as a share, that still counts as no harm. attempts: of a trial that the
+    infrastructure failed. timeout: of one trial, in seconds, before its worker is replaced.
+    """
+
+    name: str
+    sweep: tuple[Sweep, ...]
+    artifact: str = ""
+    devices: tuple[str, ...] = ("host",)
+    seed: int = 1
+    masks: int = GOOD_MASKS
+    images: Images = Images()
+    alpha: float = 0.05
+    margin: Share = Share(0.01)
+    attempts: int = 3
+    timeout: Seconds = Seconds(300.0)
+    energy: EnergySettings | None = None
+
+    def devices_of(self, sweep: Sweep) -> tuple[str, ...]:
+        """The devices that a sweep runs on."""
+        return sweep.devices or self.devices
+
+    def masks_of(self, sweep: Sweep) -> int:
+        """M of a sweep."""
+        return self.masks if sweep.masks is None else sweep.masks
+
+    def images_of(self, sweep: Sweep) -> int:
+        """How many test items a sweep's trials evaluate."""
+        return self.images.count if sweep.images is None else sweep.images
+
+    @property
+    def image_count(self) -> int:
+        """The most items that any trial needs."""
+        return max(self.images_of(s) for s in self.sweep)
+
+
+def read_campaign(path: str | os.PathLike[str]) -> Campaign:
+    """The campaign in a TOML file. Raises ConfigError with every defect and its path."""
+    converter = strict_converter()
+    for kind, unit in _UNITS:
+        converter.register_structure_hook_func(partial(is_, kind), partial(_quantity, unit))
+    campaign = structure(read_toml(path, "campaign"), Campaign, os.fspath(path), converter)
+    problems = list(check(campaign))
+    if problems:
+        raise ConfigError(f"{os.fspath(path)}: {'; '.join(text for _, text in problems)}", problems[0][0])
+    return campaign
+
+
+def _quantity(unit: str, value: object, _: object) -> float:
+    return quantity(value, unit)
+
+
+def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
+    """(path, message) of every value that cannot be."""
+    if not NAME.fullmatch(campaign.name):
+        yield "name", f"name = {campaign.name!r} is not a name of 1..64 letters, digits, blanks, '.', '_', '-'"
+    yield from _range("seed", campaign.seed, 0, 2**32 - 1)
+    yield from _range("masks", campaign.masks, MIN_MASKS, MAX_MASKS)
+    yield from _range("images.count", campaign.images.count, 1, MAX_IMAGES)
+    yield from _range("alpha", campaign.alpha, 1e-6, 0.5)
+    yield from _range("margin", campaign.margin, 0.0, 1.0)
+    yield from _range("attempts", campaign.attempts, 1, 100)
+    yield from _range("timeout", campaign.timeout, 1e-3, 86400.0)
+    if campaign.energy is not None:
+        yield from _range("energy.temperature", campaign.energy.temperature, 1.0, 1000.0)
+    yield from _devices("devices", campaign.devices)
+    if not campaign.sweep:
+        yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]]"
+    for k, sweep in enumerate(campaign.sweep):
+        yield from _check_sweep(f"sweep[{k}]", sweep)
+
+
+def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
+    if sweep.fault not in FAULT_KINDS:
+        yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(FAULT_KINDS)}"
+    if not sweep.rates:
+        yield f"{path}.rates", f"{path}.rates is empty"
+    for k, rate in enumerate(sweep.rates):
+        yield from _range(f"{path}.rates[{k}]", rate, 0.0, 1.0)
+        if rate in sweep.rates[:k]:
+            yield f"{path}.rates[{k}]", f"{path}.rates[{k}] = {rate:g} stands there twice"
+    if sweep.masks is not None:
+        yield from _range(f"{path}.masks", sweep.masks, MIN_MASKS, MAX_MASKS)
+    if sweep.images is not None:
+        yield from _range(f"{path}.images", sweep.images, 1, MAX_IMAGES)
+    if sweep.devices:
+        yield from _devices(f"{path}.devices", sweep.devices)
+    if sweep.target not in ("weight", "bias"):
+        yield f"{path}.target", f"{path}.target = {sweep.target!r} is not one of weight, bias"
+    flips = sweep.fault == WeightBitFlip.kind
+    for key, given in (("layer", flips and sweep.layer != ALL), ("node", not flips and sweep.node != ALL)):
+        if given:
+            other = "node" if key == "layer" else "layer"
+            yield f"{path}.{key}", f"{path}.{key} does not apply to {sweep.fault}; name the place with {other}"
+
+
+def _devices(path: str, devices: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if not devices:
+        yield path, f'{path} is empty; name at least one, for example "host"'
+    for k, spec in enumerate(devices):
+        if not spec or spec in devices[:k]:
+            yield f"{path}[{k}]", f"{path}[{k}] = {spec!r} is empty or stands there twice"
+
+
+def _range(path: str, value: float, low: float, high: float) -> Iterator[tuple[str, str]]:
+    if not (math.isfinite(value) and low <= value <= high):
+        yield path, f"{path} = {value:g} is outside {low:g}..{high:g}"
+
+
+def warnings(campaign: Campaign) -> tuple[str, ...]:
+    """What a reader of the results must know about the campaign's design."""
+    few = [s for s in campaign.sweep if campaign.masks_of(s) < GOOD_MASKS]
+    kinds = ", ".join(sorted({f"{s.fault} ({campaign.masks_of(s)} masks)" for s in few}))
+    return (f"fewer than {GOOD_MASKS} masks: {kinds}; the t interval then leans on normality across masks",) if few else ()
+
+
+PERSISTENCE = {kind: "intermittent" if kind == Omission.kind else "permanent" for kind in FAULT_KINDS}
+"""Persistence of each fault kind, named in every statement."""

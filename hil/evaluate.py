@@ -1,0 +1,243 @@
+"""Runs groups of trials on devices: what every worker does, whatever starts the workers.
+
+Enters: a Setup (model, test items, how to open a device) and groups. Leaves: events, one per trial. A device that
+crashes, hangs or restarts under a fault has given a result: the batch is halved until the images that do it are found.
+Anything else that fails is the infrastructure's and is reported as an attempt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.artifact import from_bytes
+from edgechaos.devices.contract import Device, DeviceInfo
+from edgechaos.errors import DeviceError, EdgeChaosError
+from edgechaos.faults import CLEAN, resolve
+from edgechaos.graph import IntegerGraph
+from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
+from edgechaos.hil.plan import Group, Trial
+
+Opener = Callable[[str, IntegerGraph], Device]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationSet:
+    """codes (n, *input shape) as the model takes them, labels (n,); `name` is the data set's."""
+
+    name: str
+    codes: NDArray[Any]
+    labels: NDArray[np.int64]
+
+    def hash(self, count: int) -> str:
+        """SHA-256 over the first `count` codes and labels: what a trial was evaluated on."""
+        codes, labels = np.ascontiguousarray(self.codes[:count]), self.labels[:count].astype("<i8")
+        head = f"{codes.dtype.str} {codes.shape}\n".encode()
+        return hashlib.sha256(head + codes.tobytes() + labels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """All that a worker needs. artifact: the model file's bytes. opener: importable by name, for it travels to workers."""
+
+    artifact: bytes
+    images: EvaluationSet
+    opener: Opener
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What one trial gave.
+
+    correct: recognised images; per_class: the same by true class. outcomes: images per outcome (empty for a clean run).
+    digest: SHA-256 over all logits and classes. correct_bits: one bit per image. baseline: a clean run's logits, for the
+    faulty ones to be compared with. instructions: by class, over `counted` inferences; empty where the device counts none.
+    """
+
+    correct: int
+    per_class: tuple[int, ...]
+    outcomes: Mapping[str, int]
+    digest: str
+    correct_bits: bytes
+    baseline: bytes | None
+    instructions: Mapping[str, int]
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A worker has a device at its disposal."""
+
+    device: str
+    info: DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial has its result."""
+
+    trial: Trial
+    result: TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt at a trial gave no result. outcome: "infrastructure", or "crash" where the device took its worker with it."""
+
+    trial: Trial
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """Nothing sensible can follow: the campaign stops with this message."""
+
+    message: str
+
+
+Event = Opened | Finished | Failed | Fatal
+
+
+@dataclass(slots=True)
+class _Observed:
+    """Logits and classes of one run; images without an answer are in `failed`, their logits are zero."""
+
+    logits: NDArray[np.int32]
+    classes: NDArray[np.uint16]
+    failed: dict[int, str]
+    instructions: dict[str, int]
+    counted: int
+
+
+class Bench:
+    """One worker's devices, each opened once, and what it evaluates on them."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._graph = from_bytes(setup.artifact)
+        self._devices: dict[str, Device] = {}
+        self._seen: set[str] = set()
+
+    def evaluate(self, group: Group) -> Iterator[Event]:
+        """One event per trial, in order; nothing after a Fatal or after a failed clean run (then there is no pair)."""
+        baseline = group.baseline
+        for trial in group.trials:
+            try:
+                device = yield from self._open(trial.device)
+                result = self._measure(device, trial, baseline)
+            except DeviceError as error:
+                yield from self._failure(trial, error)
+                if trial.clean:
+                    return
+                continue
+            except EdgeChaosError as error:
+                yield Fatal(f"{trial.device}: {error}")
+                return
+            except Exception:
+                yield Fatal(f"{trial.device}: a defect of EdgeChaos or of a plug-in:\n{traceback.format_exc()}")
+                return
+            if trial.clean:
+                baseline = result.baseline
+            yield Finished(trial, result)
+
+    def close(self) -> None:
+        """Release every device."""
+        for spec in list(self._devices):
+            self._devices.pop(spec).close()
+
+    def _open(self, spec: str) -> Generator[Event, None, Device]:
+        if spec not in self._devices:
+            device = self._setup.opener(spec, self._graph)
+            try:
+                info = device.open()
+            except BaseException:
+                device.close()
+                raise
+            self._devices[spec] = device
+            self._seen.add(spec)
+            yield Opened(spec, info)
+        return self._devices[spec]
+
+    def _failure(self, trial: Trial, error: DeviceError) -> Iterator[Event]:
+        if trial.device not in self._seen:  # it never opened: waiting for it trial after trial helps nobody
+            yield Fatal(f"{trial.device}: {error}")
+        elif trial.clean and error.outcome in NO_ANSWER:
+            yield Fatal(f"{trial.device}: the clean model does not run ({error.outcome}): {error}; mend that before injecting faults")
+        else:
+            if trial.device in self._devices:
+                self._devices.pop(trial.device).close()  # opened anew for the next trial
+            yield Failed(trial, "infrastructure", f"{type(error).__name__}: {error}")
+
+    def _measure(self, device: Device, trial: Trial, baseline: bytes | None) -> TrialResult:
+        codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
+        seen = self._observe(device, trial, codes)
+        right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
+        classes = len(self._graph.head().classes)
+        outcomes: dict[str, int] = {}
+        if not trial.clean:
+            if baseline is None:
+                raise AssertionError("a group's clean trial comes first")
+            logits, labels_clean = unpack_baseline(baseline, trial.images)
+            active = activated(self._graph, resolve(self._graph, trial.plan))
+            outcomes = classify(logits, labels_clean, seen.logits, seen.classes, labels, seen.failed, active=active)
+        digest = hashlib.sha256(seen.logits.astype("<i4").tobytes() + seen.classes.astype("<u2").tobytes())
+        return TrialResult(
+            correct=int(right.sum()),
+            per_class=tuple(int(n) for n in np.bincount(labels[right], minlength=classes)),
+            outcomes=outcomes,
+            digest=digest.hexdigest(),
+            correct_bits=np.packbits(right).tobytes(),
+            baseline=pack_baseline(seen.logits, seen.classes) if trial.clean else None,
+            instructions=seen.instructions,
+            counted=seen.counted,
+        )
+
+    def _observe(self, device: Device, trial: Trial, codes: NDArray[Any]) -> _Observed:
+        """All images under the trial's plan. Images on which the device fails are found by halving."""
+        plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
+        outputs = len(self._graph.head().classes)
+        seen = _Observed(np.zeros((len(codes), outputs), np.int32), np.zeros(len(codes), np.uint16), {}, {}, 0)
+        device.inject(plan)
+        spans = [(0, len(codes))]
+        while spans:
+            start, end = spans.pop()
+            before = device.counters().instructions
+            try:
+                answer = device.infer(codes[start:end], seed=trial.seed, samples=np.arange(start, end, dtype=np.uint32))
+            except DeviceError as error:
+                if trial.clean or error.outcome not in NO_ANSWER:
+                    raise
+                device.reset()
+                device.inject(plan)
+                if end - start == 1:
+                    seen.failed[start] = error.outcome
+                else:
+                    middle = (start + end) // 2
+                    spans += [(middle, end), (start, middle)]
+                continue
+            seen.logits[start:end], seen.classes[start:end] = answer.logits, answer.labels
+            after = device.counters().instructions
+            for name, count in after.items():
+                seen.instructions[name] = seen.instructions.get(name, 0) + count - before.get(name, 0)
+            seen.counted += end - start if after else 0
+        return seen
+
+
+def pack_baseline(logits: NDArray[np.int32], classes: NDArray[np.uint16]) -> bytes:
+    """A clean run's answers, compressed: logits int32 and classes uint16, little-endian."""
+    return zlib.compress(logits.astype("<i4").tobytes() + classes.astype("<u2").tobytes(), 1)
+
+
+def unpack_baseline(data: bytes, images: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+    """The reverse of `pack_baseline`: logits (images, outputs), classes (images,)."""
+    raw = zlib.decompress(data)
+    split = len(raw) - 2 * images
+    return np.frombuffer(raw[:split], "<i4").reshape(images, -1), np.frombuffer(raw[split:], "<u2")

@@ -1,0 +1,133 @@
+"""From a campaign to its trials: deterministic, each named by what it computes, paired by common random numbers.
+
+Enters: a Campaign. Leaves: the cells of its curves (sweep, device, rate), the trials of each, and groups of trials that
+share a clean run. The seeds of mask m depend on the campaign's seed and on m alone, not on rate or device: what differs
+between two trials of one mask is the fault. Source: docs/campaigns.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgechaos import random_bits
+from edgechaos.errors import ConfigError, FaultError
+from edgechaos.faults import FAULT_KINDS, DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
+from edgechaos.graph import IntegerGraph
+from edgechaos.hil.config import Campaign, Sweep
+
+MASK_STREAM = 0x40000
+"""Stream of the campaign's own seeds: beyond the layers' 0..65535 and the fault sites' 0x10000..0x3FFFF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One evaluation of the first `images` items on one device under one plan; `seed` is the model's, `mask` is m."""
+
+    device: str
+    plan: FaultPlan
+    mask: int
+    seed: int
+    images: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether the trial has no fault: the other half of every pair."""
+        return not self.plan.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of a curve: its M trials, and the M clean ones they are paired with, in mask order."""
+
+    sweep: Sweep
+    device: str
+    rate: float
+    trials: tuple[Trial, ...]
+    clean: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trials of one device and mask that are compared with one clean run, and run together, the clean one first.
+
+    baseline: the clean run's record where it is known already (a resumed campaign); then `trials` does not hold it.
+    """
+
+    trials: tuple[Trial, ...]
+    baseline: bytes | None = None
+
+    @property
+    def device(self) -> str:
+        """Where all of them run."""
+        return self.trials[0].device
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """cells: every point of every curve. groups: every distinct trial once; a trial may serve several cells."""
+
+    cells: tuple[Cell, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every distinct trial, in the order in which one worker would run them."""
+        return tuple(t for g in self.groups for t in g.trials)
+
+
+def seeds(campaign_seed: int, mask: int) -> tuple[int, int]:
+    """(seed of the model's random words, seed of the fault sites) of mask m, both uint32."""
+    word = random_bits.words(campaign_seed, MASK_STREAM, [mask], 1, 2)[0, 0]
+    return int(word[0]), int(word[1])
+
+
+def fault_plan(sweep: Sweep, rate: float, site_seed: int) -> FaultPlan:
+    """The plan of one sweep at one rate for one mask; the empty plan where a permanent fault has no sites."""
+    kind = FAULT_KINDS[sweep.fault]
+    if kind is Omission:  # a rate of 0 still replaces the loss that the model was deployed with
+        return FaultPlan((Omission(sweep.layer, rate),))
+    if rate == 0:
+        return FaultPlan()
+    if kind is WeightBitFlip:
+        return FaultPlan((WeightBitFlip(sweep.node, sweep.target, rate, site_seed),))
+    assert kind in (DeadNeurons, StuckAtOne)
+    return FaultPlan((kind(sweep.layer, rate, site_seed),))
+
+
+def plan_campaign(campaign: Campaign) -> CampaignPlan:
+    """Every trial of a campaign, in an order that depends on the campaign alone.
+
+    A sweep's masks are the first M of one sequence, so that sweeps with different M share their trials.
+    """
+    cells = []
+    members: dict[tuple[str, int, int], dict[Trial, None]] = {}
+    for sweep in campaign.sweep:
+        images = campaign.images_of(sweep)
+        masks = [seeds(campaign.seed, m) for m in range(campaign.masks_of(sweep))]
+        for device in campaign.devices_of(sweep):
+            clean = tuple(Trial(device, FaultPlan(), m, seed, images) for m, (seed, _) in enumerate(masks))
+            for rate in sweep.rates:
+                trials = tuple(
+                    Trial(device, fault_plan(sweep, rate, site_seed), m, seed, images) for m, (seed, site_seed) in enumerate(masks)
+                )
+                cells.append(Cell(sweep, device, rate, trials, clean))
+                for base, trial in zip(clean, trials, strict=True):
+                    members.setdefault((device, images, base.mask), {base: None})[trial] = None
+    return CampaignPlan(tuple(cells), tuple(Group(tuple(trials)) for trials in members.values()))
+
+
+def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
+    """Apply every distinct fault plan to the graph, so that what cannot run is refused before anything runs.
+
+    Raises ConfigError with the sweep's fault, rate and mask.
+    """
+    seen: set[str] = set()
+    for cell in plan.cells:
+        for trial in cell.trials:
+            if trial.plan.id in seen:
+                continue
+            seen.add(trial.plan.id)
+            try:
+                apply(graph, trial.plan)
+            except FaultError as error:
+                raise ConfigError(f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {error}") from error

@@ -1,0 +1,292 @@
+"""From a ledger to curves: accuracy, paired loss, worst mask, outcomes and joules at every rate, with their intervals.
+
+Enters: a campaign's plan and its ledger. Leaves: frozen Results, as JSON, CSV, sentences. A curve never mixes fault
+kinds, persistences or devices. The unit of every interval is the mask; lost trials leave the denominator and are counted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgechaos import __version__
+from edgechaos.artifact import content_hash
+from edgechaos.files import write_atomic
+from edgechaos.graph import IntegerGraph
+from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
+from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.hil.evaluate import EvaluationSet, TrialResult
+from edgechaos.hil.ledger import Ledger
+from edgechaos.hil.outcomes import OUTCOMES
+from edgechaos.hil.plan import CampaignPlan, Cell, Trial
+from edgechaos.hil.statistics import (
+    Estimate,
+    NonInferiority,
+    mcnemar,
+    mean_over_masks,
+    non_inferiority,
+    paired_difference,
+    proportion,
+)
+from edgechaos.random_bits import FAIL_ONE
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One rate of one curve, over the `masks` pairs that have both results (`lost`: those that the infrastructure cost).
+
+    accuracy, clean, difference: shares, over masks. harmed: share of masks that lose more than the margin.
+    outcomes: images x masks per outcome. instructions: per inference, by class, mean over masks; energy of that mix.
+    """
+
+    rate: float
+    masks: int
+    lost: int
+    accuracy: Estimate
+    clean: Estimate
+    difference: Estimate
+    no_harm: NonInferiority
+    harmed: Estimate
+    worst_mask: int
+    worst_accuracy: float
+    outcomes: dict[str, int]
+    instructions: dict[str, float]
+    energy: EnergyEstimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results."""
+
+    fault: str
+    persistence: str
+    site: str
+    device: str
+    images: int
+    points: tuple[Point, ...]
+    empty_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two devices on the same trials. identical: trials whose logits and classes agree bit for bit.
+
+    only_reference, only_device: images x trials recognised by just one of them; p_value: McNemar's, exact.
+    """
+
+    reference: str
+    device: str
+    trials: int
+    identical: int
+    images: int
+    only_reference: int
+    only_device: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that a report says of a campaign. `about`: provenance, plain JSON."""
+
+    about: dict[str, Any]
+    curves: tuple[Curve, ...]
+    agreements: tuple[Agreement, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `report` reads; equal results give equal documents."""
+        return {"kind": "edgechaos.campaign", "format": FORMAT, **asdict(self)}
+
+    def to_csv(self) -> str:
+        """One row per point."""
+        out = io.StringIO()
+        rows = csv.writer(out, lineterminator="\n")
+        head = (
+            "fault",
+            "persistence",
+            "site",
+            "device",
+            "images",
+            "rate",
+            "masks",
+            "lost",
+            "accuracy",
+            "low",
+            "high",
+            "confidence",
+            "clean",
+        )
+        more = ("difference", "difference_low", "difference_high", "worst_mask", "worst_accuracy", "no_harm", "instructions")
+        rows.writerow((*head, *more, "energy_j", "energy_low_j", "energy_high_j", "energy_origin", *OUTCOMES))
+        for curve in self.curves:
+            for p in curve.points:
+                a, d, e = p.accuracy, p.difference, p.energy
+                energy = (e.energy_j, e.low_j, e.high_j, e.origin) if e else ("", "", "", "")
+                place = (curve.fault, curve.persistence, curve.site, curve.device, curve.images, p.rate, p.masks, p.lost)
+                loss = (d.value, d.low, d.high, p.worst_mask, p.worst_accuracy, p.no_harm.holds)
+                count = (sum(p.instructions.values()) if p.instructions else "",)
+                figures = (a.value, a.low, a.high, a.confidence, p.clean.value)
+                rows.writerow((*place, *figures, *loss, *count, *energy, *(p.outcomes.get(o, 0) for o in OUTCOMES)))
+        return out.getvalue()
+
+    def statements(self) -> tuple[str, ...]:
+        """One sentence per point, complete in itself."""
+        return tuple(statement(curve, point) for curve in self.curves for point in curve.points)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """results.json and results.csv in a folder, each atomically."""
+        document = json.dumps(self.to_json(), indent=1) + "\n"
+        return write_atomic(folder / "results.json", document), write_atomic(folder / "results.csv", self.to_csv())
+
+
+_FAULT_PHRASE = {
+    "dead": "permanently dead",
+    "omission": "intermittent spike omission in",
+    "stuck_at_1": "permanently stuck-at-1",
+    "weight_bit_flip": "permanently flipped",
+}
+
+
+def statement(curve: Curve, point: Point) -> str:
+    """Accuracy at one rate with all that qualifies it: persistence, site, masks, images, interval, worst mask, clean."""
+    interval = f"{percent(point.accuracy.value)} % [{percent(point.accuracy.low)}, {percent(point.accuracy.high)}]"
+    lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
+    return (
+        f"accuracy at {point.rate * 100:.3g} % {_FAULT_PHRASE[curve.fault]} {curve.site} on {curve.device} "
+        f"(M = {point.masks} masks, {curve.images:,} images{lost}): {interval}, "
+        f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
+    )
+
+
+def percent(share: float) -> str:
+    """A share in percent to one decimal, without the unit."""
+    return f"{share * 100:.1f}"
+
+
+def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, plan: CampaignPlan, ledger: Ledger) -> Results:
+    """What the ledger holds of a plan. Deterministic: clocks and order of execution leave no trace."""
+    results: dict[Trial, TrialResult] = {}
+    failures: dict[str, int] = {}
+    retried = 0
+    for trial in plan.trials:
+        entry = ledger.entry(trial)
+        if entry is None or entry.result is None:
+            outcome = entry.outcome if entry and entry.outcome else "pending"
+            failures[outcome] = failures.get(outcome, 0) + 1
+        else:
+            results[trial] = entry.result
+        retried += entry.attempts > 1 if entry else 0
+    about = {
+        "campaign": {**asdict(campaign), "warnings": warnings(campaign)},
+        "model": {"name": graph.name, "hash": content_hash(graph), "deployed_omission": _deployed_omission(graph)},
+        "data": {"name": items.name, "hash": {str(n): items.hash(n) for n in sorted({t.images for t in plan.trials})}},
+        "devices": ledger.devices(),
+        "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures},
+        "landauer": _landauer(campaign, graph),
+        "versions": {"edgechaos": __version__, "python": platform.python_version(), "numpy": np.__version__},
+    }
+    return Results(about, tuple(_curves(campaign, plan, results)), tuple(_agreements(plan, results)))
+
+
+def _deployed_omission(graph: IntegerGraph) -> dict[str, float]:
+    """The loss probability that each layer of the clean model carries already."""
+    return {layer.name: layer.fail_q / FAIL_ONE for layer in graph.chaos_layers()}
+
+
+def _landauer(campaign: Campaign, graph: IntegerGraph) -> dict[str, float]:
+    temperature_k = campaign.energy.temperature if campaign.energy else 300.0
+    bits = bits_overwritten(graph)
+    return {"bits": bits, "temperature_k": temperature_k, "energy_j": landauer_bound(bits, temperature_k)}
+
+
+def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialResult]) -> Iterator[Curve]:
+    curves: dict[tuple[int, str], list[Cell]] = {}
+    for cell in plan.cells:
+        curves.setdefault((campaign.sweep.index(cell.sweep), cell.device), []).append(cell)
+    for (_, device), cells in curves.items():
+        sweep = cells[0].sweep
+        points = {cell.rate: _point(campaign, cell, results) for cell in sorted(cells, key=lambda c: c.rate)}
+        yield Curve(
+            sweep.fault,
+            PERSISTENCE[sweep.fault],
+            sweep.site,
+            device,
+            campaign.images_of(sweep),
+            tuple(p for p in points.values() if p is not None),
+            tuple(rate for rate, p in points.items() if p is None),
+        )
+
+
+def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) -> Point | None:
+    pairs = [(t.mask, results[t], results[c]) for t, c in zip(cell.trials, cell.clean, strict=True) if t in results and c in results]
+    if len(pairs) < 2:
+        return None
+    images, confidence = cell.trials[0].images, 1 - campaign.alpha
+    tolerated = math.floor(campaign.margin * images + 1e-9)  # in images, because shares do not compare exactly
+    faulty, clean = [r.correct / images for _, r, _ in pairs], [c.correct / images for _, _, c in pairs]
+    difference = paired_difference(faulty, clean, confidence)
+    worst = min(range(len(pairs)), key=lambda k: (faulty[k], k))
+    # At rate 0 the trial is its own clean run: nothing was injected.
+    outcomes: dict[str, int] = {}
+    for _, result, _ in pairs:
+        for name, count in (result.outcomes or {"not_activated": images}).items():
+            outcomes[name] = outcomes.get(name, 0) + count
+    instructions = _mean_instructions([r for _, r, _ in pairs])
+    return Point(
+        rate=cell.rate,
+        masks=len(pairs),
+        lost=len(cell.trials) - len(pairs),
+        accuracy=mean_over_masks(faulty, confidence),
+        clean=mean_over_masks(clean, confidence),
+        difference=difference,
+        no_harm=non_inferiority(faulty, clean, campaign.margin, confidence),
+        harmed=proportion(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
+        worst_mask=pairs[worst][0],
+        worst_accuracy=faulty[worst],
+        outcomes={name: outcomes[name] for name in OUTCOMES if name in outcomes},
+        instructions=instructions,
+        energy=_energy(campaign, instructions),
+    )
+
+
+def _mean_instructions(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Per inference and class, every mask with equal weight; empty where any mask was not counted."""
+    if not results or not all(r.counted for r in results):
+        return {}
+    names = sorted({name for r in results for name in r.instructions})
+    return {name: float(np.mean([r.instructions.get(name, 0) / r.counted for r in results])) for name in names}
+
+
+def _energy(campaign: Campaign, instructions: dict[str, float]) -> EnergyEstimate | None:
+    if campaign.energy is None or not instructions:
+        return None
+    return energy_per_inference(instructions, board_energy(campaign.energy.board))
+
+
+def _agreements(plan: CampaignPlan, results: dict[Trial, TrialResult]) -> Iterator[Agreement]:
+    """The first device against each other one, over the trials that both ran (same plan, seed and images)."""
+    devices = list(dict.fromkeys(t.device for t in plan.trials))
+    by_device = {d: {(t.plan.id, t.seed, t.images): r for t, r in results.items() if t.device == d} for d in devices}
+    for device in devices[1:]:
+        shared = [key for key in by_device[device] if key in by_device[devices[0]]]
+        if not shared:
+            continue
+        pairs = [(by_device[devices[0]][key], by_device[device][key]) for key in shared]
+        only = [sum(_bits(a) & ~_bits(b)) for a, b in pairs], [sum(_bits(b) & ~_bits(a)) for a, b in pairs]
+        first, second = (int(sum(o)) for o in only)
+        identical = sum(a.digest == b.digest for a, b in pairs)
+        yield Agreement(devices[0], device, len(shared), identical, sum(k[2] for k in shared), first, second, mcnemar(first, second))
+
+
+def _bits(result: TrialResult) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.unpackbits(np.frombuffer(result.correct_bits, np.uint8)).astype(bool)

@@ -1,0 +1,116 @@
+"""Devices for campaign tests: the NumPy reference in process, and the same with scripted disasters.
+
+Importable by name, because campaign workers open devices by a function's name. Environment variables script them,
+because they reach spawned workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos import reference
+from edgechaos.artifact import content_hash
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
+from edgechaos.errors import DeviceCrash, DeviceError, DeviceHang, LinkError
+from edgechaos.faults import CLEAN, FAULT_KINDS, ResolvedPlan, apply
+from edgechaos.graph import IntegerGraph
+from edgechaos.hil.outcomes import activated
+
+PER_INFERENCE = {"alu": 1000, "load": 400, "branch_taken": 100}
+
+
+class ReferenceDevice(Device):
+    """Equal to the reference; counts a fixed instruction mix, plus the spikes' share of loads."""
+
+    def __init__(self, spec: str, graph: IntegerGraph) -> None:
+        self.spec, self.graph = spec, graph
+        self.faulty = graph
+        self.active = False
+        self.count = 0
+        self.boots = 0
+        self.opened = False
+
+    def open(self) -> DeviceInfo:
+        self.opened = True
+        return DeviceInfo(self.spec, "fake", content_hash(self.graph), "f" * 64, self.spec, frozenset(FAULT_KINDS), 1 << 20, self.boots)
+
+    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+        result = reference.run(self.faulty, codes, seed=seed, samples=samples, head=head)
+        self.count += len(codes)
+        per_image = np.full(len(codes), sum(PER_INFERENCE.values()), np.int64)
+        return Inference(result.logits, result.labels, per_image if self.spec.startswith("counting") else None)
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        self.active = plan is not CLEAN and activated(self.graph, plan)
+        self.faulty = apply(self.graph, plan)
+
+    def counters(self) -> Counters:
+        counts = {k: v * self.count for k, v in PER_INFERENCE.items()} if self.spec.startswith("counting") else {}
+        return Counters(self.count, counts)
+
+    def reset(self) -> DeviceInfo:
+        self.faulty, self.active, self.count = self.graph, False, 0
+        self.boots += 1
+        return self.open()
+
+    def close(self) -> None:
+        self.opened = False
+
+
+class ScriptedDevice(ReferenceDevice):
+    """What the spec names goes wrong, when a fault is active."""
+
+    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+        kind = self.spec.partition(":")[2]
+        ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
+        if kind == "slow":
+            time.sleep(0.02)
+        if self.active:
+            if kind == "crash-on-3" and 3 in ids:
+                raise DeviceCrash("unmapped read at 0x00000000")
+            if kind == "hang-always":
+                raise DeviceHang("ten times the clean count")
+            if kind == "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if kind == "silent":
+                time.sleep(60)
+            if kind == "exit-once" and _first_time():
+                os._exit(3)
+            if kind == "link-once" and _first_time():
+                raise LinkError("cable fell out")
+        elif kind == "link-clean":
+            raise LinkError("cable fell out")
+        elif kind == "crash-clean":
+            raise DeviceCrash("clean firmware crashes")
+        elif kind == "defect":
+            raise RuntimeError("a plug-in's defect")
+        return ReferenceDevice.infer(self, codes, seed=seed, samples=samples, head=head)
+
+
+def _first_time() -> bool:
+    """True once per test: the marker file outlives the worker."""
+    marker = Path(os.environ["EDGECHAOS_TEST_MARKER"])
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+class AbsentDevice(ReferenceDevice):
+    """A board that is not there."""
+
+    def open(self) -> DeviceInfo:
+        raise DeviceError("no such port")
+
+
+def open_device(spec: str, graph: IntegerGraph) -> Device:
+    kind = spec.partition(":")[0]
+    return {"scripted": ScriptedDevice, "absent": AbsentDevice}.get(kind, ReferenceDevice)(spec, graph)
