@@ -132,9 +132,12 @@ def _matmul(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> N
     weight = graph.value(node.weight)
     # Float matrix products use BLAS; int8 products summed are exact in float32 below 2^24, else in float64.
     real = np.float32 if weight.shape[1] * 2**14 < 2**24 else np.float64
+    if node.patch is not None:
+        # The same integers as delta * x after the sum, in one product: a flipped word stays within its stored type.
+        out, inputs, delta = graph.value(node.patch).T
+        weight = weight.astype(np.int32)
+        weight[out, inputs] += delta
     acc = np.rint(x.astype(real) @ weight.T.astype(real)).astype(np.int32)
-    for o, i, delta in graph.value(node.patch).reshape(-1, 3):
-        acc[..., o] += delta * x[..., i].astype(np.int32)
     if isinstance(node, Readout):
         acc *= np.int32(node.gain)
     return acc + graph.value(node.bias) if node.bias is not None else acc
@@ -180,21 +183,38 @@ def deliver(graph: IntegerGraph, node: ChaosLayer, fired: NDArray[np.bool_], los
     return spikes
 
 
+@dataclass(slots=True)
+class ChaosState:
+    """Of a stateful layer between ticks, both (batch, neurons) int32: membrane within int16, refractory 0..32768."""
+
+    membrane: NDArray[np.int32]
+    refractory: NDArray[np.int32]
+
+
+def chaos_tick(
+    graph: IntegerGraph, node: ChaosLayer, state: ChaosState, drive: NDArray[np.int32], lost: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Advance one stateful layer by one tick; every product is within int32.
+
+        m <- sat16(m + drive);  m <- (m * (2^15 - r) + 2^14) >> 15;  s = m > threshold, delivered
+        r <- min(2^15, ((r * refractory_decay + 2^14) >> 15) + 2^15 * s);  m <- (m * (2^15 - decay) + 2^14) >> 15
+
+    drive: noise included; all arrays (batch, neurons). Returns the delivered spikes; `state` is updated in place.
+    """
+    membrane = rounded_shift(saturate16(state.membrane + drive) * (Q15 - state.refractory), 15)
+    spikes = deliver(graph, node, membrane > graph.value(node.threshold), lost)
+    refilled = rounded_shift(state.refractory * np.int32(node.refractory_decay_q15), 15) + np.int32(Q15) * spikes
+    state.refractory = np.minimum(np.int32(Q15), refilled)
+    state.membrane = rounded_shift(membrane * np.int32(Q15 - node.decay_q15), 15)
+    return spikes
+
+
 def _stateful(
     graph: IntegerGraph, node: ChaosLayer, drive: NDArray[Any], noise: NDArray[Any], lost: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Membrane int16 and refractoriness uint16 over the ticks; every product is within int32."""
     batch, ticks, neurons = lost.shape
-    membrane = np.zeros((batch, neurons), np.int32)
-    refractory = np.zeros((batch, neurons), np.int32)
-    spikes = np.zeros(lost.shape, bool)
-    for t in range(ticks):
-        membrane = saturate16(membrane + drive[:, t] + noise[:, t])
-        membrane = rounded_shift(membrane * (Q15 - refractory), 15)
-        spikes[:, t] = deliver(graph, node, membrane > graph.value(node.threshold), lost[:, t])
-        refractory = np.minimum(Q15, rounded_shift(refractory * node.refractory_decay_q15, 15) + Q15 * spikes[:, t]).astype(np.int32)
-        membrane = rounded_shift(membrane * np.int32(Q15 - node.decay_q15), 15)
-    return spikes
+    state = ChaosState(np.zeros((batch, neurons), np.int32), np.zeros((batch, neurons), np.int32))
+    return np.stack([chaos_tick(graph, node, state, drive[:, t] + noise[:, t], lost[:, t]) for t in range(ticks)], axis=1)
 
 
 def _chaos_sampled(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws: Draws) -> NDArray[Any]:

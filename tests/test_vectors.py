@@ -1,0 +1,108 @@
+"""The committed vectors: what the package writes today, and what an independent scalar reading of the rules gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgechaos.artifact import FORMAT_VERSION
+from tests import scalar
+from tests.vectors.make import VECTORS, render
+
+FOLDER = Path(__file__).parent / "vectors"
+
+
+def vectors(name: str) -> Any:
+    document = json.loads((FOLDER / f"{name}.json").read_text())
+    assert document["format"] == FORMAT_VERSION
+    return document["vectors"]
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_files_are_what_the_package_writes(name: str) -> None:
+    assert (FOLDER / f"{name}.json").read_text() == render(name)
+
+
+def test_words() -> None:
+    found = vectors("random_words")
+    assert [[x, scalar.mix(x)] for x, _ in found["mix"]] == found["mix"]
+    assert len(found["words"]) > 200
+    for *key, word in found["words"]:
+        assert scalar.word(*key) == word, key
+
+
+def test_lost_and_fail_q() -> None:
+    found = vectors("random_words")
+    for fail_q, lost in found["lost"]["by_fail_q"]:
+        assert [int(word & 0xFFFF < fail_q) for word in found["lost"]["words"]] == lost
+    for probability, fail_q in found["fail_q"]:
+        assert math.floor(65536 * probability + 0.5) == fail_q
+
+
+def test_gaussian_table() -> None:
+    found = vectors("random_words")["gaussian"]
+    table = [scalar.gaussian(i) for i in range(1024)]
+    assert hashlib.sha256(b"".join(v.to_bytes(2, "little", signed=True) for v in table)).hexdigest() == found["sha256_le16"]
+    assert [[i, table[i]] for i, _ in found["entries"]] == found["entries"]
+
+
+def test_binomial_tables() -> None:
+    for case in vectors("random_words")["binomial"]:
+        assert scalar.binomial_table(case["ticks"], case["fail_q"]) == case["table"]
+
+
+def test_arithmetic() -> None:
+    found = vectors("arithmetic")
+    for *arguments, q in found["requantize"]:
+        assert scalar.requantize(*arguments) == q, arguments
+    for x, shift, y in found["rounded_shift"]:
+        assert scalar.rounded_shift(x, shift) == y, (x, shift)
+    for *arguments, noise in found["noise"]:
+        assert scalar.noise(*arguments) == noise, arguments
+    for real, acc, spike in found["threshold"]:
+        assert (acc > math.floor(real)) == spike == (acc > real), (real, acc)
+
+
+def test_arithmetic_covers_ties_and_saturation() -> None:
+    rows = vectors("arithmetic")["requantize"]
+    assert {row[5] for row in rows} >= {-128, 127, -32768, 32767}
+    assert any((acc * multiplier * 2) % (1 << shift) == 0 and (acc * multiplier) % (1 << shift) for acc, multiplier, shift, *_ in rows)
+
+
+@pytest.mark.parametrize("case", vectors("stateful"), ids=lambda c: f"seed {c['seed']}")
+def test_stateful_ticks(case: dict[str, Any]) -> None:
+    ticks = range(case["ticks"])
+    lost = [scalar.word(case["seed"], case["sample"], t, case["fail_stream"], 0) & 0xFFFF < case["fail_q"] for t in ticks]
+    noise = [
+        scalar.noise(scalar.word(case["seed"], case["sample"], t, case["noise_stream"], 0), case["sigma"], case["sigma_shift"])
+        for t in ticks
+    ]
+    assert (noise, [int(gone) for gone in lost]) == (case["noise"], case["lost"])
+    drives = [case["drive"]] * case["ticks"]
+    states = scalar.stateful(drives, noise, lost, case["threshold"], case["decay_q15"], case["refractory_decay_q15"])
+    assert states == case["states"]
+
+
+def test_sites_and_flips() -> None:
+    found = vectors("sites")
+    for case in found["drawn"]:
+        assert scalar.sites(case["seed"], case["stream"], case["count"], case["rate"]) == case["sites"]
+    for value, bits, width, flipped in found["flips"]:
+        assert scalar.flipped(value, bits, width) == flipped
+
+
+@pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
+def test_graphs(case: dict[str, Any]) -> None:
+    different = set()
+    for run in case["runs"]:
+        for k, (codes, sample) in enumerate(zip(case["codes"], case["samples"], strict=True)):
+            found = scalar.run(case["model"], codes, case["seed"], sample, run)
+            written = {key: run[key][k] for key in ("counts", "logits")} | {"label": run["labels"][k], "state_hash": run["state_hashes"][k]}
+            assert found == written, (run["name"], k)
+        different.add(json.dumps(run["logits"]))
+    assert len(different) == len(case["runs"]), "every fault shows in some logit"
