@@ -17,34 +17,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import edgechaos.models  # names the extra where torch is absent  # isort: skip
+from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
+
+# isort: split
 import torch
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
 from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.files import write_atomic
-from edgechaos.models import checkpoint
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.quantize.float_model import Spiking
-from edgechaos.random_bits import fail_q, stream_head
+from edgechaos.random_bits import fail_q, stream_head, words
 
 EPOCH_STREAM = 0x60000
+RATE_STREAM = 0x70000
 STATE_KEY = "edgechaos_training_state"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train. learning_rate falls to 0 along half a cosine. omission: spikes lost in training, per tick, 0..1."""
+    """How to train. learning_rate falls to 0 along half a cosine.
 
-    epochs: int = 30
+    omission: the share of spikes lost in training, 0..1. "fixed": at every step, as published. "uniform": each step
+    draws its share from 0..omission, which deep networks need: a layer behind a fixed loss learns to expect weak input.
+    """
+
+    epochs: int = 20
     batch: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     optimizer: Literal["adamw", "adam"] = "adamw"
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.5
     omission: float = 0.5
+    omission_draw: Literal["fixed", "uniform"] = "uniform"
     seed: int = 0
 
     def check(self) -> Recipe:
@@ -56,6 +63,7 @@ class Recipe:
             ("optimizer", self.optimizer in ("adamw", "adam"), "'adamw' or 'adam'"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("omission", 0 <= self.omission <= 1, "in 0..1"),
+            ("omission_draw", self.omission_draw in ("fixed", "uniform"), "'fixed' or 'uniform'"),
             ("seed", 0 <= self.seed < 2**32, "a uint32"),
         )
         for key, good, wanted in rules:
@@ -86,12 +94,16 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Trainable(Protocol):
-    """What `fit` needs of a module besides being one: a forward pass under conditions, and its spiking layers."""
+    """What `fit` needs of a torch module: logits of a batch under conditions, its parameters, its spiking layers."""
 
-    def __call__(self, x: Tensor, conditions: Conditions) -> Tensor: ...
-    def spiking_layers(self) -> Sequence[Spiking]: ...
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def __call__(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Logits (batch, classes)."""
+
+    def spiking_layers(self) -> Sequence[Spiking]:
+        """The layers that omission acts on."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As torch.nn.Module."""
 
 
 def new_model(data: Dataset, *, seed: int = 0, **options: Any) -> ChaosNet:
@@ -152,20 +164,22 @@ def fit(
     """
     recipe.check()
     target = torch.as_tensor(labels)
-    faults = {layer.name: LayerFaults(fail_q(recipe.omission)) for layer in module.spiking_layers()}
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = kind([p for _, p in module.named_parameters()], lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     identity = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
     history = _resume(state, identity, module, optimizer)
     steps = math.ceil(len(inputs) / recipe.batch)
     for epoch in range(len(history), recipe.epochs):
         seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
         shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+        rates = words(seed, RATE_STREAM, [0], 1, steps)[0, 0].tolist()
         loss_sum, correct = 0.0, 0
         for step, index in enumerate(shuffled.split(recipe.batch)):
             done = (epoch * steps + step) / (recipe.epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+            share = recipe.omission if recipe.omission_draw == "fixed" else recipe.omission * rates[step] / 2**32
+            faults = {layer.name: LayerFaults(fail_q(share)) for layer in module.spiking_layers()}
             logits = module(inputs[index], Conditions(seed, index, faults))
             loss = nn.functional.cross_entropy(logits, target[index])
             optimizer.zero_grad()
@@ -181,9 +195,7 @@ def fit(
     return history
 
 
-def _store(
-    state: str | os.PathLike[str], identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]
-) -> None:
+def _store(state: str | os.PathLike[str], identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
     tensors = {}
     for name, parameter in module.named_parameters():
         tensors[f"weights/{name}"] = parameter.detach()
@@ -193,9 +205,7 @@ def _store(
     write_atomic(state, checkpoint.save_tensors(tensors, {STATE_KEY: json.dumps(about)}))
 
 
-def _resume(
-    state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer
-) -> list[Epoch]:
+def _resume(state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer) -> list[Epoch]:
     if state is None or not Path(state).exists():
         return []
     tensors, about = checkpoint.read_tensors(state, STATE_KEY, "training state")

@@ -1,0 +1,209 @@
+"""From fake-quantized weights to the IntegerGraph: thresholds, multipliers and biases in code units.
+
+Enters: a FakeQuantModel and the largest membranes of its stateful layers. Leaves: a validated graph. Every constant is
+rounded once, here, by `edgechaos.quantize.rounding`. Source: docs/semantics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.errors import AccumulatorOverflow, UnsupportedError
+from edgechaos.graph import (
+    MAX_TICKS,
+    ArgMax,
+    ChaosLayer,
+    Constant,
+    Dtype,
+    Head,
+    IntegerGraph,
+    MatMul,
+    Node,
+    Requantize,
+    Sampling,
+    Tensor,
+    expected_gain,
+)
+from edgechaos.graph import Readout as ReadoutNode
+from edgechaos.quantize import rounding
+from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
+from edgechaos.quantize.float_model import FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.random_bits import fail_q
+
+INT16_MAX = 32767
+HEADROOM = 1.25
+"""The int16 membrane reaches this much beyond the largest one seen in calibration; what still exceeds it saturates."""
+EXPECTED_SCALE = 256
+"""Logits of "expected" sampling are times this."""
+
+
+def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
+    """Raise UnsupportedError, naming node and remedy, for what no integer graph can carry; before anything is trained."""
+    for node in model.nodes:
+        if isinstance(node, Spiking) and node.ticks > MAX_TICKS:
+            raise UnsupportedError(
+                f"layer '{node.name}': {node.ticks} ticks are more than the {MAX_TICKS} that an int8 spike count holds; train with fewer",
+                node.name,
+            )
+        if not isinstance(node, Linear | Spiking):
+            raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form here; fold it first", node.name)
+    if sampling not in ("ticks", "binomial", "expected"):
+        raise UnsupportedError(f"unknown sampling {sampling!r}; use 'ticks', 'binomial' or 'expected'")
+    for node in model.spiking_layers():
+        last = any(isinstance(reader, Readout) for reader in model.readers(node.name))
+        if sampling != "ticks" and last and (node.mode != "parallel" or model.ticks(node.input)):
+            raise UnsupportedError(
+                f"layer '{node.name}': sampling '{sampling}' needs parallel ticks with one drive (one spiking layer); use 'ticks'",
+                node.name,
+            )
+
+
+def lower(model: FakeQuantModel, peaks: Mapping[str, float], sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
+    """The integer graph of a fake-quantized model, validated.
+
+    peaks: largest |membrane| of every stateful layer, from calibration. Raises UnsupportedError for what cannot be
+    carried, AccumulatorOverflow where a bound cannot be proved.
+    """
+    refuse_unsupported(model.described, sampling)
+    builder = _Builder(model, peaks, sampling)
+    for node in model.described.nodes:
+        builder.add(node)
+    return builder.finish(metadata)
+
+
+@dataclass
+class _Builder:
+    """Collects tensors, constants and nodes; `scales` is what one code of each tensor is worth, (1,) or (channels,)."""
+
+    model: FakeQuantModel
+    peaks: Mapping[str, float]
+    sampling: Sampling
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    scales: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for head in self.model.described.heads:
+            self.values[head.input] = self.tensor(head.input, "int8", head.size, np.array([head.step]))
+
+    def tensor(self, name: str, dtype: Dtype, size: int, scale: NDArray[np.float64], ticks: int = 0) -> str:
+        self.tensors[name] = Tensor(name, dtype, (size,), float(scale[0]) if len(scale) == 1 else None, ticks)
+        self.scales[name] = scale
+        return name
+
+    def constant(self, name: str, value: NDArray[Any], bits: int, scale: NDArray[np.float64] | None = None) -> str:
+        self.constants[name] = Constant(np.ascontiguousarray(value), bits, () if scale is None else tuple(scale.tolist()))
+        return name
+
+    def add(self, node: FloatNode) -> None:
+        if isinstance(node, Readout):
+            self.add_readout(node)
+        elif isinstance(node, Linear):
+            self.add_linear(node)
+        elif isinstance(node, Spiking):
+            self.add_spiking(node)
+
+    def weights(self, node: Linear) -> tuple[QuantizedWeight, str, NDArray[np.float64]]:
+        quantized = self.model.quantized(node.name)
+        name = self.constant(f"{node.name}_weight", quantized.weight, 8, quantized.scale)
+        return quantized, name, quantized.scale * self.scales[self.values[node.input]]
+
+    def bias(self, node: Linear, codes: NDArray[np.float64]) -> str | None:
+        rounded = rounding.round_half_up(codes)
+        if not rounded.any():
+            return None
+        if np.abs(rounded).max() > rounding.INT32_MAX:
+            raise AccumulatorOverflow(
+                f"node '{node.name}': bias of {int(np.abs(rounded).max()):,} code units exceeds int32; train with more weight decay",
+                node.name,
+            )
+        return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
+
+    def add_linear(self, node: Linear) -> None:
+        quantized, weight, scale = self.weights(node)
+        source = self.values[node.input]
+        acc = self.tensor(f"{node.name}_acc", "int32", len(quantized.bias), scale, self.tensors[source].ticks)
+        self.nodes.append(MatMul(node.name, source, acc, weight=weight, bias=self.bias(node, quantized.bias / scale)))
+        self.values[node.name] = acc
+
+    def add_spiking(self, node: Spiking) -> None:
+        drive = self.values[node.input]
+        if node.mode == "stateful":
+            drive = self.requantize(node, drive)
+        scale = np.broadcast_to(self.scales[drive], (node.neurons,))
+        last = all(isinstance(r, Readout) for r in self.model.described.readers(node.name))
+        sampling: Sampling = self.sampling if last else "ticks"
+        sigma, shift = rounding.sigma_multipliers(node.noise_std / scale, node.name)
+        noisy = sampling == "ticks" and bool(sigma.any())
+        out = self.tensor(f"{node.name}_{'count' if last else 'spikes'}", "int8", node.neurons, np.ones(1), 0 if last else node.ticks)
+        self.nodes.append(
+            ChaosLayer(
+                node.name,
+                drive,
+                out,
+                mode=node.mode,
+                ticks=node.ticks,
+                threshold=self.constant(f"{node.name}_threshold", rounding.threshold_codes(node.threshold, scale), 32),
+                sigma=self.constant(f"{node.name}_sigma", sigma, 32) if noisy else None,
+                sigma_shift=shift if noisy else 0,
+                decay_q15=rounding.q15(node.decay),
+                refractory_decay_q15=rounding.q15(node.refractory_decay),
+                fail_q=fail_q(node.fail_prob),
+                fail_stream=node.fail_stream,
+                noise_stream=node.noise_stream,
+                sampling=sampling,
+                emit="count" if last else "spikes",
+            )
+        )
+        self.values[node.name] = out
+
+    def requantize(self, node: Spiking, acc: str) -> str:
+        """Drive in the layer's one int16 membrane scale, never finer than the accumulator itself."""
+        fine = self.scales[acc]
+        scale = max(HEADROOM * self.peaks[node.name] / INT16_MAX, float(fine.max()))
+        name = f"{node.name}_requantize"
+        multiplier, shift = rounding.multiplier_shift(fine / scale, name)
+        drive = self.tensor(f"{node.name}_drive", "int16", node.neurons, np.array([scale]), self.tensors[acc].ticks)
+        self.nodes.append(
+            Requantize(
+                name,
+                acc,
+                drive,
+                multiplier=self.constant(f"{node.name}_multiplier", multiplier, 32),
+                shift=self.constant(f"{node.name}_shift", shift, 32),
+                low=-INT16_MAX - 1,
+                high=INT16_MAX,
+            )
+        )
+        return drive
+
+    def add_readout(self, node: Readout) -> None:
+        quantized, weight, _ = self.weights(node)
+        layer = self.model.described.node(node.input)
+        assert isinstance(layer, Spiking)
+        expected = self.sampling == "expected"
+        # logits = W mean + b = (scale / T) (W_int count + T b / scale)
+        scale = quantized.scale / (layer.ticks * (EXPECTED_SCALE if expected else 1))
+        logits = self.tensor(node.name, "int32", len(quantized.bias), scale)
+        bias = self.bias(node, quantized.bias / scale)
+        gain = expected_gain(layer.ticks, fail_q(layer.fail_prob)) if expected else 1
+        name = "readout" if len(self.model.described.heads) == 1 else f"{node.name}_readout"
+        self.nodes.append(ReadoutNode(name, self.values[node.input], logits, weight=weight, bias=bias, gain=gain))
+
+    def finish(self, metadata: Mapping[str, Any]) -> IntegerGraph:
+        heads = []
+        for head in self.model.described.heads:
+            single = len(self.model.described.heads) == 1
+            label = "label" if single else f"{head.name}_label"
+            self.tensors[label] = Tensor(label, "uint16", (1,))
+            self.nodes.append(ArgMax("argmax" if single else f"{head.name}_argmax", head.logits, label))
+            heads.append(Head(head.name, head.input, head.logits, label, head.classes, head.encoding))
+        name = self.model.described.name
+        return IntegerGraph(name, self.tensors, self.constants, tuple(self.nodes), tuple(heads), metadata).validate()

@@ -1,0 +1,160 @@
+"""Quantize a trained model: fold, fine-tune or calibrate with Brevitas, lower to integers, measure what came out.
+
+Enters: a trained torch model and its data set. Leaves: a validated IntegerGraph whose metadata records data set,
+normalization, training facts, float and integer accuracy and the activity of every int8 tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos import passes, reference
+from edgechaos.data import Dataset
+from edgechaos.errors import DataError, UnsupportedError
+from edgechaos.graph import IntegerGraph, Sampling
+from edgechaos.quantize.float_model import FloatModel
+
+if TYPE_CHECKING:
+    from edgechaos.models.chaosnet import ChaosNet
+    from edgechaos.quantize.fake_quant import FakeQuantModel
+    from edgechaos.train import ProgressCallback
+
+Method = Literal["qat", "ptq"]
+CALIBRATION_ITEMS = 1024
+FINE_TUNE_RATE = 1e-3
+
+
+def quantize(
+    model: ChaosNet,
+    data: Dataset,
+    *,
+    method: Method = "qat",
+    per_channel: bool = False,
+    epochs: int = 5,
+    sampling: Sampling = "ticks",
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+) -> IntegerGraph:
+    """The integer graph of a trained model, int8 weights.
+
+    method: "qat" fine-tunes for `epochs` under the omission that the model was trained with; "ptq" corrects biases on
+    1,024 training items. per_channel: one weight scale per neuron (the readout stays per tensor, its outputs compete).
+    sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
+    Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
+    MissingExtra without torch or brevitas.
+    """
+    described = model.describe()
+    fake = fake_quantized(
+        described, data, method=method, per_channel=per_channel, epochs=epochs, sampling=sampling, seed=seed, progress=progress
+    )
+    return measured(to_graph(fake, data, sampling, about(model, data, method, per_channel, sampling)), data)
+
+
+def fake_quantized(
+    described: FloatModel,
+    data: Dataset,
+    *,
+    method: Method,
+    per_channel: bool,
+    epochs: int,
+    sampling: Sampling = "ticks",
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+) -> FakeQuantModel:
+    """The folded, fake-quantized and fine-tuned (or calibrated) torch model from which integers are read."""
+    from edgechaos.quantize.fake_quant import FakeQuantModel, correct_bias, quiet
+    from edgechaos.quantize.lower import refuse_unsupported
+
+    if method not in ("qat", "ptq"):
+        raise UnsupportedError(f"unknown method {method!r}; use 'qat' or 'ptq'")
+    folded = passes.fold(described)
+    refuse_unsupported(folded, sampling)
+    fake = FakeQuantModel(folded, per_channel)
+    codes, conditions = calibration(fake, data)
+    if method == "ptq":
+        correct_bias(fake, codes, conditions)
+        return fake.eval()
+    import torch
+
+    from edgechaos.train import Recipe, fit
+
+    omission = float(described.metadata.get("omission", 0.0))
+    recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, seed=seed)
+    inputs = torch.from_numpy(input_codes(folded, data.train_items))
+    with quiet():
+        fit(fake, inputs, data.train_labels, recipe, "quantize", None, None, progress)
+    return fake.eval()
+
+
+def to_graph(fake: FakeQuantModel, data: Dataset, sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
+    """Lower, with the membrane scales of stateful layers calibrated on training items."""
+    import torch
+
+    from edgechaos.quantize.lower import lower
+
+    codes, conditions = calibration(fake, data)
+    peaks: dict[str, float] = {}
+    with torch.inference_mode():
+        fake(codes, replace(conditions, peaks=peaks))
+    return lower(fake, peaks, sampling, metadata)
+
+
+def calibration(fake: FakeQuantModel, data: Dataset) -> Any:
+    """(codes, conditions) of the first training items, clean."""
+    import torch
+
+    from edgechaos.models.spiking import Conditions
+
+    codes = torch.from_numpy(input_codes(fake.described, data.train_items[:CALIBRATION_ITEMS]))
+    return codes, Conditions(0, torch.arange(len(codes)))
+
+
+def input_codes(model: FloatModel, items: NDArray[Any]) -> NDArray[Any]:
+    """Codes (n, inputs) of raw items for the model's first head. Raises DataError where the sizes differ."""
+    head = model.heads[0]
+    if items[:1].size != head.size:
+        raise DataError(f"model '{model.name}' takes items of {head.size} elements, the data set has {items.shape[1:]}")
+    return head.encoding.codes(items).reshape(len(items), head.size)
+
+
+def about(model: ChaosNet, data: Dataset, method: Method, per_channel: bool, sampling: Sampling) -> dict[str, Any]:
+    """The metadata of a graph, JSON: what the model was, how it was trained, how it was quantized."""
+    config = model.config
+    return {
+        "family": model.family,
+        "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
+        "normalization": {"mean": list(config.mean), "std": list(config.std)},
+        "ticks": config.ticks,
+        "tick_mode": config.mode,
+        "noise": "dropped" if sampling != "ticks" and config.noise_std > 0 else "table_gaussian" if config.noise_std > 0 else "none",
+        "float": {
+            "threshold": config.threshold,
+            "noise_std": config.noise_std,
+            "decay": config.decay,
+            "refractory_decay": config.refractory_decay,
+            "fail_prob": config.fail_prob,
+        },
+        "training": dict(model.facts),
+        "quantization": {"method": method, "per_channel": per_channel, "weight_bits": 8, "sampling": sampling},
+    }
+
+
+def measured(graph: IntegerGraph, data: Dataset) -> IntegerGraph:
+    """The graph with `accuracy` of the integers on the test items and `activity` on calibration items in its metadata.
+
+    activity: {tensor: fraction of nonzero codes} of every int8 tensor, ticks included.
+    """
+    spec = graph.head()
+    names = tuple(n.output for n in graph.path() if graph.tensors[n.output].dtype == "int8")
+    codes = reference.encode(graph, data.train_items[:CALIBRATION_ITEMS])
+    seen = {spec.input: codes, **reference.run(graph, codes, keep=names).tensors}
+    activity = {name: round(float(np.count_nonzero(value) / value.size), 6) for name, value in seen.items()}
+    labels = reference.run(graph, reference.encode(graph, data.test_items)).labels
+    trained = graph.metadata.get("training", {}).get("accuracy", {})
+    accuracy = {**trained, "integer": float((labels == data.test_labels).mean()), "items": len(labels)}
+    return replace(graph, metadata={**graph.metadata, "accuracy": accuracy, "activity": activity}).validate()
