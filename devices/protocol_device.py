@@ -59,8 +59,9 @@ class ProtocolDevice(Device):
     def _connect(self) -> Link:
         """Start or find the device and return its link. Raises LinkError where it is absent or busy."""
 
-    def _confirm(self, hello: Hello) -> None:
-        """Called once per opening with a checked HELLO, for what a subclass must do before it is used."""
+    def _prepare(self, client: Client, hello: Hello) -> Hello:
+        """What a subclass must do once per opening, after HELLO was checked; returns the HELLO that holds from now on."""
+        return hello
 
     def open(self) -> DeviceInfo:
         """Connect and check HELLO; an open device just says again who it is."""
@@ -69,8 +70,7 @@ class ProtocolDevice(Device):
         link = self._connect()
         try:
             client = Client(link, self._timeouts, self._attempts)
-            hello = self._greet(client)
-            self._confirm(hello)
+            hello = self._prepare(client, self._greet(client))
         except BaseException:
             link.close()
             raise

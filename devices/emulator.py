@@ -1,0 +1,104 @@
+"""EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
+
+Enters: a graph and an ELF built for it. Leaves: a Device that speaks the wire protocol of a real board. A hang is ten
+times the instructions of a clean inference, never wall clock.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference
+from edgechaos.devices.emulator_build import hook_library
+from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
+from edgechaos.devices.link import Client
+from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.errors import LinkError, MissingExtra
+from edgechaos.firmware_gen.protocol import Hello
+from edgechaos.graph import DTYPE_RANGE, IntegerGraph
+
+HANG_FACTOR = 10
+PACKAGES = ("unicorn", "capstone", "elftools")
+
+
+class EmulatedDevice(ProtocolDevice):
+    """`compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same."""
+
+    def __init__(
+        self,
+        graph: IntegerGraph,
+        elf: str | os.PathLike[str],
+        board: str = "mps2-an386",
+        *,
+        compiled_hooks: bool = True,
+        guard_s: float = GUARD_S,
+    ) -> None:
+        super().__init__(graph, f"unicorn:{board}", "emulated", attempts=1)
+        self.elf = Path(elf)
+        self.board = board
+        self.compiled_hooks = compiled_hooks
+        self._guard_s = guard_s
+        self._link: EmulatorLink | None = None
+
+    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+        """As the contract says; `instructions` are those between the two GPIO edges of each inference."""
+        if self._link is not None:
+            self._link.windows.clear()
+        result = super().infer(codes, seed=seed, samples=samples, head=head)
+        windows = self._opened_link().windows
+        if len(windows) != len(codes):
+            raise LinkError(
+                f"{len(codes)} inferences but {len(windows)} GPIO windows: the firmware does not frame its inferences; rebuild it"
+            )
+        return replace(result, instructions=np.array(windows, np.int64))
+
+    def counters(self) -> Counters:
+        """As the contract says, with `instructions` by class."""
+        return replace(super().counters(), instructions=self._opened_link().counts())
+
+    def reset(self) -> DeviceInfo:
+        """As the contract says; a process that was killed is replaced."""
+        info = super().reset()
+        self._opened_link().clear_counts()
+        return info
+
+    def close(self) -> None:
+        """Kill the process."""
+        super().close()
+        self._link = None
+
+    def _connect(self) -> EmulatorLink:
+        for package in PACKAGES:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, "emulate")
+        self._link = EmulatorLink(self.elf, self.board, hook_library() if self.compiled_hooks else None, self._guard_s)
+        return self._link
+
+    def _prepare(self, client: Client, hello: Hello) -> Hello:
+        """Measure a clean inference, then start afresh, so that nothing of the measurement remains."""
+        assert self._link is not None
+        link = self._link
+        longest = 0
+        for head in self.graph.heads:
+            tensor = self.graph.tensors[head.input]
+            rng = np.random.default_rng(0)
+            low, high = DTYPE_RANGE[tensor.dtype]
+            # No input is 0: an event-driven kernel then does all the work it ever does.
+            for codes in (np.full(tensor.shape, high), rng.integers(1, high, tensor.shape, endpoint=True), np.full(tensor.shape, low or 1)):
+                client.requests(list(self._infer_requests(hello, head, codes.astype(tensor.dtype).tobytes(), 0, 0)))
+                longest = max(longest, *link.executed)
+        link.power_cycle()
+        link.infer_budget = HANG_FACTOR * longest
+        return client.greet()
+
+    def _opened_link(self) -> EmulatorLink:
+        self._opened()
+        assert self._link is not None
+        return self._link

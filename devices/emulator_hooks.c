@@ -1,0 +1,191 @@
+/* Unicorn's callbacks for an emulated Cortex-M board: exact instruction counts between two GPIO edges, the watchdog,
+ * a CMSDK UART and GPIO (Arm DDI 0479, Cortex-M System Design Kit) and the one system register that restarts the core.
+ *
+ * emulator_hooks.py holds the same in Python, to the letter; both write into the structure below, and a test compares
+ * them. Python callbacks per block are 500 times slower on tight loops.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct machine {
+    /* the image's code map: arrays with one entry per halfword from code_base on, and one more */
+    const uint8_t *length;
+    const uint32_t *before;
+    int64_t *enter; /* +1 where a run of instructions begins, */
+    int64_t *leave; /* +1 where it ends: the running sum of the difference is each instruction's count */
+    int64_t *taken; /* by the halfword after the instruction that control left for elsewhere */
+    uint32_t code_base;
+    uint32_t halfwords;
+
+    int (*stop)(void *uc);
+    int (*reg_read)(void *uc, int reg, void *value);
+    int32_t pc_register;
+
+    uint32_t stop_reason;
+    uint64_t executed; /* instructions, up to the end of the current block */
+    uint64_t budget;   /* more than this is a hang */
+    uint32_t block_end;
+
+    uint32_t gpio_mask; /* the output pins whose edges open and close the window */
+    uint32_t gpio_out;
+    uint32_t store_pc;
+    uint32_t window_open;
+    uint64_t window_start;
+    uint64_t *windows; /* instructions of each window closed */
+    uint32_t window_count;
+    uint32_t window_room;
+
+    const uint8_t *rx;
+    uint32_t rx_length;
+    uint32_t rx_position;
+    uint8_t *tx;
+    uint32_t tx_length;
+    uint32_t tx_room;
+    uint32_t uart_control;
+    uint32_t uart_divider;
+} machine;
+
+enum { STOP_NONE, STOP_BUDGET, STOP_RESET, STOP_BABBLE };
+enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CONTROL = 0x08, UART_DIVIDER = 0x10, UART_RX_FULL = 2 };
+enum { GPIO_DATA = 0x00, GPIO_OUT = 0x04, GPIO_MASKED_LOW = 0x400, GPIO_MASKED_HIGH = 0x800, GPIO_MASKED_END = 0xC00 };
+enum { AIRCR = 0xD0C, AIRCR_KEY = 0x05FA, SYSRESETREQ = 4 };
+
+static bool mapped(const machine *m, uint32_t address)
+{
+    return address >= m->code_base && (address - m->code_base) >> 1 <= m->halfwords;
+}
+
+static uint32_t halfword(const machine *m, uint32_t address)
+{
+    return (address - m->code_base) >> 1;
+}
+
+/* Instructions in [start, end); outside of the image's code a halfword counts as one, so that the watchdog sees them. */
+static uint32_t instructions(const machine *m, uint32_t start, uint32_t end)
+{
+    if (mapped(m, start) && mapped(m, end))
+        return m->before[halfword(m, end)] - m->before[halfword(m, start)];
+    return (end - start) >> 1;
+}
+
+static void count_run(machine *m, uint32_t start, uint32_t end, int64_t times)
+{
+    if (mapped(m, start) && mapped(m, end)) {
+        m->enter[halfword(m, start)] += times;
+        m->leave[halfword(m, end)] += times;
+    }
+}
+
+static void stop(machine *m, void *uc, uint32_t reason)
+{
+    m->stop_reason = reason;
+    m->stop(uc);
+}
+
+void edgechaos_block(void *uc, uint64_t address64, uint32_t size, void *user)
+{
+    machine *const m = user;
+    const uint32_t address = (uint32_t)address64, end = address + size;
+    if (m->window_open) {
+        if (address != m->block_end && mapped(m, m->block_end))
+            m->taken[halfword(m, m->block_end)]++;
+        count_run(m, address, end, 1);
+    }
+    m->block_end = end;
+    m->executed += instructions(m, address, end);
+    if (m->executed > m->budget)
+        stop(m, uc, STOP_BUDGET);
+}
+
+/* Only a memory hook sees the storing instruction's address; it comes before the write itself. */
+void edgechaos_gpio_store(void *uc, int type, uint64_t address, int size, int64_t value, void *user)
+{
+    machine *const m = user;
+    (void)type, (void)address, (void)size, (void)value;
+    m->reg_read(uc, m->pc_register, &m->store_pc);
+}
+
+/* The window holds what runs after the store that opens it, up to and with the store that closes it. */
+static void edge(machine *m, uint32_t level)
+{
+    const uint32_t at = m->store_pc + (mapped(m, m->store_pc) ? 2u * m->length[halfword(m, m->store_pc)] : 2u);
+    const uint64_t executed = m->executed - instructions(m, at, m->block_end);
+    if (level == m->window_open)
+        return;
+    m->window_open = level;
+    count_run(m, at, m->block_end, level ? 1 : -1);
+    if (level)
+        m->window_start = executed;
+    else if (m->window_count < m->window_room)
+        m->windows[m->window_count++] = executed - m->window_start;
+}
+
+uint64_t edgechaos_gpio_read(void *uc, uint64_t offset, unsigned size, void *user)
+{
+    const machine *const m = user;
+    (void)uc, (void)size;
+    return offset == GPIO_DATA || offset == GPIO_OUT ? m->gpio_out : 0;
+}
+
+void edgechaos_gpio_write(void *uc, uint64_t offset, unsigned size, uint64_t value, void *user)
+{
+    machine *const m = user;
+    uint32_t mask = 0;
+    (void)uc, (void)size;
+    if (offset == GPIO_DATA || offset == GPIO_OUT)
+        mask = 0xFFFF;
+    else if (offset >= GPIO_MASKED_LOW && offset < GPIO_MASKED_HIGH)
+        mask = (uint32_t)(offset - GPIO_MASKED_LOW) >> 2 & 0xFF;
+    else if (offset >= GPIO_MASKED_HIGH && offset < GPIO_MASKED_END)
+        mask = ((uint32_t)(offset - GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8;
+    m->gpio_out = (m->gpio_out & ~mask) | ((uint32_t)value & mask);
+    edge(m, (m->gpio_out & m->gpio_mask) != 0);
+}
+
+uint64_t edgechaos_uart_read(void *uc, uint64_t offset, unsigned size, void *user)
+{
+    machine *const m = user;
+    (void)uc, (void)size;
+    switch (offset) {
+    case UART_DATA:
+        return m->rx_position < m->rx_length ? m->rx[m->rx_position++] : 0;
+    case UART_STATE:
+        return m->rx_position < m->rx_length ? UART_RX_FULL : 0;
+    case UART_CONTROL:
+        return m->uart_control;
+    case UART_DIVIDER:
+        return m->uart_divider;
+    default:
+        return 0; /* interrupts are not modelled: nothing is ever pending */
+    }
+}
+
+void edgechaos_uart_write(void *uc, uint64_t offset, unsigned size, uint64_t value, void *user)
+{
+    machine *const m = user;
+    (void)size;
+    if (offset == UART_DATA) {
+        if (m->tx_length < m->tx_room)
+            m->tx[m->tx_length++] = (uint8_t)value;
+        else
+            stop(m, uc, STOP_BABBLE);
+    } else if (offset == UART_CONTROL) {
+        m->uart_control = (uint32_t)value;
+    } else if (offset == UART_DIVIDER) {
+        m->uart_divider = (uint32_t)value;
+    }
+}
+
+uint64_t edgechaos_system_read(void *uc, uint64_t offset, unsigned size, void *user)
+{
+    (void)uc, (void)offset, (void)size, (void)user;
+    return 0;
+}
+
+void edgechaos_system_write(void *uc, uint64_t offset, unsigned size, uint64_t value, void *user)
+{
+    (void)size;
+    if (offset == AIRCR && (value >> 16) == AIRCR_KEY && (value & SYSRESETREQ))
+        stop(user, uc, STOP_RESET);
+}

@@ -1,0 +1,290 @@
+"""What an emulated board has beside its core: instruction counts, watchdog, UART, GPIO, restart; compiled or in Python.
+
+Enters: a code map and a board. Leaves: hooks attached to a Unicorn engine, and what they saw. `CompiledHooks` runs
+emulator_hooks.c; `PythonHooks` says the same in Python, for machines without the compiler, and gives identical counts
+(tested). Model: Arm DDI 0479, Cortex-M System Design Kit (UART, GPIO); Arm DDI 0403, AIRCR.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.devices.instruction_classes import CodeMap, counts_by_class
+from edgechaos.extras import need
+
+PERIPHERAL_BYTES = 0x1000
+SYSTEM_BASE = 0xE000E000
+TX_ROOM = 1 << 20
+"""Bytes that firmware may send between two requests; more is babble."""
+WINDOWS = 4096
+
+
+class Stop(IntEnum):
+    """Why the hooks stopped the core; NONE: it went to sleep, or a fault stopped it."""
+
+    NONE = 0
+    BUDGET = 1
+    RESET = 2
+    BABBLE = 3
+
+
+class _Machine(ctypes.Structure):
+    """`struct machine` of emulator_hooks.c, member by member."""
+
+    _fields_ = (
+        ("length", ctypes.c_void_p),
+        ("before", ctypes.c_void_p),
+        ("enter", ctypes.c_void_p),
+        ("leave", ctypes.c_void_p),
+        ("taken", ctypes.c_void_p),
+        ("code_base", ctypes.c_uint32),
+        ("halfwords", ctypes.c_uint32),
+        ("stop", ctypes.c_void_p),
+        ("reg_read", ctypes.c_void_p),
+        ("pc_register", ctypes.c_int32),
+        ("stop_reason", ctypes.c_uint32),
+        ("executed", ctypes.c_uint64),
+        ("budget", ctypes.c_uint64),
+        ("block_end", ctypes.c_uint32),
+        ("gpio_mask", ctypes.c_uint32),
+        ("gpio_out", ctypes.c_uint32),
+        ("store_pc", ctypes.c_uint32),
+        ("window_open", ctypes.c_uint32),
+        ("window_start", ctypes.c_uint64),
+        ("windows", ctypes.c_void_p),
+        ("window_count", ctypes.c_uint32),
+        ("window_room", ctypes.c_uint32),
+        ("rx", ctypes.c_void_p),
+        ("rx_length", ctypes.c_uint32),
+        ("rx_position", ctypes.c_uint32),
+        ("tx", ctypes.c_void_p),
+        ("tx_length", ctypes.c_uint32),
+        ("tx_room", ctypes.c_uint32),
+        ("uart_control", ctypes.c_uint32),
+        ("uart_divider", ctypes.c_uint32),
+    )
+
+
+class Hooks(ABC):
+    """State shared by both implementations; a subclass attaches the callbacks."""
+
+    def __init__(self, code: CodeMap, uart_base: int, gpio_base: int, gpio_pin: int) -> None:
+        size = len(code.length) + 1
+        self.code = code
+        self.uart_base = uart_base
+        self.gpio_base = gpio_base
+        self.length = np.append(code.length, np.uint8(0))
+        self.before = code.before()
+        self.enter, self.leave, self.taken = (np.zeros(size, np.int64) for _ in range(3))
+        self.windows = np.zeros(WINDOWS, np.uint64)
+        self.tx = np.zeros(TX_ROOM, np.uint8)
+        self.rx = np.zeros(0, np.uint8)
+        self.m = _Machine(code_base=code.base, halfwords=size - 1, gpio_mask=1 << gpio_pin, window_room=WINDOWS, tx_room=TX_ROOM)
+        for name in ("length", "before", "enter", "leave", "taken", "windows", "tx"):
+            setattr(self.m, name, getattr(self, name).ctypes.data)
+
+    @abstractmethod
+    def attach(self, engine: Any) -> None:
+        """Map the peripherals of a Unicorn engine and add the hooks; before it first runs."""
+
+    def begin(self, received: bytes, budget: int) -> None:
+        """Hand bytes to the UART and allow `budget` more instructions."""
+        self.rx = np.frombuffer(received, np.uint8).copy()
+        m = self.m
+        m.rx, m.rx_length, m.rx_position = self.rx.ctypes.data, len(self.rx), 0
+        m.tx_length = m.window_count = 0
+        m.stop_reason = Stop.NONE
+        m.budget = m.executed + budget
+
+    def restart(self) -> None:
+        """The peripherals after a reset: pins low, nothing received."""
+        m = self.m
+        m.gpio_out = m.window_open = m.uart_control = m.uart_divider = 0
+        m.rx_position = m.rx_length
+        m.stop_reason = Stop.NONE
+
+    def clear_counts(self) -> None:
+        """Start the counts by class from zero."""
+        for array in (self.enter, self.leave, self.taken):
+            array[:] = 0
+
+    @property
+    def stop_reason(self) -> Stop:
+        """Why the core stopped."""
+        return Stop(self.m.stop_reason)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes wait in the UART: a real core would wake from WFI."""
+        return self.m.rx_position < self.m.rx_length
+
+    def sent(self) -> bytes:
+        """What the firmware has sent since `begin`."""
+        return self.tx[: self.m.tx_length].tobytes()
+
+    def closed_windows(self) -> list[int]:
+        """Instructions of each GPIO window closed since `begin`."""
+        return [int(n) for n in self.windows[: self.m.window_count]]
+
+    def counts(self) -> dict[str, int]:
+        """Instructions by class inside the windows, since `clear_counts`; keys as in `instruction_classes`."""
+        executed = np.cumsum(self.enter - self.leave)[:-1]
+        return counts_by_class(self.code, executed, self._taken_by_start())
+
+    def _taken_by_start(self) -> NDArray[np.int64]:
+        """`taken` counts by the halfword after an instruction; moved here to the one where it starts."""
+        by_start = np.zeros(len(self.code.length), np.int64)
+        starts = np.flatnonzero(self.code.length)
+        by_start[starts] = self.taken[starts + self.code.length[starts]]
+        return by_start
+
+
+class CompiledHooks(Hooks):
+    """The callbacks of a shared library built from emulator_hooks.c."""
+
+    def __init__(self, library: Path, code: CodeMap, uart_base: int, gpio_base: int, gpio_pin: int) -> None:
+        super().__init__(code, uart_base, gpio_base, gpio_pin)
+        self._library = ctypes.CDLL(str(library))
+
+    def attach(self, engine: Any) -> None:
+        """As in the base class, past Unicorn's Python layer: its callbacks would be Python functions."""
+        unicorn = need("unicorn", "emulate")
+        uclib = need("unicorn.unicorn_py3.unicorn", "emulate").uclib
+        handle, user = engine._uch, ctypes.byref(self.m)
+        self.m.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value
+        self.m.reg_read = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value
+        self.m.pc_register = need("unicorn.arm_const", "emulate").UC_ARM_REG_PC
+
+        def callback(name: str) -> ctypes.c_void_p:
+            return ctypes.cast(getattr(self._library, f"edgechaos_{name}"), ctypes.c_void_p)
+
+        def check(status: int) -> None:
+            if status != unicorn.UC_ERR_OK:
+                raise unicorn.UcError(status)
+
+        for base, name in ((self.uart_base, "uart"), (self.gpio_base, "gpio"), (SYSTEM_BASE, "system")):
+            read, write = callback(f"{name}_read"), callback(f"{name}_write")
+            size = ctypes.c_size_t(PERIPHERAL_BYTES)
+            check(uclib.uc_mmio_map(handle, ctypes.c_uint64(base), size, read, user, write, user))
+        everywhere, gpio = (1, 0), (self.gpio_base, self.gpio_base + PERIPHERAL_BYTES - 1)
+        for kind, name, (first, last) in ((unicorn.UC_HOOK_BLOCK, "block", everywhere), (unicorn.UC_HOOK_MEM_WRITE, "gpio_store", gpio)):
+            hook = ctypes.c_size_t()
+            bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
+            check(uclib.uc_hook_add(handle, ctypes.byref(hook), kind, callback(name), user, *bounds))
+
+
+class PythonHooks(Hooks):
+    """The callbacks in Python: slow, and there without a compiler. Names and steps follow emulator_hooks.c."""
+
+    UART_DATA, UART_STATE, UART_CONTROL, UART_DIVIDER, UART_RX_FULL = 0x00, 0x04, 0x08, 0x10, 2
+    GPIO_DATA, GPIO_OUT, GPIO_MASKED_LOW, GPIO_MASKED_HIGH, GPIO_MASKED_END = 0x00, 0x04, 0x400, 0x800, 0xC00
+    AIRCR, AIRCR_KEY, SYSRESETREQ = 0xD0C, 0x05FA, 4
+
+    def attach(self, engine: Any) -> None:
+        """As in the base class."""
+        unicorn = need("unicorn", "emulate")
+        self._pc = need("unicorn.arm_const", "emulate").UC_ARM_REG_PC
+        gpio_end = self.gpio_base + PERIPHERAL_BYTES - 1
+        engine.mmio_map(self.uart_base, PERIPHERAL_BYTES, self._uart_read, None, self._uart_write, None)
+        engine.mmio_map(self.gpio_base, PERIPHERAL_BYTES, self._gpio_read, None, self._gpio_write, None)
+        engine.mmio_map(SYSTEM_BASE, PERIPHERAL_BYTES, self._system_read, None, self._system_write, None)
+        engine.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
+        engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._gpio_store, None, self.gpio_base, gpio_end)
+
+    def _mapped(self, address: int) -> bool:
+        return address >= self.m.code_base and (address - self.m.code_base) >> 1 <= self.m.halfwords
+
+    def _halfword(self, address: int) -> int:
+        return (address - self.m.code_base) >> 1
+
+    def _instructions(self, start: int, end: int) -> int:
+        if self._mapped(start) and self._mapped(end):
+            return int(self.before[self._halfword(end)]) - int(self.before[self._halfword(start)])
+        return (end - start) >> 1
+
+    def _count_run(self, start: int, end: int, times: int) -> None:
+        if self._mapped(start) and self._mapped(end):
+            self.enter[self._halfword(start)] += times
+            self.leave[self._halfword(end)] += times
+
+    def _stop(self, engine: Any, reason: Stop) -> None:
+        self.m.stop_reason = reason
+        engine.emu_stop()
+
+    def _block(self, engine: Any, address: int, size: int, user: Any) -> None:
+        m, end = self.m, address + size
+        if m.window_open:
+            if address != m.block_end and self._mapped(m.block_end):
+                self.taken[self._halfword(m.block_end)] += 1
+            self._count_run(address, end, 1)
+        m.block_end = end
+        m.executed += self._instructions(address, end)
+        if m.executed > m.budget:
+            self._stop(engine, Stop.BUDGET)
+
+    def _gpio_store(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> None:
+        self.m.store_pc = engine.reg_read(self._pc)
+
+    def _edge(self, level: int) -> None:
+        m = self.m
+        at = m.store_pc + (2 * int(self.length[self._halfword(m.store_pc)]) if self._mapped(m.store_pc) else 2)
+        executed = m.executed - self._instructions(at, m.block_end)
+        if level == m.window_open:
+            return
+        m.window_open = level
+        self._count_run(at, m.block_end, 1 if level else -1)
+        if level:
+            m.window_start = executed
+        elif m.window_count < m.window_room:
+            self.windows[m.window_count] = executed - m.window_start
+            m.window_count += 1
+
+    def _gpio_read(self, engine: Any, offset: int, size: int, user: Any) -> int:
+        return int(self.m.gpio_out) if offset in (self.GPIO_DATA, self.GPIO_OUT) else 0
+
+    def _gpio_write(self, engine: Any, offset: int, size: int, value: int, user: Any) -> None:
+        mask = 0
+        if offset in (self.GPIO_DATA, self.GPIO_OUT):
+            mask = 0xFFFF
+        elif self.GPIO_MASKED_LOW <= offset < self.GPIO_MASKED_HIGH:
+            mask = (offset - self.GPIO_MASKED_LOW) >> 2 & 0xFF
+        elif self.GPIO_MASKED_HIGH <= offset < self.GPIO_MASKED_END:
+            mask = ((offset - self.GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8
+        self.m.gpio_out = (self.m.gpio_out & ~mask) | (value & mask)
+        self._edge(int((self.m.gpio_out & self.m.gpio_mask) != 0))
+
+    def _uart_read(self, engine: Any, offset: int, size: int, user: Any) -> int:
+        m = self.m
+        if offset == self.UART_DATA and m.rx_position < m.rx_length:
+            m.rx_position += 1
+            return int(self.rx[m.rx_position - 1])
+        if offset == self.UART_STATE:
+            return self.UART_RX_FULL if m.rx_position < m.rx_length else 0
+        return int({self.UART_CONTROL: m.uart_control, self.UART_DIVIDER: m.uart_divider}.get(offset, 0))
+
+    def _uart_write(self, engine: Any, offset: int, size: int, value: int, user: Any) -> None:
+        m = self.m
+        if offset == self.UART_DATA:
+            if m.tx_length < m.tx_room:
+                self.tx[m.tx_length] = value & 0xFF
+                m.tx_length += 1
+            else:
+                self._stop(engine, Stop.BABBLE)
+        elif offset == self.UART_CONTROL:
+            m.uart_control = value
+        elif offset == self.UART_DIVIDER:
+            m.uart_divider = value
+
+    def _system_read(self, engine: Any, offset: int, size: int, user: Any) -> int:
+        return 0
+
+    def _system_write(self, engine: Any, offset: int, size: int, value: int, user: Any) -> None:
+        if offset == self.AIRCR and value >> 16 == self.AIRCR_KEY and value & self.SYSRESETREQ:
+            self._stop(engine, Stop.RESET)

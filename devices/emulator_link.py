@@ -1,0 +1,193 @@
+"""The parent's end of an emulator process: a Link whose bytes go through an emulated UART, and whose device can be killed.
+
+Enters: an ELF and a board's name. Leaves: replies; DeviceCrash, DeviceHang and LinkError with the place in the firmware
+where it stopped. Time on this link is counted in instructions. The one wall clock guards against a process that does
+not answer at all, which is a fault of the infrastructure, not of the device.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from edgechaos.devices import frames
+from edgechaos.devices.emulator_messages import LENGTHS, pack, unpack
+from edgechaos.devices.link import Link
+from edgechaos.errors import ArtifactError, ConfigError, DeviceCrash, DeviceError, DeviceHang, EdgeChaosError, LinkError, UnsupportedError
+from edgechaos.firmware_gen.protocol import Verb
+
+DEFAULT_BUDGET = 200_000_000
+"""Instructions for anything whose clean count has not been measured: seconds of a real core's time."""
+GUARD_S = 120.0
+WINDOW = 256
+_REPORTED: dict[str, type[EdgeChaosError]] = {c.__name__: c for c in (ArtifactError, ConfigError, UnsupportedError)}
+_STOPPED: dict[str, type[DeviceError]] = {"crash": DeviceCrash, "hang": DeviceHang, "babble": LinkError}
+
+
+class EmulatorProcess:
+    """A child process that answers messages, and dies when told to, when it does not answer, or when its parent is gone."""
+
+    def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
+        """Raises what the child reports: ArtifactError, UnsupportedError, ConfigError; LinkError where it does not start."""
+        self._guard_s = guard_s
+        self._stderr = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "edgechaos.devices.emulator_process", str(elf), board]
+        # In a session of its own, Ctrl-C reaches the parent alone, which closes it in order.
+        self._child = subprocess.Popen(
+            command + ([str(library)] if library else []),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+        try:
+            head, _ = self._receive()
+            if "error" in head:
+                raise _REPORTED.get(head["error"], LinkError)(head["message"])
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
+    def call(self, head: dict[str, Any], blob: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        """Send a message and wait for its answer. Raises LinkError where the process is dead or does not answer."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(pack(head, blob))
+            self._child.stdin.flush()
+        except OSError as error:
+            raise self._dead() from error
+        return self._receive()
+
+    def close(self) -> None:
+        """Kill the child, if it lives, and reap it."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._stderr):
+            try:
+                if stream is not None:
+                    stream.close()
+            except BrokenPipeError:
+                pass  # an unsent message to a killed child
+
+    def _receive(self) -> tuple[dict[str, Any], bytes]:
+        deadline = time.monotonic() + self._guard_s
+        head_length, blob_length = LENGTHS.unpack(self._read(LENGTHS.size, deadline))
+        return unpack(self._read(head_length + blob_length, deadline), head_length)
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        assert self._child.stdout is not None
+        handle, data = self._child.stdout.fileno(), bytearray()
+        while len(data) < size:
+            if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                self._child.kill()
+                raise LinkError(
+                    f"the emulator process did not answer within {self._guard_s:g} s and was killed; call reset() to start another"
+                )
+            piece = os.read(handle, size - len(data))
+            if not piece:
+                raise self._dead()
+            data += piece
+        return bytes(data)
+
+    def _dead(self) -> LinkError:
+        self._child.kill()
+        code = self._child.wait()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = f": {said[-1]}" if said else ""
+        return LinkError(f"the emulator process {how}{last}; call reset() to start another")
+
+
+class EmulatorLink(Link):
+    """Frames are queued and go to the child together, which hands the device one at a time.
+
+    infer_budget: instructions that one INFER may take, from frame to sleep; set by whoever has measured a clean one.
+    windows: instructions of every GPIO window closed, in order; emptied by whoever reads them.
+    """
+
+    window = WINDOW
+
+    def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
+        self._arguments = (elf, board, library, guard_s)
+        self.infer_budget = DEFAULT_BUDGET
+        self.windows: list[int] = []
+        self.executed: list[int] = []
+        self._queued: list[tuple[bytes, int]] = []
+        self._received = b""
+        self._down: tuple[type[DeviceError], str] | None = None
+        self.process = EmulatorProcess(*self._arguments)
+        self.power_cycle()
+
+    def write(self, data: bytes) -> None:
+        """Queue one frame."""
+        frame = frames.decode(data.strip(b"\0"))
+        infers = frame is not None and frame.kind == Verb.INFER
+        self._queued.append((data, self.infer_budget if infers else DEFAULT_BUDGET))
+
+    def read(self, timeout_s: float) -> bytes:
+        """What the firmware sent; runs what is queued. b"" where it sleeps and has nothing to say: nothing will come."""
+        if self._queued and not self._received:
+            queued, self._queued = self._queued, []
+            head = {"op": "run", "lengths": [len(d) for d, _ in queued], "budgets": [b for _, b in queued]}
+            self._exchange(head, b"".join(d for d, _ in queued))
+        received, self._received = self._received, b""
+        return received
+
+    def hard_reset(self) -> None:
+        """Pulse the reset pin; start another process where the old one is gone."""
+        self._forget()
+        try:
+            self._exchange({"op": "pin_reset", "budget": DEFAULT_BUDGET})
+        except LinkError:
+            self.process.close()
+            self.process = EmulatorProcess(*self._arguments)
+            self.power_cycle()
+
+    def power_cycle(self) -> None:
+        """Start with RAM empty; the boot counter starts over as well."""
+        self._forget()
+        self._exchange({"op": "power_on", "budget": DEFAULT_BUDGET})
+
+    def counts(self) -> dict[str, int]:
+        """Instructions by class inside the GPIO windows, since the last restart from outside or `clear_counts`."""
+        return self.process.call({"op": "counts"})[0]
+
+    def clear_counts(self) -> None:
+        """Start the counts by class from zero."""
+        self.process.call({"op": "clear_counts"})
+
+    def close(self) -> None:
+        """Kill the process."""
+        self.process.close()
+
+    def _forget(self) -> None:
+        self._queued, self._received, self._down = [], b"", None
+        self.windows.clear()
+
+    def _exchange(self, head: dict[str, Any], blob: bytes = b"") -> None:
+        if self._down is not None:
+            kind, message = self._down
+            raise kind(message)
+        answer, sent = self.process.call(head, blob)
+        self._received += sent
+        self.windows += answer["windows"]
+        self.executed = answer["executed"]
+        if answer["stopped"] is not None:
+            stopped = answer["stopped"]
+            message = f"{stopped['outcome']} at {stopped['pc']} (LR {stopped['lr']}): {stopped['reason']}; call reset()"
+            self._down = _STOPPED[stopped["outcome"]], message
+            raise _STOPPED[stopped["outcome"]](message)

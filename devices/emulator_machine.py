@@ -1,0 +1,151 @@
+"""An emulated board: Unicorn's Cortex-M4 with a board's memory map, run from one WFI to the next.
+
+Enters: a firmware image, a board, bytes for its UART. Leaves: bytes sent, instructions executed, or why it stopped:
+a crash with PC, LR and their symbols, a hang, babble. Not modelled by Unicorn: NVIC, SysTick, fault registers and
+handlers; whatever would be a fault exception is reported as a crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgechaos.devices.emulator_hooks import CompiledHooks, PythonHooks, Stop
+from edgechaos.devices.firmware_image import FirmwareImage
+from edgechaos.devices.instruction_classes import map_code
+from edgechaos.errors import UnsupportedError
+from edgechaos.extras import need
+from edgechaos.firmware_gen.boards import Board
+
+NEVER = 0xFFFFFFFE
+"""An address that code never reaches: emulation ends at WFI, or where a hook stops it."""
+PAGE = 0x1000
+
+Outcome = Literal["crash", "hang", "babble"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why the core did not get back to sleep. Addresses as `name+0x10` where the image has the name."""
+
+    outcome: Outcome
+    reason: str
+    pc: str
+    lr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """From one WFI to the next: bytes sent, instructions executed, instructions of each GPIO window closed."""
+
+    sent: bytes
+    executed: int
+    windows: list[int]
+    stopped: Stopped | None = None
+
+
+class EmulatedMachine:
+    """One core, its memories and peripherals. `power_on` first; after a stop only `power_on` or `pin_reset` help."""
+
+    def __init__(self, image: FirmwareImage, board: Board, library: Path | None) -> None:
+        """library: the compiled hooks, or None for those in Python.
+
+        Raises UnsupportedError where the board's peripherals or the image's instructions are not emulated.
+        """
+        if board.port != "mps2" or board.cpu != "cortex-m4":
+            raise UnsupportedError(
+                f"board '{board.name}' is not emulated: Unicorn runs the Cortex-M4 boards with CMSDK peripherals (mps2-an386)"
+            )
+        self.image = image
+        self.board = board
+        code, places = map_code(image), (board.serial.base, board.edge.base, board.edge.pin)
+        self.hooks = CompiledHooks(library, code, *places) if library is not None else PythonHooks(code, *places)
+        self._unicorn = need("unicorn", "emulate")
+        self._arm = need("unicorn.arm_const", "emulate")
+        self._engine = self._make_engine()
+        self._at_reset = self._engine.context_save()
+        self._pc = 0
+        self._bad_access = ""
+
+    def power_on(self, budget: int) -> Exchange:
+        """Clear RAM, start, run to the first WFI. Counts by class start from zero."""
+        self._engine.mem_write(self.board.ram.origin, bytes(self.board.ram.bytes))
+        return self.pin_reset(budget)
+
+    def pin_reset(self, budget: int) -> Exchange:
+        """Start again with RAM as it is, as after a pulse on the reset pin. Counts by class start from zero."""
+        self._restart()
+        self.hooks.clear_counts()
+        return self.exchange(b"", budget)
+
+    def exchange(self, received: bytes, budget: int) -> Exchange:
+        """Hand bytes to the UART and run until the core sleeps with none left, or has executed `budget` instructions."""
+        hooks = self.hooks
+        before = hooks.m.executed
+        hooks.begin(received, budget)
+        stopped = self._run()
+        return Exchange(hooks.sent(), hooks.m.executed - before, hooks.closed_windows(), stopped)
+
+    def _run(self) -> Stopped | None:
+        while True:
+            self._bad_access = ""
+            try:
+                self._engine.emu_start(self._pc | 1, NEVER)
+            except self._unicorn.UcError as error:
+                if error.errno not in self._faults():
+                    raise
+                return self._stopped("crash", f"{error}{self._bad_access}")
+            if self.hooks.stop_reason is Stop.BUDGET:
+                return self._stopped("hang", "it ran out of the instructions it was allowed")
+            if self.hooks.stop_reason is Stop.BABBLE:
+                return self._stopped("babble", f"it sent more than {len(self.hooks.tx)} bytes")
+            if self.hooks.stop_reason is Stop.RESET:
+                self._restart()
+                continue
+            self._pc = self._register("PC")
+            if not self.hooks.waiting:
+                return None
+
+    def _restart(self) -> None:
+        self._engine.context_restore(self._at_reset)
+        vectors = bytes(self._engine.mem_read(self.board.flash.origin, 8))
+        self._engine.reg_write(self._arm.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
+        self._pc = int.from_bytes(vectors[4:], "little") & ~1
+        self.hooks.restart()
+
+    def _make_engine(self) -> Any:
+        unicorn, arm, board = self._unicorn, self._arm, self.board
+        # UC_MODE_MCLASS would silently make it a Cortex-M33.
+        engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
+        engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+        # No store reaches the code and no code runs from RAM, as with real flash: either would be a fault taking effect.
+        engine.mem_map(board.flash.origin, _pages(board.flash.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        engine.mem_map(board.ram.origin, _pages(board.ram.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        for address, data in self.image.segments:
+            if not board.flash.origin <= address <= board.flash.origin + board.flash.bytes - len(data):
+                raise UnsupportedError(f"the image loads {len(data)} bytes at {address:#010x}, outside the flash of board '{board.name}'")
+            engine.mem_write(address, data)
+        self.hooks.attach(engine)
+        engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access)
+        return engine
+
+    def _note_bad_access(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
+        self._bad_access = f" at {address:#010x}"
+        return False
+
+    def _faults(self) -> frozenset[int]:
+        names = ("READ_UNMAPPED", "WRITE_UNMAPPED", "FETCH_UNMAPPED", "READ_PROT", "WRITE_PROT", "FETCH_PROT", "READ_UNALIGNED")
+        names += ("WRITE_UNALIGNED", "FETCH_UNALIGNED", "INSN_INVALID", "EXCEPTION")
+        return frozenset(getattr(self._unicorn, f"UC_ERR_{name}") for name in names)
+
+    def _stopped(self, outcome: Outcome, reason: str) -> Stopped:
+        pc, lr = self._register("PC"), self._register("LR")
+        return Stopped(outcome, reason, self.image.where(pc), self.image.where(lr & ~1))
+
+    def _register(self, name: str) -> int:
+        return int(self._engine.reg_read(getattr(self._arm, f"UC_ARM_REG_{name}")))
+
+
+def _pages(size: int) -> int:
+    return (size + PAGE - 1) // PAGE * PAGE

@@ -1,0 +1,94 @@
+"""A linked ELF as an emulator needs it: bytes by load address, where code lies, names for addresses.
+
+Enters: an ELF file for Arm. Leaves: segments, the ranges that hold Thumb code (mapping symbols $t and $d), symbols.
+Source: Arm IHI 0044, "ELF for the Arm Architecture", section 5.5.5 (mapping symbols).
+"""
+
+from __future__ import annotations
+
+import bisect
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgechaos.errors import ArtifactError
+from edgechaos.extras import need
+from edgechaos.files import read_file
+
+MAX_BYTES = 1 << 24
+"""Of an image in memory: the largest Cortex-M parts have a few megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A function: its name, first address and size in bytes (0 where the ELF does not say)."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareImage:
+    """segments: (load address, bytes). code: [start, end) addresses of Thumb code. symbols: by address."""
+
+    segments: tuple[tuple[int, bytes], ...]
+    code: tuple[tuple[int, int], ...]
+    symbols: tuple[Symbol, ...]
+
+    def where(self, address: int) -> str:
+        """`name+0x10` for an address inside a known function, else the bare address."""
+        at = bisect.bisect_right(self.symbols, address, key=lambda s: s.address) - 1
+        if at >= 0 and address <= self.symbols[at].address + self.symbols[at].size:  # a return address may be the end
+            offset = address - self.symbols[at].address
+            return f"{self.symbols[at].name}+{offset:#x}" if offset else self.symbols[at].name
+        return f"{address:#010x}"
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of the image. Raises KeyError where no segment holds them all."""
+        for start, data in self.segments:
+            if start <= address and address + size <= start + len(data):
+                return data[address - start : address - start + size]
+        raise KeyError(address)
+
+
+def load_elf(path: str | Path) -> FirmwareImage:
+    """Read a 32-bit little-endian Arm executable. Raises ArtifactError where it is none, is damaged or has no symbols."""
+    elftools = need("elftools.elf.elffile", "emulate")
+    from elftools.common.exceptions import ELFError
+
+    data = read_file(path, "firmware", limit=1 << 26)
+    try:
+        elf = elftools.ELFFile(io.BytesIO(data))
+        if (elf["e_machine"], elf.elfclass, elf.little_endian) != ("EM_ARM", 32, True):
+            raise ArtifactError(f"{path} is not a 32-bit Arm executable but {elf['e_machine']}; build it for this board", str(path))
+        segments = tuple((int(s["p_paddr"]), s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"])
+        table = elf.get_section_by_name(".symtab")
+        if table is None:
+            raise ArtifactError(f"{path} has no symbols; emulation needs them to tell code from data: do not strip it", str(path))
+        entries = [s for s in table.iter_symbols() if isinstance(s["st_shndx"], int)]
+        sections = {i: s for i, s in enumerate(elf.iter_sections())}
+        code = _code_ranges(entries, sections)
+    except (ELFError, ValueError, KeyError, UnicodeDecodeError, OverflowError) as error:
+        raise ArtifactError(f"{path} is not an ELF file, or is damaged ({error}); build the firmware again", str(path)) from error
+    if sum(len(d) for _, d in segments) > MAX_BYTES or not code:
+        raise ArtifactError(f"{path} holds no Thumb code, or more than any board does; build the firmware again", str(path))
+    named = (s for s in entries if s["st_info"]["type"] == "STT_FUNC" and s.name)
+    symbols = sorted((Symbol(s.name, s["st_value"] & ~1, s["st_size"]) for s in named), key=lambda s: s.address)
+    return FirmwareImage(segments, code, tuple(symbols))
+
+
+def _code_ranges(entries: list[Any], sections: dict[int, Any]) -> tuple[tuple[int, int], ...]:
+    """From each $t to the next mapping symbol of its section, or the section's end."""
+    marks: dict[int, list[tuple[int, str]]] = {}
+    for symbol in entries:
+        if symbol.name[:2] in ("$t", "$d", "$a") and symbol.name[2:3] in ("", "."):
+            marks.setdefault(symbol["st_shndx"], []).append((symbol["st_value"], symbol.name[1]))
+    ranges = []
+    for index, found in marks.items():
+        section = sections[index]
+        found.sort()
+        ends = [address for address, _ in found[1:]] + [section["sh_addr"] + section["sh_size"]]
+        ranges += [(address, end) for (address, kind), end in zip(found, ends, strict=True) if kind == "t" and end > address]
+    return tuple(sorted(ranges))
