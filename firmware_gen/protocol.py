@@ -93,6 +93,10 @@ PATCH_ROW = struct.Struct("<BHHi")
 """MatMul or Readout index in node order, output, input (BIAS_INPUT for the bias), delta."""
 TABLE_HEAD = struct.Struct("<BB")
 """ChaosLayer index, first entry: then u32 entries of the layer's cumulative binomial table."""
+INPUT_HEAD = struct.Struct("<I")
+"""First byte of the head's input."""
+RESULT_HEAD = struct.Struct("<H")
+"""First logit."""
 INFER_HEAD = struct.Struct("<BIII")
 """Head index, seed, sample, count >= 1: count inferences of samples sample, sample+1, ... between two GPIO edges."""
 INFER_REPLY = struct.Struct("<HQ")

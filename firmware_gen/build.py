@@ -1,0 +1,64 @@
+"""Firmware sources become an ELF; whole or not at all, and the same bytes on every build.
+
+Enters: a Firmware and an output folder. Leaves: `<folder>/<model>.elf` and a Built with the sizes that were linked.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgechaos.errors import BuildError
+from edgechaos.extras import need
+from edgechaos.files import write_atomic
+from edgechaos.firmware_gen.generate import Firmware
+from edgechaos.firmware_gen.toolchain import zig_cc
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One linked firmware. flash_bytes: code, tables and initial data; ram_bytes: everything, the stack included."""
+
+    elf: Path
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    firmware_hash: str
+    sections: Mapping[str, int]
+
+
+def write_sources(firmware: Firmware, folder: Path) -> None:
+    """All files of a firmware under `folder`, each written atomically."""
+    for path, data in firmware.files.items():
+        write_atomic(folder / path, data)
+
+
+def build(firmware: Firmware, out_dir: str | Path) -> Built:
+    """Compile and link for the firmware's board; sources are left beside the ELF, in `<folder>/<model>-<board>/`.
+
+    Raises BuildError with the compiler's words, or where the result does not fit; MissingExtra without ziglang.
+    """
+    if firmware.board is None:
+        raise BuildError(f"firmware '{firmware.name}' was generated for the host; use build_host")
+    out = Path(out_dir)
+    write_sources(firmware, out / f"{firmware.name}-{firmware.board.name}")
+    with tempfile.TemporaryDirectory(prefix="edgechaos-build-") as scratch:
+        folder = Path(scratch)
+        for path, data in firmware.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+        zig_cc([*firmware.flags, "-Isrc", *firmware.sources, "-o", "firmware.elf"], folder)
+        elf = write_atomic(out / f"{firmware.name}.elf", (folder / "firmware.elf").read_bytes())
+    return _measure(firmware, elf)
+
+
+def _measure(firmware: Firmware, elf: Path) -> Built:
+    elffile = need("elftools.elf.elffile", "firmware")
+    with elf.open("rb") as stream:
+        loaded = [s for s in elffile.ELFFile(stream).iter_sections() if s["sh_flags"] & 2]  # SHF_ALLOC
+        sections = {s.name: int(s["sh_size"]) for s in loaded if s["sh_size"]}
+    flash = sum(sections.get(name, 0) for name in (".text", ".data"))
+    ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".noinit", ".stack"))
+    return Built(elf, flash, ram, sections.get(".stack", 0), firmware.firmware_hash, sections)

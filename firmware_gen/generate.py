@@ -1,0 +1,209 @@
+"""A model and a board become a folder of C that needs nothing else: sources, linker script, compiler flags.
+
+Enters: a validated graph and a Board (or none, for a library of the host). Leaves: a Firmware: path -> bytes, the same on
+every run and on every machine, and the hash that the device will report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from edgechaos import __version__
+from edgechaos.artifact import content_hash
+from edgechaos.errors import BuildError
+from edgechaos.firmware_gen.boards import Board
+from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
+from edgechaos.firmware_gen.limits import check_supported
+from edgechaos.firmware_gen.memory_plan import MemoryPlan, plan_memory
+from edgechaos.firmware_gen.model_source import ModelSource
+from edgechaos.firmware_gen.protocol_header import protocol_header
+from edgechaos.firmware_gen.writer import Writer
+from edgechaos.graph import IntegerGraph
+from edgechaos.random_bits import gaussian_table
+
+RUNTIME = Path(__file__).parent / "runtime"
+TEMPLATES = Path(__file__).parent / "templates"
+HASHES = "src/ec_hashes.h"
+HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
+"""Capacities of a host build, where memory costs nothing."""
+
+OPTIMIZE = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
+FREESTANDING = ("-ffreestanding", "-fno-builtin", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0", "-isystem", "freestanding")
+LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
+HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """Everything a compiler needs. files: path -> bytes; flags.txt holds the compiler's arguments, one a line."""
+
+    name: str
+    board: Board | None
+    files: Mapping[str, bytes]
+    model_hash: str
+    firmware_hash: str
+    kernels: Mapping[str, KernelChoice]
+    plan: MemoryPlan
+    faults: bool
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The C files, in the order of the compiler's command line."""
+        return tuple(sorted(p for p in self.files if p.endswith(".c")))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The compiler's arguments besides the sources."""
+        return tuple(self.files["flags.txt"].decode().split("\n")[:-1])
+
+
+def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, kernel: Choice = "auto") -> Firmware:
+    """The firmware of a model: the HIL server for `board`, or with None the sources of the host library.
+
+    faults: compile the fault hooks in. kernel: "auto" chooses per matrix from graph.metadata["activity"].
+    Raises UnsupportedError for what C cannot carry, BuildError where the model cannot fit the board.
+    """
+    graph.validate()
+    check_supported(graph)
+    kernels = choose_kernels(graph, kernel)
+    events = any(k.kernel == "event" for k in kernels.values())
+    patches = board.patch_capacity if board else HOST_PATCHES
+    plan = plan_memory(graph, patches, faults, events)
+    if board:
+        _check_fits(graph, board, plan)
+    model_hash = content_hash(graph)
+    title = (
+        f"Model '{graph.name}', {model_hash[:16]}, by EdgeChaos {__version__} for {board.name if board else 'the host'}.",
+        "Generated: do not edit. Meaning of every line: docs/semantics.md.",
+    )
+    model = ModelSource(graph, kernels, plan, title)
+    files = _runtime(board)
+    files |= {
+        f"src/{model.prefix}.c": model.source().encode(),
+        f"src/{model.prefix}.h": model.header().encode(),
+        "src/ec_config.h": _config(graph, board, plan, faults).encode(),
+        "src/ec_protocol.h": protocol_header().encode(),
+        "src/ec_target.h": _target(model.prefix).encode(),
+        "flags.txt": "".join(f"{flag}\n" for flag in _flags(board)).encode(),
+    }
+    if _noisy(graph):
+        files["src/ec_gaussian.c"] = _gaussian().encode()
+    if board:
+        files["src/ec_board.h"] = _board_header(board).encode()
+        environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
+        files["link.ld"] = environment.get_template("link.ld.j2").render(board=board).encode()
+    firmware_hash = _digest(model_hash, files)
+    files[HASHES] = _hashes(model_hash, firmware_hash).encode()
+    return Firmware(graph.name, board, dict(sorted(files.items())), model_hash, firmware_hash, kernels, plan, faults)
+
+
+def _runtime(board: Board | None) -> dict[str, bytes]:
+    files = {f"src/{p.name}": p.read_bytes() for p in sorted(RUNTIME.glob("ec_*.[ch]"))}
+    if board is None:
+        return files | {f"src/{name}": (RUNTIME / "host" / name).read_bytes() for name in ("ec_host.c", "ec_host.h")}
+    names = ("main.c", "startup.c", "cortex_m.h", f"port_{board.port}.c")
+    files |= {f"src/{name}": (RUNTIME / "board" / name).read_bytes() for name in names}
+    return files | {"freestanding/string.h": (RUNTIME / "board" / "string.h").read_bytes()}
+
+
+def _flags(board: Board | None) -> tuple[str, ...]:
+    return HOST_FLAGS if board is None else (*board.compiler_flags(), *OPTIMIZE, *FREESTANDING, *LINK, *board.flags)
+
+
+def _digest(model_hash: str, files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256(f"{model_hash}\n".encode())
+    for path, data in sorted(files.items()):
+        digest.update(f"{path} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
+
+
+def _noisy(graph: IntegerGraph) -> bool:
+    return any(n.sigma is not None for n in graph.chaos_layers())
+
+
+def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool) -> str:
+    numbers = {
+        "EC_FAULTS": int(faults),
+        "EC_NOISE": int(_noisy(graph)),
+        "EC_GAUSSIAN_MAX": int(np.abs(gaussian_table()).max()),
+        "EC_MAX_PAYLOAD": f"{board.max_payload if board else HOST_PAYLOAD}u",
+        "EC_INPUT_BYTES": f"{plan.input_bytes}u",
+        "EC_SCRATCH_EVENTS": plan.scratch_events,
+        "EC_SCRATCH_NEURONS": plan.scratch_neurons,
+        "EC_SCRATCH_STATEFUL": plan.scratch_stateful,
+        "EC_LAYERS": plan.capacities.layers,
+        "EC_MASK_BYTES": plan.capacities.mask_bytes,
+        "EC_TABLE_WORDS": plan.capacities.table_words,
+        "EC_PATCH_CAPACITY": f"{plan.capacities.patches}u",
+    }
+    w = Writer()
+    w.comment("Sizes of this model's runtime. Generated: do not edit.")
+    w.lines("#ifndef EC_CONFIG_H", "#define EC_CONFIG_H", "")
+    w.lines(*(f"#define {name} {value}" for name, value in numbers.items()))
+    w.lines("#define EC_ALIGNED __attribute__((aligned(4)))", "", "#endif")
+    return w.text()
+
+
+def _target(prefix: str) -> str:
+    return (
+        "/* The model that a main program serves. Generated: do not edit. */\n"
+        "#ifndef EC_TARGET_H\n#define EC_TARGET_H\n\n"
+        f'#include "{prefix}.h"\n\n#define EC_TARGET_STATE {prefix}_state\n#define EC_TARGET_MODEL {prefix}_model\n\n#endif\n'
+    )
+
+
+def _hashes(model_hash: str, firmware_hash: str) -> str:
+    w = Writer()
+    w.comment("Who this is. The firmware's hash covers every other file. Generated: do not edit.")
+    w.lines("#ifndef EC_HASHES_H", "#define EC_HASHES_H", "")
+    for name, value in (("MODEL", model_hash), ("FIRMWARE", firmware_hash)):
+        w.line(f"#define EC_{name}_HASH {w.bytes_initializer(bytes.fromhex(value))}")
+    w.lines("", "#endif")
+    return w.text()
+
+
+def _gaussian() -> str:
+    w = Writer()
+    w.comment("Gaussian quantiles at (i + 1/2) / 1024, in units of 2^-13 standard deviations. Generated: do not edit.")
+    w.lines('#include "ec_random.h"', "")
+    w.array("ec_gaussian", gaussian_table(), "int16")
+    return w.text().replace("static const", "const")
+
+
+def _board_header(board: Board) -> str:
+    numbers = {
+        "EC_CLOCK_HZ": f"{board.clock_hz}u",
+        "EC_TIMER_HZ": f"{board.timer_hz}u",
+        "EC_SERIAL_BASE": f"0x{board.serial.base:08X}u",
+        "EC_SERIAL_IRQ": f"{board.serial.irq}u",
+        "EC_SERIAL_BAUD": f"{board.serial.baud}u",
+        "EC_EDGE_BASE": f"0x{board.edge.base:08X}u",
+        "EC_EDGE_PIN": f"{board.edge.pin}u",
+    }
+    w = Writer()
+    w.comment(f"{board.title}. Generated: do not edit.")
+    w.lines("#ifndef EC_BOARD_H", "#define EC_BOARD_H", "")
+    w.lines(*(f"#define {name} {value}" for name, value in numbers.items()), "", "#endif")
+    return w.text()
+
+
+CODE_BYTES = 4096
+"""Less than any build's code: what is refused before the build would surely not fit."""
+
+
+def _check_fits(graph: IntegerGraph, board: Board, plan: MemoryPlan) -> None:
+    tables = sum(c.value.nbytes for c in graph.constants.values())
+    flash = tables + CODE_BYTES
+    ram = plan.state_bytes + 2 * board.max_payload + board.stack_bytes
+    for what, needed, region in (("flash", flash, board.flash), ("RAM", ram, board.ram)):
+        if needed > region.bytes:
+            raise BuildError(
+                f"model '{graph.name}' needs at least {needed:,} bytes of {what}, board '{board.name}' has {region.bytes:,}; "
+                "use fewer neurons, fewer weight bits or another board"
+            )

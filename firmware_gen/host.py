@@ -1,0 +1,76 @@
+"""The same sources for the machine at hand: a shared library, and a server that speaks the protocol over a pipe or pty.
+
+Enters: a graph. Leaves: a library or an executable, built once and kept in the user's cache under the hash of everything
+that went into it: opening a model a second time takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from edgechaos.files import write_atomic
+from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.kernels import Choice
+from edgechaos.firmware_gen.toolchain import cache_folder, zig_cc, zig_version
+from edgechaos.graph import IntegerGraph
+
+
+def build_host(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults: bool = True, kernel: Choice = "auto") -> Path:
+    """The shared library of a model (API: runtime/host/ec_host.h), -O3 for this CPU.
+
+    Returns its path in the cache or, with out_dir, of a copy there. Raises UnsupportedError, BuildError, MissingExtra.
+    """
+    firmware = generate(graph, None, faults=faults, kernel=kernel)
+    return _deliver(_cached(firmware, "library", ("-shared",)), out_dir, f"lib{graph.name}.so")
+
+
+def build_host_server(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults: bool = True) -> Path:
+    """An executable that serves the protocol on stdin and stdout, or on the pty or serial device named as its argument.
+
+    Returns its path; errors as for `build_host`.
+    """
+    firmware = generate(graph, None, faults=faults)
+    return _deliver(_cached(firmware, "server", ("server_main.c",)), out_dir, f"{graph.name}-server")
+
+
+def _deliver(built: Path, out_dir: str | Path | None, name: str) -> Path:
+    if out_dir is None:
+        return built
+    target = write_atomic(Path(out_dir) / name, built.read_bytes())
+    target.chmod(built.stat().st_mode)
+    return target
+
+
+def _cached(firmware: Firmware, kind: str, arguments: tuple[str, ...]) -> Path:
+    main = {name: (RUNTIME / "host" / name).read_bytes() for name in arguments if name.endswith(".c")}
+    digest = hashlib.sha256("\n".join((firmware.firmware_hash, kind, zig_version(), _processor(), *arguments)).encode())
+    for data in main.values():
+        digest.update(data)
+    target = cache_folder("host") / f"{kind}-{digest.hexdigest()[:32]}"
+    if target.exists():
+        return target
+    with tempfile.TemporaryDirectory(prefix="edgechaos-host-") as scratch:
+        folder = Path(scratch)
+        (folder / "src").mkdir()
+        for path, data in {**firmware.files, **main}.items():
+            (folder / path).write_bytes(data)
+        zig_cc([*firmware.flags, "-Isrc", *firmware.sources, *arguments, "-o", "built"], folder)
+        mode = (folder / "built").stat().st_mode
+        # Renamed into place: two processes that build at once both end with a whole file.
+        write_atomic(target, (folder / "built").read_bytes())
+        target.chmod(mode)
+    return target
+
+
+@cache
+def _processor() -> str:
+    """What "this CPU" is: a cache may lie in a home folder that several machines share."""
+    flags = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
+    return f"{platform.system()} {platform.machine()} {platform.processor()} {flags}"

@@ -1,0 +1,60 @@
+"""Which of the two matrix kernels pays: the dense one, or the event-driven one that skips inputs that are 0.
+
+Enters: the sizes of a matrix and the measured activity of its input (the share that is not 0). Leaves: the kernel, with
+the crossover that decided. Costs are instructions of the Cortex-M4 kernels as clang -O2 compiles them, counted in an
+emulator (`make bench` repeats the count).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgechaos.graph import IntegerGraph, MatMul
+
+Kernel = Literal["dense", "event"]
+Choice = Literal["auto", "dense", "event"]
+
+DENSE_PER_MAC = 2.6
+EVENT_PER_MAC = 1.4
+EVENT_PER_INPUT = 3.0
+"""Finding out which inputs are not 0."""
+EVENT_PER_OUTPUT = 12.0
+"""Taking the packed sums apart."""
+UNMEASURED = 0.5
+"""Activity where none was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChoice:
+    """Why a matrix got its kernel. activity: None where it was not measured; crossover: event pays below it."""
+
+    node: str
+    kernel: Kernel
+    activity: float | None
+    crossover: float
+
+    def __str__(self) -> str:
+        measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs active"
+        return f"{self.node}: {self.kernel} ({measured}, event-driven pays below {self.crossover:.0%})"
+
+
+def crossover(inputs: int, outputs: int) -> float:
+    """The activity below which the event-driven kernel executes fewer instructions, 0..1."""
+    macs = inputs * outputs
+    saved = DENSE_PER_MAC * macs - EVENT_PER_INPUT * inputs - EVENT_PER_OUTPUT * outputs
+    return min(1.0, max(0.0, saved / (EVENT_PER_MAC * macs)))
+
+
+def choose_kernels(graph: IntegerGraph, choice: Choice) -> dict[str, KernelChoice]:
+    """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction."""
+    measured = graph.metadata.get("activity", {})
+    chosen: dict[str, KernelChoice] = {}
+    for node in graph.nodes:
+        if isinstance(node, MatMul):
+            outputs, inputs = graph.value(node.weight).shape
+            limit = crossover(inputs, outputs)
+            activity = float(measured[node.input]) if node.input in measured else None
+            pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
+            chosen[node.name] = KernelChoice(node.name, pays if choice == "auto" else choice, activity, limit)
+    return chosen

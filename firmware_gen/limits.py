@@ -1,0 +1,96 @@
+"""What generated C cannot carry is refused here, by name; and the margins within which a fault keeps every proof.
+
+Enters: a validated graph. Leaves: nothing, or UnsupportedError; and, for each matrix, how large a faulty bias may be, and
+for each expected layer, how low a faulty loss may be, so that a device can refuse what would overflow.
+"""
+
+from __future__ import annotations
+
+from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, noise_bound, prove_bounds
+from edgechaos.errors import UnsupportedError
+from edgechaos.firmware_gen.protocol import BIAS_INPUT
+from edgechaos.graph import ArgMax, ChaosLayer, IntegerGraph, MatMul, Readout, Requantize, expected_gain
+from edgechaos.random_bits import FAIL_ONE
+
+MOST_OUTPUTS = 65535
+MOST_SITES = 255
+
+
+def check_supported(graph: IntegerGraph) -> None:
+    """Raises UnsupportedError, naming node and remedy, for what the C runtime has no words for."""
+    for head in graph.heads:
+        tensor = graph.tensors[head.input]
+        if tensor.dtype != "int8" or tensor.ticks:
+            raise UnsupportedError(f"head '{head.name}': firmware takes int8 inputs without ticks, not {tensor.dtype}; encode them on the host")
+        label, logits = graph.producer(head.label), graph.producer(head.logits)
+        if not isinstance(label, ArgMax) or label.input != head.logits or not isinstance(logits, MatMul):
+            raise UnsupportedError(f"head '{head.name}': firmware needs Readout -> ArgMax at its end")
+    for node in graph.nodes:
+        if isinstance(node, MatMul):
+            outputs, inputs = graph.value(node.weight).shape
+            if outputs > MOST_OUTPUTS or inputs >= BIAS_INPUT:
+                raise UnsupportedError(f"node '{node.name}': {inputs} x {outputs} is beyond 65,534 x 65,535; split the layer", node.name)
+            if node.patch is not None:
+                raise UnsupportedError(_FAULTY.format(node.name, "patched weights"), node.name)
+        if isinstance(node, ChaosLayer) and (node.dead is not None or node.stuck is not None):
+            raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
+        if isinstance(node, Readout) and node.gain != _gain(graph, node):
+            raise UnsupportedError(f"node '{node.name}': gain {node.gain} is not that of the layer before it", node.name)
+    for kind in (MatMul, ChaosLayer):
+        if sum(isinstance(n, kind) for n in graph.nodes) > MOST_SITES:
+            raise UnsupportedError(f"graph '{graph.name}': more than {MOST_SITES} {kind.__name__} nodes")
+
+
+_FAULTY = "node '{}': the graph carries {}; build the clean graph and load the plan over the protocol"
+
+
+def expected_layer(graph: IntegerGraph, node: Readout) -> ChaosLayer | None:
+    """The layer sampled as `expected` whose mean count is this readout's gain."""
+    layer = graph.producer(node.input)
+    return layer if isinstance(layer, ChaosLayer) and layer.sampling == "expected" else None
+
+
+def _gain(graph: IntegerGraph, node: Readout) -> int:
+    layer = expected_layer(graph, node)
+    return 1 if layer is None else expected_gain(layer.ticks, layer.fail_q)
+
+
+def bias_limit(graph: IntegerGraph, node: MatMul) -> int:
+    """The largest |bias| with which every sum, and what is made of it, keeps its proof: a faulty bias beyond it is refused."""
+    bounds = prove_bounds(graph)
+    x = max(map(abs, bounds[node.input]))
+    limit = ACCUMULATOR
+    for reader in graph.nodes:
+        if reader.input == node.output and isinstance(reader, Requantize):
+            limit = min(limit, SHIFTABLE)
+        if reader.input == node.output and isinstance(reader, ChaosLayer) and reader.sigma is not None:
+            limit = min(limit, ACCUMULATOR - ((noise_bound(graph, reader) >> reader.sigma_shift) + 1))
+    gain = 1
+    layer = expected_layer(graph, node) if isinstance(node, Readout) else None
+    if layer is not None:
+        gain = expected_gain(layer.ticks, lowest_fail_q(graph, layer))
+    return limit - _weight_reach(graph, node, x) * gain
+
+
+def _weight_reach(graph: IntegerGraph, node: MatMul, x: int) -> int:
+    return graph.value(node.weight).shape[1] * (1 << (graph.constants[node.weight].bits - 1)) * x
+
+
+def lowest_fail_q(graph: IntegerGraph, layer: ChaosLayer) -> int:
+    """The lowest loss with which the readout after an expected layer cannot overflow; 0 for every other layer."""
+    if layer.sampling != "expected":
+        return 0
+    bounds = prove_bounds(graph)
+    lowest = 0
+    for node in graph.nodes:
+        if isinstance(node, Readout) and node.input == layer.output:
+            reach = _weight_reach(graph, node, max(map(abs, bounds[node.input])))
+            bias = max(map(abs, graph.value(node.bias).tolist()), default=0)
+            # gain = (ticks * (65536 - q) + 128) >> 8 falls with q: find the first that fits.
+            low, high = 0, FAIL_ONE
+            while low < high:
+                middle = (low + high) // 2
+                fits = reach * expected_gain(layer.ticks, middle) + bias <= ACCUMULATOR
+                low, high = (low, middle) if fits else (middle + 1, high)
+            lowest = max(lowest, low)
+    return lowest

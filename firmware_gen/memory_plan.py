@@ -1,0 +1,135 @@
+"""Where every tensor lives: sizes that are known before anything is compiled, and asserted by the C that is.
+
+Enters: a graph and the capacities of a target. Leaves: a MemoryPlan: one typed pool per integer width, in which values
+whose lifetimes do not overlap share space; the working memory; the size of the whole state. What the readout read and
+the logits stay in place after a run, because STATE_HASH and RESULT read them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edgechaos.graph import ArgMax, IntegerGraph, MatMul, Node
+
+POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
+"""The state's member for each dtype."""
+BYTES = {"words": 4, "halves": 2, "codes": 1}
+PATCH_BYTES = 12
+"""sizeof(ec_patch)."""
+FOREVER = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Capacities:
+    """What the fault hooks hold. mask_bytes, table_words: over all layers."""
+
+    layers: int
+    mask_bytes: int
+    table_words: int
+    patches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor's pool and its first element there."""
+
+    pool: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Sizes in elements (pools, scratch) and bytes (the rest); state_bytes is what C asserts."""
+
+    places: Mapping[str, Place]
+    pools: Mapping[str, int]
+    input_bytes: int
+    scratch_events: int
+    scratch_neurons: int
+    scratch_stateful: int
+    capacities: Capacities
+    state_bytes: int
+
+
+def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, events: bool) -> MemoryPlan:
+    """Place every tensor. `events`: some matrix is event-driven and needs a list of its active inputs."""
+    places, pools = _place(graph)
+    layers = graph.chaos_layers()
+    sizes = {n.name: graph.tensors[n.input].shape[0] for n in layers}
+    capacities = Capacities(
+        layers=len(layers),
+        mask_bytes=sum((n + 7) // 8 for n in sizes.values()),
+        table_words=sum(n.ticks for n in layers if n.sampling == "binomial"),
+        patches=patch_capacity if faults else 0,
+    )
+    plan = MemoryPlan(
+        places=places,
+        pools=pools,
+        input_bytes=max(graph.tensors[h.input].size for h in graph.heads),
+        scratch_events=max((graph.tensors[n.input].shape[0] for n in graph.nodes if isinstance(n, MatMul)), default=0) if events else 0,
+        scratch_neurons=max(sizes.values(), default=0),
+        scratch_stateful=max((sizes[n.name] for n in layers if n.mode == "stateful"), default=0),
+        capacities=capacities,
+        state_bytes=0,
+    )
+    return replace(plan, state_bytes=_state_bytes(plan, faults))
+
+
+def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
+    """First fit, in the order of execution: a tensor takes the lowest span that nobody alive holds."""
+    last_use = {node.input: step for step, node in enumerate(graph.nodes)}
+    for head in graph.heads:
+        last_use[head.logits] = FOREVER
+        last_use[read_by_last_matrix(graph, head.name).input] = FOREVER
+    inputs = {h.input for h in graph.heads}
+    places: dict[str, Place] = {}
+    alive: dict[str, list[tuple[int, int, int]]] = {pool: [] for pool in BYTES}
+    pools = dict.fromkeys(BYTES, 0)
+    for step, node in enumerate(graph.nodes):
+        if isinstance(node, ArgMax) or node.output in inputs:
+            continue  # the class is returned, not stored
+        tensor = graph.tensors[node.output]
+        pool = POOL[tensor.dtype]
+        alive[pool] = sorted(span for span in alive[pool] if span[2] >= step)
+        first = 0
+        for begin, end, _ in alive[pool]:
+            if first + tensor.size <= begin:
+                break
+            first = max(first, end)
+        alive[pool].append((first, first + tensor.size, last_use.get(node.output, step)))
+        pools[pool] = max(pools[pool], first + tensor.size)
+        places[node.output] = Place(pool, first)
+    return places, pools
+
+
+def read_by_last_matrix(graph: IntegerGraph, head: str) -> Node:
+    """The node that writes a head's logits: its input is what STATE_HASH covers."""
+    node = graph.producer(graph.head(head).logits)
+    assert node is not None  # validated: a head's logits are written
+    return node
+
+
+def _struct(members: list[tuple[int, int]]) -> int:
+    """sizeof a struct of (bytes, alignment) members on every ABI whose fixed-width types are aligned to their size."""
+    size = 0
+    for width, alignment in members:
+        size = math.ceil(size / alignment) * alignment + width
+    widest = max(a for _, a in members)
+    return math.ceil(size / widest) * widest
+
+
+def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
+    events, stateful, neurons = (max(n, 1) for n in (plan.scratch_events, plan.scratch_stateful, plan.scratch_neurons))
+    scratch = _struct([(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)])
+    pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
+    members = [pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
+    if faults:
+        c = plan.capacities
+        masks = (max(c.mask_bytes, 1), 1)
+        hooks = [(4 * max(c.layers, 1), 4), (4 * max(c.table_words, 1), 4), masks, masks, (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
+        members.append((_struct(hooks), 4))
+    return _struct(members)
+
+

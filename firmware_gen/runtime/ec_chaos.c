@@ -1,0 +1,192 @@
+/* Spiking layers. Work that cannot change the result is left out: a neuron that cannot reach its threshold is compared
+ * once and forgotten, noise is drawn only where its proven bound straddles the threshold, and the loss of a spike is
+ * drawn only where there is one. Counter-based words make every such shortcut exact.
+ */
+#include "ec_chaos.h"
+
+#include <string.h>
+
+#include "ec_random.h"
+
+static inline uint32_t fail_q(const ec_chaos_layer *layer, const ec_run *run)
+{
+#if EC_FAULTS
+    return run->faults->fail_q[layer->index];
+#else
+    (void)run;
+    return layer->fail_q;
+#endif
+}
+
+/* 1 where a fault decides for the neuron: it is left out of every list. */
+static inline uint32_t overruled(const ec_chaos_layer *layer, const ec_run *run, uint32_t neuron)
+{
+#if EC_FAULTS
+    return ec_faults_masked(run->faults, layer, neuron);
+#else
+    (void)layer, (void)run, (void)neuron;
+    return 0;
+#endif
+}
+
+/* Neurons that fire whatever the noise at the front of scratch->list, those that need a draw at its back. */
+typedef struct candidates {
+    uint32_t sure;
+    uint32_t unsure;
+} candidates;
+
+static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
+{
+    uint16_t *const list = run->scratch->list;
+    const uint32_t neurons = layer->neurons;
+    candidates found = {0, 0};
+    for (uint32_t n = 0; n < neurons; n++) {
+        int32_t reach = 0;
+#if EC_NOISE
+        if (layer->sigma != NULL)
+            reach = ec_noise_bound(layer->sigma[n], layer->sigma_shift);
+#endif
+        if (drive[n] + reach <= layer->threshold[n] || overruled(layer, run, n))
+            continue;
+        if (drive[n] - reach > layer->threshold[n])
+            list[found.sure++] = (uint16_t)n;
+        else
+            list[neurons - ++found.unsure] = (uint16_t)n;
+    }
+    return found;
+}
+
+/* hits[k] += 1 for every neuron of the list whose spike is delivered. */
+static void deliver(const uint16_t *restrict list, uint32_t count, ec_prefix tick, uint32_t loss, uint8_t *restrict hits)
+{
+    for (uint32_t k = 0; k < count; k++)
+        hits[k] = (uint8_t)(hits[k] + 1u - ec_lost(ec_word(tick, list[k]), loss));
+}
+
+#if EC_NOISE
+static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint32_t count, ec_prefix noise, ec_prefix fail,
+                           const int32_t *drive)
+{
+    const uint32_t loss = fail_q(layer, run), first = layer->neurons - count;
+    for (uint32_t k = first; k < layer->neurons; k++) {
+        const uint32_t n = run->scratch->list[k];
+        const int32_t added = ec_noise(ec_word(noise, n), layer->sigma[n], layer->sigma_shift);
+        if (drive[n] + added > layer->threshold[n] && !ec_lost(ec_word(fail, n), loss))
+            run->scratch->hits[k]++;
+    }
+}
+#endif
+
+/* Moves the hits of list[first..end) to their neurons. */
+static void collect(ec_scratch *scratch, uint32_t first, uint32_t end, int8_t *out)
+{
+    for (uint32_t k = first; k < end; k++) {
+        int8_t *const to = out + scratch->list[k];
+        *to = (int8_t)(*to + scratch->hits[k]);
+        scratch->hits[k] = 0;
+    }
+}
+
+void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive, int8_t *out)
+{
+    const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
+    const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+#if EC_NOISE
+    const ec_prefix noise_stream = ec_stream_prefix(run->seed, layer->noise_stream, run->sample);
+#endif
+    candidates found = {0, 0};
+    memset(out, 0, layer->emit_spikes ? ticks * neurons : neurons);
+    memset(run->scratch->hits, 0, neurons);
+    for (uint32_t t = 0; t < ticks; t++) {
+        const ec_prefix fail = ec_tick_prefix(fail_stream, t);
+        if (t == 0u || layer->ticked_drive)
+            found = find_candidates(layer, run, drive);
+        deliver(run->scratch->list, found.sure, fail, loss, run->scratch->hits);
+#if EC_NOISE
+        if (found.unsure > 0u)
+            deliver_unsure(layer, run, found.unsure, ec_tick_prefix(noise_stream, t), fail, drive);
+#endif
+        if (layer->emit_spikes || layer->ticked_drive || t + 1u == ticks) {
+            int8_t *const to = layer->emit_spikes ? out + t * neurons : out;
+            collect(run->scratch, 0, found.sure, to);
+            collect(run->scratch, neurons - found.unsure, neurons, to);
+        }
+        if (layer->ticked_drive)
+            drive += neurons;
+    }
+#if EC_FAULTS
+    ec_faults_stick(run->faults, layer, out);
+#endif
+}
+
+void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int16_t *drive, int8_t *out)
+{
+    const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
+    const int32_t keep_membrane = 32768 - layer->decay_q15, keep_refractory = layer->refractory_decay_q15;
+    const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+    int32_t *const noise = run->scratch->noise;
+    int16_t *const membrane = run->scratch->membrane;
+    uint16_t *const refractory = run->scratch->refractory;
+    uint8_t *const spikes = run->scratch->hits;
+    memset(noise, 0, neurons * sizeof noise[0]);
+    memset(membrane, 0, neurons * sizeof membrane[0]);
+    memset(refractory, 0, neurons * sizeof refractory[0]);
+    if (!layer->emit_spikes)
+        memset(out, 0, neurons);
+    for (uint32_t t = 0; t < ticks; t++) {
+        const ec_prefix fail = ec_tick_prefix(fail_stream, t);
+#if EC_NOISE
+        if (layer->sigma != NULL) {
+            const ec_prefix words = ec_tick_prefix(ec_stream_prefix(run->seed, layer->noise_stream, run->sample), t);
+            for (uint32_t n = 0; n < neurons; n++)
+                noise[n] = ec_noise(ec_word(words, n), layer->sigma[n], layer->sigma_shift);
+        }
+#endif
+        for (uint32_t n = 0; n < neurons; n++) {
+            const int32_t sum = ec_clip(membrane[n] + drive[n] + noise[n], INT16_MIN, INT16_MAX);
+            membrane[n] = (int16_t)ec_rounded_shift(sum * (32768 - refractory[n]), 15);
+            spikes[n] = membrane[n] > layer->threshold[n];
+        }
+        for (uint32_t n = 0; n < neurons; n++)
+            if (spikes[n])
+                spikes[n] = !overruled(layer, run, n) && !ec_lost(ec_word(fail, n), loss);
+#if EC_FAULTS
+        ec_faults_stick_tick(run->faults, layer, spikes);
+#endif
+        for (uint32_t n = 0; n < neurons; n++) {
+            const int32_t tired = ec_rounded_shift(refractory[n] * keep_refractory, 15) + (spikes[n] ? 32768 : 0);
+            refractory[n] = (uint16_t)(tired > 32768 ? 32768 : tired);
+            membrane[n] = (int16_t)ec_rounded_shift(membrane[n] * keep_membrane, 15);
+            out[n] = layer->emit_spikes ? (int8_t)spikes[n] : (int8_t)(out[n] + spikes[n]);
+        }
+        if (layer->emit_spikes)
+            out += neurons;
+        if (layer->ticked_drive)
+            drive += neurons;
+    }
+}
+
+void ec_chaos_sampled(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive, int8_t *out)
+{
+    const ec_prefix stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+    const ec_prefix tick = ec_tick_prefix(stream, 0);
+    const uint32_t *table = layer->table;
+#if EC_FAULTS
+    if (layer->sampling == EC_SAMPLE_BINOMIAL)
+        table = run->faults->table + layer->table_at;
+#endif
+    for (uint32_t n = 0; n < layer->neurons; n++) {
+        uint32_t count = drive[n] > layer->threshold[n] && !overruled(layer, run, n);
+        if (count > 0u && layer->sampling == EC_SAMPLE_BINOMIAL) {
+            const uint32_t word = ec_word(tick, n) >> 1;
+            for (count = 0; count < layer->ticks && table[count] <= word; count++) {
+            }
+        }
+        out[n] = (int8_t)count;
+    }
+}
+
+int32_t ec_chaos_expected_gain(const ec_chaos_layer *layer, const ec_run *run)
+{
+    return (int32_t)((layer->ticks * (65536u - fail_q(layer, run)) + 128u) >> 8);
+}

@@ -1,0 +1,162 @@
+/* Fault setters, each of which checks what it stores, and the hooks that apply it. */
+#include "ec_faults.h"
+
+#if EC_FAULTS
+
+#include <string.h>
+
+#include "ec_protocol.h"
+
+static uint32_t mask_bytes(const ec_chaos_layer *layer)
+{
+    return ((uint32_t)layer->neurons + 7u) / 8u;
+}
+
+static uint8_t refuse(uint8_t code, uint32_t about, uint32_t *detail)
+{
+    *detail = about;
+    return code;
+}
+
+void ec_faults_clear(ec_faults *faults, const ec_sites *sites)
+{
+    memset(faults->dead, 0, sizeof faults->dead);
+    memset(faults->stuck, 0, sizeof faults->stuck);
+    faults->patches = 0;
+    for (uint32_t k = 0; k < sites->layers; k++) {
+        const ec_chaos_layer *const layer = sites->layer[k];
+        faults->fail_q[k] = layer->fail_q;
+        if (layer->table != NULL)
+            memcpy(faults->table + layer->table_at, layer->table, layer->ticks * sizeof layer->table[0]);
+    }
+}
+
+uint8_t ec_faults_set_mask(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint8_t kind, uint32_t first_byte,
+                           const uint8_t *bytes, uint32_t count, uint32_t *detail)
+{
+    if (layer >= sites->layers)
+        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
+    if (kind != EC_MASK_DEAD && kind != EC_MASK_STUCK)
+        return refuse(EC_ERROR_OUT_OF_RANGE, kind, detail);
+    if (kind == EC_MASK_STUCK && sites->layer[layer]->sampling != EC_SAMPLE_TICKS)
+        return refuse(EC_ERROR_REFUSED, layer, detail);
+    if (first_byte + count > mask_bytes(sites->layer[layer]))
+        return refuse(EC_ERROR_OUT_OF_RANGE, first_byte + count, detail);
+    memcpy((kind == EC_MASK_DEAD ? faults->dead : faults->stuck) + sites->layer[layer]->mask_at + first_byte, bytes, count);
+    return 0;
+}
+
+uint8_t ec_faults_set_fail_q(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t fail_q, uint32_t *detail)
+{
+    if (layer >= sites->layers)
+        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
+    if (fail_q > 65536u)
+        return refuse(EC_ERROR_OUT_OF_RANGE, fail_q, detail);
+    if (fail_q < sites->layer[layer]->fail_q_lowest)
+        return refuse(EC_ERROR_OUT_OF_RANGE, fail_q, detail);
+    faults->fail_q[layer] = fail_q;
+    return 0;
+}
+
+uint8_t ec_faults_set_table(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t first, const uint8_t *entries,
+                            uint32_t count, uint32_t *detail)
+{
+    if (layer >= sites->layers)
+        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
+    if (sites->layer[layer]->sampling != EC_SAMPLE_BINOMIAL)
+        return refuse(EC_ERROR_REFUSED, layer, detail);
+    if (first + count > sites->layer[layer]->ticks)
+        return refuse(EC_ERROR_OUT_OF_RANGE, first + count, detail);
+    for (uint32_t k = 0; k < count; k++)
+        faults->table[sites->layer[layer]->table_at + first + k] = ec_get32(entries + 4u * k);
+    return 0;
+}
+
+/* The stored weight at (output, input). */
+static int32_t weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
+{
+    if (matrix->rows != NULL)
+        return (int32_t)matrix->rows[input * matrix->stride + output] - matrix->offset;
+    return matrix->dense[output * matrix->inputs + input];
+}
+
+/* Orders patches as hosts send them: by matrix, output, input, the bias before the weights. */
+static uint64_t site_of(const ec_patch *patch)
+{
+    return ((uint64_t)patch->matrix << 32) | ((uint32_t)patch->output << 16) | (uint16_t)(patch->input + 1u);
+}
+
+uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch patch, uint32_t *detail)
+{
+    const ec_matrix *matrix;
+    int64_t lowest, highest, word;
+    if (patch.matrix >= sites->matrices)
+        return refuse(EC_ERROR_OUT_OF_RANGE, patch.matrix, detail);
+    matrix = sites->matrix[patch.matrix];
+    if (patch.output >= matrix->outputs)
+        return refuse(EC_ERROR_OUT_OF_RANGE, patch.output, detail);
+    if (patch.input == EC_BIAS_INPUT ? matrix->bias == NULL : patch.input >= matrix->inputs)
+        return refuse(EC_ERROR_OUT_OF_RANGE, patch.input, detail);
+    if (faults->patches >= EC_PATCH_CAPACITY)
+        return refuse(EC_ERROR_NO_SPACE, EC_PATCH_CAPACITY, detail);
+    if (patch.input == EC_BIAS_INPUT) {
+        word = matrix->bias[patch.output];
+        highest = matrix->bias_limit;
+        lowest = -highest;
+    } else {
+        word = weight_at(matrix, patch.output, patch.input);
+        highest = matrix->offset - 1;
+        lowest = -(int64_t)matrix->offset;
+    }
+    /* A word's flips arrive as one row; the faulty word must still be one that the proof knows. */
+    if (word + patch.delta < lowest || word + patch.delta > highest)
+        return refuse(EC_ERROR_OUT_OF_RANGE, (uint32_t)patch.delta, detail);
+    if (faults->patches == 0u || site_of(&faults->patch[faults->highest]) < site_of(&patch)) {
+        faults->highest = faults->patches;
+    } else {
+        for (uint32_t k = 0; k < faults->patches; k++)
+            if (site_of(&faults->patch[k]) == site_of(&patch))
+                return refuse(EC_ERROR_OUT_OF_RANGE, k, detail);
+    }
+    faults->patch[faults->patches++] = patch;
+    return 0;
+}
+
+void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_t *out)
+{
+    const uint8_t *const stuck = faults->stuck + layer->mask_at;
+    for (uint32_t k = 0; k < mask_bytes(layer); k++) {
+        if (stuck[k] == 0u) /* most masks are empty: eight neurons a look */
+            continue;
+        for (uint32_t n = 8u * k; n < 8u * k + 8u && n < layer->neurons; n++) {
+            if (!ec_mask_bit(stuck, n))
+                continue;
+            if (layer->emit_spikes)
+                for (uint32_t t = 0; t < layer->ticks; t++)
+                    out[t * layer->neurons + n] = 1;
+            else
+                out[n] = (int8_t)layer->ticks;
+        }
+    }
+}
+
+void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes)
+{
+    for (uint32_t n = 0; n < layer->neurons; n++)
+        spikes[n] |= (uint8_t)ec_mask_bit(faults->stuck + layer->mask_at, n);
+}
+
+void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    for (uint32_t k = 0; k < faults->patches; k++) {
+        const ec_patch *const patch = &faults->patch[k];
+        if (patch->matrix != matrix->index)
+            continue;
+        if (patch->input == EC_BIAS_INPUT)
+            acc[patch->output] += patch->delta;
+        else
+            acc[patch->output] += gain * (patch->delta * x[patch->input]);
+    }
+}
+
+#endif

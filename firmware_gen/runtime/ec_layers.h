@@ -1,0 +1,61 @@
+/* Read-only descriptions of a model's layers: what the generator writes and the kernels read. */
+#ifndef EC_LAYERS_H
+#define EC_LAYERS_H
+
+#include "ec_config.h"
+#include "ec_types.h"
+
+/* One weight matrix, in one of two layouts; the other pointer is NULL.
+ * dense: int8 [outputs][inputs], for inputs that are mostly not 0.
+ * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
+ *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
+ */
+typedef struct ec_matrix {
+    const int8_t *dense;
+    const uint8_t *rows;
+    const int32_t *bias; /* [outputs], or NULL */
+    uint16_t outputs;    /* 1..65535 */
+    uint16_t inputs;     /* 1..65534 */
+    uint16_t stride;     /* outputs rounded up to a multiple of 4 */
+    uint8_t offset;      /* 2^(stored bits - 1) */
+#if EC_FAULTS
+    uint8_t index;      /* number in node order: names the matrix in a patch */
+    int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
+#endif
+} ec_matrix;
+
+typedef struct ec_scaling {
+    const int32_t *multiplier; /* 2^30 .. 2^31-1 */
+    const uint8_t *shift;      /* 31 .. 61 */
+    uint16_t channels;         /* values of a tick */
+    uint8_t per_channel;       /* 0: element 0 serves all */
+    int32_t low;
+    int32_t high;
+} ec_scaling;
+
+enum { EC_SAMPLE_TICKS = 0, EC_SAMPLE_BINOMIAL = 1, EC_SAMPLE_EXPECTED = 2 };
+
+typedef struct ec_chaos_layer {
+    const int32_t *threshold; /* [neurons] */
+    const int32_t *sigma;     /* [neurons] 0..32767, or NULL: no noise */
+    const uint32_t *table;    /* [ticks] cumulative binomial distribution times 2^31, or NULL */
+    uint32_t fail_q;          /* 0..65536: probability of losing a spike times 65536 */
+    uint16_t neurons;         /* 1..65535 */
+    uint16_t fail_stream;
+    uint16_t noise_stream;
+    uint16_t decay_q15;            /* 0..32768; stateful layers only, as is the next */
+    uint16_t refractory_decay_q15; /* 0..32768 */
+    uint8_t ticks;                 /* 1..127 */
+    uint8_t sigma_shift;           /* 1..30 */
+    uint8_t ticked_drive;          /* 1: one drive per tick, 0: the same drive at every tick */
+    uint8_t emit_spikes;           /* 1: writes [ticks][neurons] 0/1, 0: writes [neurons] counts */
+    uint8_t sampling;
+#if EC_FAULTS
+    uint8_t index;          /* number in node order: names the layer on the wire */
+    uint32_t mask_at;       /* first byte of its dead mask, and of its stuck mask, in ec_faults */
+    uint32_t table_at;      /* first word of its table in ec_faults; binomial layers only */
+    uint32_t fail_q_lowest; /* expected layers: a lower loss would void the readout's proof */
+#endif
+} ec_chaos_layer;
+
+#endif

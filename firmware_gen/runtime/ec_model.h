@@ -1,0 +1,31 @@
+/* What the server and a host need to know of a generated model; each model's source defines one of these. */
+#ifndef EC_MODEL_H
+#define EC_MODEL_H
+
+#include "ec_faults.h"
+#include "ec_types.h"
+
+/* One task of the model; all heads take their input from the same buffer, `input`. Offsets are in bytes of the state. */
+typedef struct ec_head {
+    uint32_t input_bytes;
+    uint32_t logits_at; /* int32 [logits] */
+    uint32_t read_at;   /* int8 [read_bytes]: what the last matrix read */
+    uint32_t read_bytes;
+    uint16_t logits;
+} ec_head;
+
+typedef struct ec_model {
+    const ec_head *head;
+    uint32_t input_at;
+    uint8_t heads;
+    uint8_t model_hash[32];
+    uint8_t firmware_hash[32];
+    void (*init)(void *state);
+    uint16_t (*run)(void *state, uint8_t head, uint32_t seed, uint32_t sample); /* returns the class */
+#if EC_FAULTS
+    uint32_t faults_at;
+    ec_sites sites;
+#endif
+} ec_model;
+
+#endif

@@ -1,0 +1,28 @@
+/* What one inference hands to every kernel: the draws, the scratch memory and, where compiled in, the faults. */
+#ifndef EC_RUN_H
+#define EC_RUN_H
+
+#include "ec_config.h"
+#include "ec_faults.h"
+#include "ec_types.h"
+
+/* Working memory that no value outlives; each array as long as the largest layer needs (ec_config.h). */
+typedef struct ec_scratch {
+    uint32_t event[2 * EC_AT_LEAST_1(EC_SCRATCH_EVENTS)]; /* pairs (row offset, |x|) of the inputs that are not 0 */
+    int32_t noise[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
+    int16_t membrane[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
+    uint16_t refractory[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)]; /* 0..32768 = 0..1 */
+    uint16_t list[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];        /* neurons that may fire */
+    uint8_t hits[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];         /* spikes they delivered */
+} ec_scratch;
+
+typedef struct ec_run {
+    uint32_t seed;
+    uint32_t sample;
+    ec_scratch *scratch;
+#if EC_FAULTS
+    const ec_faults *faults;
+#endif
+} ec_run;
+
+#endif

@@ -1,0 +1,105 @@
+"""Writes C: indentation, comments, arrays, and names that no keyword, library or runtime has taken.
+
+Enters: lines and integers. Leaves: the text of one source file, the same on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.errors import BuildError
+from edgechaos.graph import IDENTIFIER
+
+C_RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return "
+    "short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof main errno "
+    "memcpy memset memmove memcmp strlen abs offsetof state run head seed sample "
+    "init_any run_any all_heads all_layers all_matrices".split()
+)
+"""Keywords, what generated functions name themselves, and what a compiler may know by heart."""
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "uint32": "uint32_t"}
+WIDTH = 120
+
+
+class Names:
+    """Hands out C identifiers: the wanted name where it is free, else the same with underscores behind."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set(C_RESERVED)
+
+    def take(self, wanted: str) -> str:
+        """A new identifier. Raises BuildError where `wanted` is not of the form that graphs allow."""
+        if not all(IDENTIFIER.fullmatch(wanted[i : i + 63]) or wanted[i : i + 63].isdigit() for i in range(0, len(wanted), 63)) or not wanted:
+            raise BuildError(f"{wanted!r} cannot become a C identifier; rename it to [a-z_][a-z0-9_]*")
+        name = f"m_{wanted}" if wanted.startswith(("ec_", "_")) else wanted
+        while name in self._taken or name.endswith("_t"):
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+class Writer:
+    """Collects lines at the current indentation."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._level = 0
+
+    def line(self, text: str = "") -> None:
+        """One line; an empty one carries no blanks."""
+        self._lines.append("    " * self._level + text if text and not text.startswith("#") else text)
+
+    def lines(self, *texts: str) -> None:
+        """Several lines."""
+        for text in texts:
+            self.line(text)
+
+    def comment(self, *texts: str) -> None:
+        """A block comment; text that would end it is defused."""
+        safe = [t.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?") for text in texts for t in text.split("\n")]
+        if len(safe) == 1:
+            self.line(f"/* {safe[0]} */")
+            return
+        self.line(f"/* {safe[0]}".rstrip())
+        for text in safe[1:]:
+            self.line(f" * {text}".rstrip())
+        self.line(" */")
+
+    @contextmanager
+    def block(self, opening: str, closing: str = "}") -> Iterator[None]:
+        """Indented lines between `opening {` and `closing`; the brace of a function stands alone."""
+        if opening.endswith(")") and self._level == 0:
+            self.lines(opening, "{")
+        else:
+            self.line(f"{opening} {{")
+        self._level += 1
+        yield
+        self._level -= 1
+        self.line(closing)
+
+    def array(self, name: str, values: NDArray[np.integer], dtype: str, attribute: str = "") -> None:
+        """static const <type> name[n] = {...}, decimal, filled to the line width."""
+        flat = values.reshape(-1)
+        with self.block(f"static const {C_TYPES[dtype]} {name}[{max(len(flat), 1)}]{attribute} =", "};"):
+            suffix = "u" if dtype == "uint32" else ""
+            row = ""
+            for value in flat.tolist() if len(flat) else [0]:
+                # -2147483648 is not a constant in C: it is the negation of one that does not fit.
+                text = "-2147483647 - 1," if value == -(2**31) else f"{value}{suffix},"
+                if len(row) + len(text) + 5 > WIDTH:
+                    self.line(row)
+                    row = ""
+                row += f" {text}" if row else text
+            self.line(row)
+
+    def bytes_initializer(self, data: bytes) -> str:
+        """{0x01, 0x02, ...}"""
+        return "{" + ", ".join(f"0x{b:02x}" for b in data) + "}"
+
+    def text(self) -> str:
+        """The whole file."""
+        return "\n".join(self._lines) + "\n"

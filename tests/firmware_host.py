@@ -1,0 +1,92 @@
+"""A thin ctypes wrapper around the host library, for tests of the firmware itself."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.faults import ResolvedPlan
+from edgechaos.firmware_gen.protocol import BIAS_INPUT, MaskKind
+from edgechaos.graph import IntegerGraph, MatMul
+from edgechaos.random_bits import binomial_table
+
+
+class HostLibrary:
+    """One instance of a model's library; closed by `close`."""
+
+    def __init__(self, graph: IntegerGraph, path: Path) -> None:
+        self.graph = graph
+        self._lib = ctypes.CDLL(str(path))
+        self._lib.ec_host_new.restype = ctypes.c_void_p
+        for name in ("ec_host_infer", "ec_host_set_mask", "ec_host_set_fail_q", "ec_host_set_table", "ec_host_add_patch"):
+            getattr(self._lib, name).restype = ctypes.c_uint8
+        for name in ("ec_host_state_hash", "ec_host_feed", "ec_host_read", "ec_host_patch_capacity"):
+            getattr(self._lib, name).restype = ctypes.c_uint32
+        self._lib.ec_host_wants_reset.restype = ctypes.c_uint8
+        self._handle = ctypes.c_void_p(self._lib.ec_host_new(1, 0))
+
+    def close(self) -> None:
+        self._lib.ec_host_free(self._handle)
+        self._handle = ctypes.c_void_p(None)
+
+    def infer(self, codes: NDArray[Any], seed: int, samples: ArrayLike, head: int = 0) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        spec = self.graph.heads[head]
+        codes = np.ascontiguousarray(codes)
+        ids = np.ascontiguousarray(samples, np.uint32)
+        logits = np.zeros((len(codes), self.graph.tensors[spec.logits].size), np.int32)
+        labels = np.zeros(len(codes), np.uint16)
+        code = self._lib.ec_host_infer(
+            self._handle,
+            ctypes.c_uint8(head),
+            ctypes.c_uint32(len(codes)),
+            codes.ctypes.data_as(ctypes.c_void_p),
+            ids.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_uint32(seed),
+            logits.ctypes.data_as(ctypes.c_void_p),
+            labels.ctypes.data_as(ctypes.c_void_p),
+        )
+        assert code == 0
+        return logits, labels
+
+    def state_hash(self, head: int = 0) -> int:
+        return int(self._lib.ec_host_state_hash(self._handle, ctypes.c_uint8(head)))
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        """Replace the faults; the library must accept every row."""
+        self._lib.ec_host_clear(self._handle)
+        for index, layer in enumerate(self.graph.chaos_layers()):
+            if layer.name in plan.fail_q:
+                self.call("set_fail_q", ctypes.c_uint8(index), ctypes.c_uint32(plan.fail_q[layer.name]))
+                if layer.sampling == "binomial":
+                    table = binomial_table(layer.ticks, plan.fail_q[layer.name]).astype("<u4").tobytes()
+                    self.call("set_table", ctypes.c_uint8(index), ctypes.c_uint32(0), table, ctypes.c_uint32(len(table) // 4))
+            for kind, masks in ((MaskKind.DEAD, plan.dead), (MaskKind.STUCK, plan.stuck)):
+                if layer.name in masks:
+                    mask = np.packbits(masks[layer.name], bitorder="little").tobytes()
+                    self.call(
+                        "set_mask", ctypes.c_uint8(index), ctypes.c_uint8(kind), ctypes.c_uint32(0), mask, ctypes.c_uint32(len(mask))
+                    )
+        for index, node in enumerate(n for n in self.graph.nodes if isinstance(n, MatMul)):
+            for o, i, delta in plan.patch.get(node.name, np.zeros((0, 3), np.int32)).tolist():
+                site = i if i >= 0 else BIAS_INPUT
+                self.call("add_patch", ctypes.c_uint8(index), ctypes.c_uint16(o), ctypes.c_uint16(site), ctypes.c_int32(delta))
+
+    def call(self, name: str, *arguments: Any, expect: int = 0) -> int:
+        """Call a fault setter and check its code; returns the detail."""
+        detail = ctypes.c_uint32(0)
+        code = getattr(self._lib, f"ec_host_{name}")(self._handle, *arguments, ctypes.byref(detail))
+        assert code == expect, f"{name}: code {code}, detail {detail.value}"
+        return detail.value
+
+    def exchange(self, data: bytes) -> bytes:
+        """Feed bytes to the protocol server and take everything it answers."""
+        waiting = self._lib.ec_host_feed(self._handle, data, ctypes.c_uint32(len(data)))
+        out = ctypes.create_string_buffer(max(waiting, 1))
+        return out.raw[: self._lib.ec_host_read(self._handle, out, ctypes.c_uint32(waiting))]
+
+    def wants_reset(self) -> bool:
+        return bool(self._lib.ec_host_wants_reset(self._handle))
