@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from edgechaos.errors import EdgeChaosError
@@ -15,36 +15,36 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     Raises EdgeChaosError where the folder cannot be made or written, or the disk is full; the old file stays.
     """
     target = Path(path)
-    temporary: str | None = None
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as out:
-            out.write(data.encode() if isinstance(data, str) else data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        _write_and_rename(temporary, target, data.encode() if isinstance(data, str) else data)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise EdgeChaosError(f"cannot write {target}: {error.strerror}; nothing was changed; free space or choose another place") from error
     return target
+
+
+def _write_and_rename(temporary: Path, target: Path, data: bytes) -> None:
+    try:
+        with open(temporary, "xb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    finally:
+        # Also on Ctrl-C; after the rename there is nothing to remove.
+        temporary.unlink(missing_ok=True)
 
 
 def read_file(path: str | os.PathLike[str], what: str, limit: int = 1 << 28) -> bytes:
     """The bytes of a file that a user named. Raises EdgeChaosError where it is missing, unreadable or beyond `limit`."""
     source = Path(path)
     try:
-        size = source.stat().st_size
-        if size > limit:
-            raise EdgeChaosError(f"{what} {source} has {size:,} bytes, more than the {limit:,} that any real one has; check the path")
-        return source.read_bytes()
+        with open(source, "rb") as file:
+            # Read, not stat: a device or a growing file says nothing true about its size.
+            data = file.read(limit + 1)
     except OSError as error:
         raise EdgeChaosError(f"cannot read {what} {source}: {error.strerror}; check the path") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    if len(data) > limit:
+        raise EdgeChaosError(f"{what} {source} has more than {limit:,} bytes, which no real one has; check the path")
+    return data
