@@ -37,7 +37,7 @@ class EmulatorProcess:
     def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
         """Raises what the child reports: ArtifactError, UnsupportedError, ConfigError; LinkError where it does not start."""
         self._guard_s = guard_s
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
         command = [sys.executable, "-m", "edgechaos.devices.emulator_process", str(elf), board]
         # In a session of its own, Ctrl-C reaches the parent alone, which closes it in order.
         self._child = subprocess.Popen(

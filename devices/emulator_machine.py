@@ -21,6 +21,20 @@ from edgechaos.firmware_gen.boards import Board
 NEVER = 0xFFFFFFFE
 """An address that code never reaches: emulation ends at WFI, or where a hook stops it."""
 PAGE = 0x1000
+FAULTS = (
+    "READ_UNMAPPED",
+    "WRITE_UNMAPPED",
+    "FETCH_UNMAPPED",
+    "READ_PROT",
+    "WRITE_PROT",
+    "FETCH_PROT",
+    "READ_UNALIGNED",
+    "WRITE_UNALIGNED",
+    "FETCH_UNALIGNED",
+    "INSN_INVALID",
+    "EXCEPTION",
+)
+"""Unicorn's errors that a real core would take as a fault exception; any other is a failure of the emulator."""
 
 Outcome = Literal["crash", "hang", "babble"]
 
@@ -135,9 +149,7 @@ class EmulatedMachine:
         return False
 
     def _faults(self) -> frozenset[int]:
-        names = ("READ_UNMAPPED", "WRITE_UNMAPPED", "FETCH_UNMAPPED", "READ_PROT", "WRITE_PROT", "FETCH_PROT", "READ_UNALIGNED")
-        names += ("WRITE_UNALIGNED", "FETCH_UNALIGNED", "INSN_INVALID", "EXCEPTION")
-        return frozenset(getattr(self._unicorn, f"UC_ERR_{name}") for name in names)
+        return frozenset(getattr(self._unicorn, f"UC_ERR_{name}") for name in FAULTS)
 
     def _stopped(self, outcome: Outcome, reason: str) -> Stopped:
         pc, lr = self._register("PC"), self._register("LR")

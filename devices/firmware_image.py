@@ -20,6 +20,10 @@ MAX_BYTES = 1 << 24
 """Of an image in memory: the largest Cortex-M parts have a few megabytes."""
 
 
+Range = tuple[int, int]
+"""[start, end) addresses."""
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """A function: its name, first address and size in bytes (0 where the ELF does not say)."""
@@ -31,10 +35,10 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
-    """segments: (load address, bytes). code: [start, end) addresses of Thumb code. symbols: by address."""
+    """segments: (load address, bytes). code: where Thumb code lies. symbols: by address."""
 
     segments: tuple[tuple[int, bytes], ...]
-    code: tuple[tuple[int, int], ...]
+    code: tuple[Range, ...]
     symbols: tuple[Symbol, ...]
 
     def where(self, address: int) -> str:
@@ -79,16 +83,44 @@ def load_elf(path: str | Path) -> FirmwareImage:
     return FirmwareImage(segments, code, tuple(symbols))
 
 
-def _code_ranges(entries: list[Any], sections: dict[int, Any]) -> tuple[tuple[int, int], ...]:
-    """From each $t to the next mapping symbol of its section, or the section's end."""
+def _code_ranges(entries: list[Any], sections: dict[int, Any]) -> tuple[Range, ...]:
+    """Where functions and Thumb marks agree: data-only sections carry no marks, so that a last $t runs on into tables."""
     marks: dict[int, list[tuple[int, str]]] = {}
     for symbol in entries:
         if symbol.name[:2] in ("$t", "$d", "$a") and symbol.name[2:3] in ("", "."):
             marks.setdefault(symbol["st_shndx"], []).append((symbol["st_value"], symbol.name[1]))
-    ranges = []
+    thumb: list[Range] = []
     for index, found in marks.items():
-        section = sections[index]
         found.sort()
-        ends = [address for address, _ in found[1:]] + [section["sh_addr"] + section["sh_size"]]
-        ranges += [(address, end) for (address, kind), end in zip(found, ends, strict=True) if kind == "t" and end > address]
-    return tuple(sorted(ranges))
+        ends = [address for address, _ in found[1:]] + [sections[index]["sh_addr"] + sections[index]["sh_size"]]
+        thumb += [(address, end) for (address, kind), end in zip(found, ends, strict=True) if kind == "t" and end > address]
+    return _overlaps(sorted(thumb), _union(_function_extents(entries)))
+
+
+def _function_extents(entries: list[Any]) -> list[Range]:
+    """Function symbols by address; one without a size reaches to the next symbol."""
+    starts = sorted({s["st_value"] & ~1 for s in entries})
+    extents = []
+    for symbol in entries:
+        if symbol["st_info"]["type"] == "STT_FUNC":
+            start = symbol["st_value"] & ~1
+            after = bisect.bisect_right(starts, start)
+            end = start + symbol["st_size"] if symbol["st_size"] or after == len(starts) else starts[after]
+            extents.append((start, end))
+    return sorted(extents)
+
+
+def _union(ranges: list[Range]) -> list[Range]:
+    """Sorted ranges, overlapping ones merged."""
+    merged: list[Range] = []
+    for start, end in ranges:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _overlaps(left: list[Range], right: list[Range]) -> tuple[Range, ...]:
+    pairs = ((max(a, c), min(b, d)) for a, b in left for c, d in right if a < d and c < b)
+    return tuple(sorted(r for r in pairs if r[0] < r[1]))

@@ -105,8 +105,8 @@ def map_code(image: FirmwareImage) -> CodeMap:
     lacking = {getattr(arm, group): name for group, name in _LACKING.items() if hasattr(arm, group)}
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
-    zeros = [np.zeros(halfwords, np.uint8) for _ in range(3)]
-    code = CodeMap(base, *zeros, loads_pc=np.zeros(halfwords, bool))
+    length, kind, registers = (np.zeros(halfwords, np.uint8) for _ in range(3))
+    code = CodeMap(base, length, kind, registers, np.zeros(halfwords, bool))
     for start, end in image.code:
         at = start
         for insn in machine.disasm(image.read(start, end - start), start):
