@@ -53,9 +53,13 @@ def _structure_node(converter: cattrs.Converter, value: Mapping[str, Any]) -> No
     rest = dict(value)
     kind = rest.pop("kind", None)
     if kind not in NODE_KINDS:
-        raise ValueError(f"node kind {kind!r} is not known; this version knows {', '.join(NODE_KINDS)}")
+        raise ArtifactError(f"node kind {kind!r} is not known; this version knows {', '.join(NODE_KINDS)}")
     node: Node = converter.structure(rest, NODE_KINDS[kind])
     return node
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, ArtifactError) else cattrs.v.format_exception(error, kind)
 
 
 def _node_json(node: Node) -> dict[str, Any]:
@@ -129,7 +133,9 @@ def from_bytes(data: bytes) -> IntegerGraph:
     except EdgeChaosError as error:
         raise ArtifactError(f"the model inside breaks a rule: {error}") from error
     except Exception as error:  # cattrs raises groups of anything: every one means a malformed document
-        raise ArtifactError(f"the graph inside is malformed: {'; '.join(cattrs.transform_error(error)[:3])}") from error
+        raise ArtifactError(
+            f"the graph inside is malformed: {'; '.join(cattrs.transform_error(error, format_exception=_describe)[:3])}"
+        ) from error
     if actual != stored.hash:
         raise ArtifactError(f"content hash {actual[:12]} is not the recorded {stored.hash[:12]}: the file was altered; {remedy}")
     return graph
