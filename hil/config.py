@@ -55,7 +55,7 @@ class Sweep:
         """Where the faults fall, in words."""
         where = self.node if self.fault == WeightBitFlip.kind else self.layer
         what = f"{self.target} bits" if self.fault == WeightBitFlip.kind else "neurons"
-        return f"all {what}" if where == ALL else f"{what} of {where}"
+        return f"{what}, all layers" if where == ALL else f"{what} of {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,11 @@ def _range(path: str, value: float, low: float, high: float) -> Iterator[tuple[s
 def warnings(campaign: Campaign) -> tuple[str, ...]:
     """What a reader of the results must know about the campaign's design."""
     few = [s for s in campaign.sweep if campaign.masks_of(s) < GOOD_MASKS]
-    kinds = ", ".join(sorted({f"{s.fault} ({campaign.masks_of(s)} masks)" for s in few}))
-    return (f"fewer than {GOOD_MASKS} masks: {kinds}; the t interval then leans on normality across masks",) if few else ()
+    if not few:
+        return ()
+    sweeps = [f"{s.fault.replace('_', ' ')} on {', '.join(campaign.devices_of(s))} ({campaign.masks_of(s)} masks)" for s in few]
+    named = "; ".join(dict.fromkeys(sweeps))
+    return (f"Fewer than {GOOD_MASKS} masks: {named}. The t interval then leans on the accuracies being normal across masks.",)
 
 
 PERSISTENCE = {kind: "intermittent" if kind == Omission.kind else "permanent" for kind in FAULT_KINDS}

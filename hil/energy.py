@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgechaos.errors import EdgeChaosError
+from edgechaos.firmware_gen.boards import load_board
 from edgechaos.graph import ChaosLayer, IntegerGraph
 
 BOLTZMANN_J_PER_K = 1.380649e-23
@@ -34,7 +35,7 @@ class Cycles:
 
 @dataclass(frozen=True, slots=True)
 class CycleModel:
-    """Cycles per instruction class of one core, and where they are published."""
+    """Cycles per instruction class of one core (`edgechaos.devices.instruction_classes`), and where they are published."""
 
     core: str
     classes: Mapping[str, Cycles]
@@ -79,13 +80,11 @@ class EnergyEstimate:
 
 def board_energy(name: str) -> BoardEnergy:
     """The energy figures of a board file. Raises ConfigError (no such board), EdgeChaosError (no figures for it)."""
-    from edgechaos.firmware_gen.boards import load_board
-
     board = load_board(name)
-    if board.energy is None or board.core not in CYCLE_MODELS:
-        what = "states no energy per cycle" if board.energy is None else f"has the core {board.core}, which has no cycle model"
+    if board.energy is None or board.cpu not in CYCLE_MODELS:
+        what = "states no energy per cycle" if board.energy is None else f"has a {board.cpu}, which has no cycle model"
         raise EdgeChaosError(f"board '{name}' {what}; choose another one as energy.board, for example stm32l4r5")
-    return BoardEnergy(name, board.energy.nj_per_cycle * 1e-9, board.energy.source, CYCLE_MODELS[board.core])
+    return BoardEnergy(name, board.energy.nj_per_cycle * 1e-9, board.energy.source, CYCLE_MODELS[board.cpu])
 
 
 def energy_per_inference(instructions: Mapping[str, float], board: BoardEnergy) -> EnergyEstimate:
@@ -122,17 +121,18 @@ CORTEX_M4 = CycleModel(
             "alu": Cycles(1, 1, 1),
             "mul_mac": Cycles(1, 1, 1),
             "div": Cycles(2, 7, 12),
-            "load": Cycles(1, 2, 2),
-            "store": Cycles(1, 1, 2),
+            "load": Cycles(1, 2, 2),  # neighbours pipeline to one cycle each
+            "store": Cycles(1, 1, 2),  # the write buffer hides the second
             "load_store_multiple": Cycles(1, 1, 1),
-            "load_store_multiple_registers": Cycles(1, 1, 1),
-            "branch_taken": Cycles(2, 3, 4),
+            "multiple_registers": Cycles(1, 1, 1),
+            "branch_taken": Cycles(2, 3, 4),  # 1 + P, P = 1 to 3 to refill the pipeline
             "branch_not_taken": Cycles(1, 1, 1),
-            "fp": Cycles(1, 1, 14),
+            "pc_loads": Cycles(1, 2, 3),  # P
+            "fp": Cycles(1, 1, 14),  # VDIV and VSQRT take 14, VMLA 3
             "other": Cycles(1, 1, 4),
         }
     ),
-    "Arm Cortex-M4 Technical Reference Manual (DDI 0439), instruction timing",
+    "Arm Cortex-M4 Technical Reference Manual (100166), table 3-1, zero wait states",
 )
 CYCLE_MODELS: Mapping[str, CycleModel] = MappingProxyType({model.core: model for model in (CORTEX_M4,)})
 """By core. Cores without a published table per instruction are not here."""

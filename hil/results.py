@@ -11,7 +11,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ import numpy as np
 
 from edgechaos import __version__
 from edgechaos.artifact import content_hash
+from edgechaos.devices.instruction_classes import EXTRAS
 from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
 from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
 from edgechaos.hil.evaluate import EvaluationSet, TrialResult
 from edgechaos.hil.ledger import Ledger
+from edgechaos.hil.numbers import percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
 from edgechaos.hil.statistics import (
@@ -47,7 +49,8 @@ class Point:
     """One rate of one curve, over the `masks` pairs that have both results (`lost`: those that the infrastructure cost).
 
     accuracy, clean, difference: shares, over masks. harmed: share of masks that lose more than the margin.
-    outcomes: images x masks per outcome. instructions: per inference, by class, mean over masks; energy of that mix.
+    outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
+    counts beside the classes; energy: of that mix.
     """
 
     rate: float
@@ -134,7 +137,7 @@ class Results:
                 energy = (e.energy_j, e.low_j, e.high_j, e.origin) if e else ("", "", "", "")
                 place = (curve.fault, curve.persistence, curve.site, curve.device, curve.images, p.rate, p.masks, p.lost)
                 loss = (d.value, d.low, d.high, p.worst_mask, p.worst_accuracy, p.no_harm.holds)
-                count = (sum(p.instructions.values()) if p.instructions else "",)
+                count = (executed(p.instructions) if p.instructions else "",)
                 figures = (a.value, a.low, a.high, a.confidence, p.clean.value)
                 rows.writerow((*place, *figures, *loss, *count, *energy, *(p.outcomes.get(o, 0) for o in OUTCOMES)))
         return out.getvalue()
@@ -162,15 +165,15 @@ def statement(curve: Curve, point: Point) -> str:
     interval = f"{percent(point.accuracy.value)} % [{percent(point.accuracy.low)}, {percent(point.accuracy.high)}]"
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
     return (
-        f"accuracy at {point.rate * 100:.3g} % {_FAULT_PHRASE[curve.fault]} {curve.site} on {curve.device} "
+        f"accuracy at {point.rate * 100:.3g} % {_FAULT_PHRASE[curve.fault]} {curve.site}, on {curve.device} "
         f"(M = {point.masks} masks, {curve.images:,} images{lost}): {interval}, "
         f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
     )
 
 
-def percent(share: float) -> str:
-    """A share in percent to one decimal, without the unit."""
-    return f"{share * 100:.1f}"
+def executed(instructions: Mapping[str, float]) -> float:
+    """Instructions in all, without what is counted beside the classes."""
+    return sum(count for name, count in instructions.items() if name not in EXTRAS)
 
 
 def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, plan: CampaignPlan, ledger: Ledger) -> Results:

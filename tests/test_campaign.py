@@ -116,7 +116,7 @@ def test_campaign_file(tmp_path: Path) -> None:
     assert (spec.margin, spec.timeout, spec.energy.board if spec.energy else None) == (0.01, 90.0, "stm32l4r5")
     assert spec.sweep == (Sweep("dead", (0.0, 0.5), layer="cortex0", devices=("host",)),)
     assert warnings(spec) == ()
-    assert "fewer than 30 masks: dead (5 masks)" in warnings(replace(spec, masks=5))[0]
+    assert "Fewer than 30 masks: dead on host (5 masks)" in warnings(replace(spec, masks=5))[0]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,7 @@ def test_devices_agree(tmp_path: Path) -> None:
 def test_resolved_plans_of_all_kinds_run(tmp_path: Path) -> None:
     kinds = (Sweep("stuck_at_1", (0.1,)), Sweep("weight_bit_flip", (0.01,), node="readout"), Sweep("weight_bit_flip", (0.001,)))
     results = run(tmp_path, campaign(sweep=kinds))
-    assert [c.site for c in results.curves] == ["all neurons", "weight bits of readout", "all weight bits"]
+    assert [c.site for c in results.curves] == ["neurons, all layers", "weight bits of readout", "weight bits, all layers"]
     assert all(c.persistence == "permanent" for c in results.curves)
     plan = plan_campaign(campaign(sweep=kinds)).trials[1].plan
     assert resolve(GRAPH, plan).stuck

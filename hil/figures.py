@@ -1,0 +1,103 @@
+"""Curves of the report as inline SVG: text stays text, colors are the page's own variables, equal data give equal bytes.
+
+Enters: curves as the results document holds them. Leaves: SVG markup. Matplotlib draws with placeholder colors, which
+become CSS variables, so that one drawing serves light, dark and paper.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgechaos.extras import need
+
+Point = Mapping[str, Any]
+
+PLACEHOLDERS = {"#0a0b01": "var(--ink)", "#0a0b02": "var(--muted)", "#0a0b03": "var(--rule)", "#0a0b04": "var(--curve)"}
+INK, MUTED, RULE, CURVE = PLACEHOLDERS
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgechaos",
+    "font.size": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+}
+SIZE_IN = (5.2, 3.3)
+
+
+def accuracy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
+    """Accuracy in percent against fault rate in percent: mean over masks, interval, worst mask, clean level."""
+    figure, axes = _axes()
+    rates = [p["rate"] * 100 for p in points]
+    mean, low, high = ([p["accuracy"][key] * 100 for p in points] for key in ("value", "low", "high"))
+    clean = sum(p["clean"]["value"] for p in points) / len(points) * 100
+    worst = [p["worst_accuracy"] * 100 for p in points]
+    axes.axhline(clean, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.text(1.0, clean, f"clean {clean:.1f} %", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=9, color=MUTED)
+    axes.fill_between(rates, low, high, color=CURVE, alpha=0.22, linewidth=0)
+    caps = [[max(m - lo, 0) for m, lo in zip(mean, low, strict=True)], [max(hi - m, 0) for m, hi in zip(mean, high, strict=True)]]
+    axes.errorbar(rates, mean, caps, color=CURVE, linewidth=1.8, marker="o", markersize=4, capsize=2.5)
+    axes.plot(rates, worst, color=CURVE, linestyle="none", marker="v", markersize=4.5, markerfacecolor="none")
+    lowest, highest = min(worst), max(*high, clean)
+    margin = max(2.0, 0.08 * (highest - lowest))
+    axes.set_ylim(max(0.0, lowest - margin), min(100.0 + margin / 2, highest + margin))
+    axes.set_ylabel("accuracy (%)")
+    _finish_rates(axes, rates, axis)
+    return _svg(figure, prefix)
+
+
+def energy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
+    """Microjoules per inference against fault rate in percent, with the band of the cycle model."""
+    figure, axes = _axes()
+    rates = [p["rate"] * 100 for p in points]
+    value, low, high = ([p["energy"][key] * 1e6 for p in points] for key in ("energy_j", "low_j", "high_j"))
+    axes.fill_between(rates, low, high, color=CURVE, alpha=0.18, linewidth=0)
+    axes.plot(rates, value, color=CURVE, linewidth=1.8, marker="o", markersize=4)
+    axes.set_ylim(0, max(high) * 1.12)
+    axes.set_ylabel("energy per inference (µJ)")
+    _finish_rates(axes, rates, axis)
+    return _svg(figure, prefix)
+
+
+def _axes() -> tuple[Any, Any]:
+    matplotlib = need("matplotlib", "report")
+    need("matplotlib.figure", "report")
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=SIZE_IN, layout="constrained")
+        axes = figure.add_subplot()
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _finish_rates(axes: Any, rates: Sequence[float], label: str) -> None:
+    span = (max(rates) - min(rates)) or 1.0
+    axes.set_xlim(min(rates) - 0.03 * span, max(rates) + 0.03 * span)
+    axes.set_xlabel(label)
+
+
+def _svg(figure: Any, prefix: str) -> str:
+    """Markup to stand in a page: no XML head, ids unique by `prefix`, size left to the page."""
+    import matplotlib
+
+    out = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    markup = out.getvalue()
+    markup = markup[markup.index("<svg") :]
+    markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+    for placeholder, variable in PLACEHOLDERS.items():
+        markup = markup.replace(placeholder, variable)
+    markup = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", markup, count=1)
+    markup = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img"', markup, count=1)
+    markup = re.sub(r"(\d+(?:\.\d+)?px) '[^;\"]*sans-serif", r"\1 var(--sans)", markup)
+    markup = re.sub(r'\bid="', f'id="{prefix}', markup)
+    return re.sub(r'(xlink:href="#|url\(#)', rf"\1{prefix}", markup)

@@ -1,0 +1,197 @@
+"""The report: one self-contained HTML page from the JSON files that campaign, verify and build wrote.
+
+Enters: a folder, or the documents themselves. Leaves: HTML that fetches nothing, runs nothing and escapes everything;
+equal documents give equal bytes. What is not there is named as not there. Figures are drawn by `edgechaos.hil.figures`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgechaos.devices.instruction_classes import EXTRAS
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.files import read_file, write_atomic
+from edgechaos.firmware_gen.boards import load_board
+from edgechaos.hil.figures import accuracy_figure, energy_figure
+from edgechaos.hil.numbers import FILTERS
+from edgechaos.hil.outcomes import OUTCOMES
+from edgechaos.hil.results import FORMAT
+
+Document = Mapping[str, Any]
+
+FAULT_TITLES = {
+    "omission": ("Intermittent omission", "spikes lost afresh at every tick (%)"),
+    "dead": ("Permanent death", "neurons permanently dead (%)"),
+    "stuck_at_1": ("Permanently stuck at 1", "neurons permanently stuck at 1 (%)"),
+    "weight_bit_flip": ("Flipped weight bits", "stored bits permanently flipped (%)"),
+}
+SEARCH_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The documents of a report; None where there is none."""
+
+    campaign: Document | None = None
+    verification: Document | None = None
+    build: Document | None = None
+
+
+def find_inputs(folder: Path) -> Inputs:
+    """The documents in a folder and its subfolders, recognised by content; where there are several, the first by path.
+
+    Raises EdgeChaosError where the folder holds none of them.
+    """
+    found: dict[str, Document] = {}
+    for path in sorted(folder.rglob("*.json"), key=lambda p: (len(p.parts), p)):
+        if len(path.relative_to(folder).parts) <= SEARCH_DEPTH:
+            document = _read(path)
+            if (kind := _kind(document)) is not None:
+                found.setdefault(kind, document)
+    if not found:
+        raise EdgeChaosError(f"{folder} holds no results; write them with `edgechaos campaign FILE.toml -o {folder}`")
+    return Inputs(**found)
+
+
+def load_inputs(paths: Sequence[Path]) -> Inputs:
+    """Explicit files, or one folder. Raises ArtifactError for a file that is none of ours."""
+    if len(paths) == 1 and paths[0].is_dir():
+        return find_inputs(paths[0])
+    found: dict[str, Document] = {}
+    for path in paths:
+        document = _read(path)
+        kind = _kind(document)
+        if kind is None:
+            raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
+        found[kind] = document
+    return Inputs(**found)
+
+
+def write_report(inputs: Inputs, path: Path) -> Path:
+    """Render and write atomically."""
+    return write_atomic(path, render(inputs))
+
+
+def render(inputs: Inputs) -> str:
+    """The page. Raises ArtifactError where a document lacks what its kind must have."""
+    environment = Environment(
+        loader=PackageLoader("edgechaos.hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(FILTERS)
+    campaign = inputs.campaign
+    if campaign is not None and campaign.get("format") != FORMAT:
+        raise ArtifactError(f"campaign results have format {campaign.get('format')}, this release reads {FORMAT}; run the campaign again")
+    try:
+        return environment.get_template("report.html").render(
+            campaign=campaign,
+            about=campaign["about"] if campaign else None,
+            panels=list(_panels(campaign)) if campaign else [],
+            energy=_energy(campaign) if campaign else None,
+            mix=_mix(campaign) if campaign else None,
+            verification=_verification(inputs.verification) if inputs.verification else None,
+            build=_build(inputs.build) if inputs.build else None,
+            outcomes=OUTCOMES,
+            data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ArtifactError(f"a document of the report is incomplete ({type(error).__name__}: {error}); write it again") from error
+
+
+def _read(path: Path) -> Document:
+    try:
+        document = json.loads(read_file(path, "results", limit=1 << 28))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON, or truncated ({error}); write it again", os.fspath(path)) from error
+    return document if isinstance(document, dict) else {}
+
+
+def _kind(document: Document) -> str | None:
+    """Which of the Inputs a document is: by the key that nothing else has."""
+    if document.get("kind") == "edgechaos.campaign":
+        return "campaign"
+    return next((kind for key, kind in (("comparisons", "verification"), ("flash_bytes", "build")) if key in document), None)
+
+
+def _embedded(document: Document) -> Markup:
+    """JSON that may stand in a script element: no character that could end it."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
+    """One panel per fault kind and site: its curve with the most images; the other devices' curves stand in the agreement."""
+    curves = [c for c in campaign["curves"] if c["points"]]
+    places = dict.fromkeys((c["fault"], c["site"]) for c in curves)
+    for k, (fault, site) in enumerate(sorted(places, key=lambda p: list(FAULT_TITLES).index(p[0]))):
+        here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
+        curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
+        counted = max((c for c in here if c["points"][0]["energy"]), key=lambda c: len(c["points"]), default=None)
+        title, axis = FAULT_TITLES[fault]
+        yield {
+            "fault": fault,
+            "title": title,
+            "curve": curve,
+            "half": min(curve["points"], key=lambda p: (abs(p["rate"] - 0.5), p["rate"])),
+            "figure": Markup(accuracy_figure(curve["points"], axis, f"a{k}-")),
+            "energy_curve": counted,
+            "energy_figure": Markup(energy_figure(counted["points"], axis, f"e{k}-")) if counted else None,
+        }
+
+
+def _energy(campaign: Document) -> dict[str, Any] | None:
+    """The joules of the point nearest to clean: the lowest rate of the first counted curve of permanent faults, if any."""
+    counted = [c for c in campaign["curves"] if c["points"] and c["points"][0]["energy"]]
+    if not counted:
+        return None
+    curve = next((c for c in counted if c["fault"] == "dead"), counted[0])
+    point = curve["points"][0]
+    floor = campaign["about"]["landauer"]
+    return {"curve": curve, "point": point, **point["energy"], "landauer": floor, "ratio": point["energy"]["energy_j"] / floor["energy_j"]}
+
+
+def _mix(campaign: Document) -> dict[str, Any] | None:
+    """Instructions per inference by class, most first, with their shares."""
+    for curve in campaign["curves"]:
+        for point in curve["points"]:
+            counts = {k: v for k, v in point["instructions"].items() if v > 0 and k not in EXTRAS}
+            if counts:
+                total = sum(counts.values())
+                classes = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+                rows = [{"name": name.replace("_", " "), "count": count, "share": count / total} for name, count in classes]
+                return {"device": curve["device"], "rate": point["rate"], "fault": curve["fault"], "total": total, "rows": rows}
+    return None
+
+
+def _verification(document: Document) -> dict[str, Any]:
+    """Per backend: plans, items, integers, mismatches, and the first difference."""
+    rows: dict[str, dict[str, Any]] = {}
+    for comparison in document["comparisons"]:
+        row = rows.setdefault(comparison["backend"], {"plans": 0, "items": 0, "integers": 0, "mismatches": 0, "first": None})
+        row["plans"] += 1
+        for key in ("items", "integers", "mismatches"):
+            row[key] += comparison[key]
+        row["first"] = row["first"] or comparison["first"]
+    return {"passed": document["passed"], "model_hash": document["model_hash"], "integers": document["integers"], "rows": rows}
+
+
+def _build(document: Document) -> dict[str, Any]:
+    """Flash and RAM against what the board has, where the board is known."""
+    name = document.get("board")
+    try:
+        board = load_board(name) if isinstance(name, str) else None
+    except ConfigError:  # a board file of the user's own that is not here any more: its capacity is then not shown
+        board = None
+    used = [("flash", document["flash_bytes"], board.flash.bytes if board else None)]
+    used.append(("RAM, static", document["ram_bytes"], board.ram.bytes if board else None))
+    used.append(("stack", document["stack_bytes"], board.stack_bytes if board else None))
+    return {"title": board.title if board else name, "firmware_hash": document["firmware_hash"], "used": used}
