@@ -1,0 +1,61 @@
+"""`edgechaos build`: an artifact to firmware sources and an ELF."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgechaos.cli.common import json_option, model_argument, output_option, print_json
+
+
+@click.command("build")
+@model_argument
+@click.option("--board", default="mps2-an386", show_default=True, help="A board by name, or your own board file (.toml).")
+@click.option(
+    "--kernel",
+    type=click.Choice(["auto", "dense", "event"]),
+    default="auto",
+    show_default=True,
+    help="Matrix kernels; auto decides by activity.",
+)
+@click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
+@json_option
+@output_option("sources, ELF and build.json", default="firmware")
+def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool, output: Path) -> None:
+    """Generate C, compile it with zig and link it for a board; byte-identical on every run.
+
+    Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
+    """
+    from edgechaos import artifact
+    from edgechaos.files import write_atomic
+    from edgechaos.firmware_gen.boards import load_board
+    from edgechaos.firmware_gen.build import build
+    from edgechaos.firmware_gen.generate import generate
+
+    target = load_board(board)
+    firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)
+    built = build(firmware, output)
+    document = {
+        "board": target.name,
+        "elf": str(built.elf),
+        "model_hash": firmware.model_hash,
+        "firmware_hash": built.firmware_hash,
+        "faults": firmware.faults,
+        "kernels": {name: str(choice) for name, choice in firmware.kernels.items()},
+        "flash_bytes": built.flash_bytes,
+        "ram_bytes": built.ram_bytes,
+        "stack_bytes": built.stack_bytes,
+        "sections": dict(built.sections),
+    }
+    write_atomic(output / "build.json", json.dumps(document, indent=2))
+    if as_json:
+        print_json(document)
+        return
+    for choice in firmware.kernels.values():
+        click.echo(f"kernel  {choice}")
+    click.echo(f"flash   {built.flash_bytes:,} of {target.flash.bytes:,} bytes")
+    click.echo(f"RAM     {built.ram_bytes:,} of {target.ram.bytes:,} bytes, {built.stack_bytes:,} of them reserved for the stack")
+    click.echo(f"{built.elf}: firmware {built.firmware_hash[:12]} for {target.title}")

@@ -1,0 +1,48 @@
+"""`edgechaos campaign`: a campaign file to a ledger and results; interrupt it and resume it at will."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from edgechaos.cli.common import items_for, output_option, print_table, progress_bar
+
+
+@click.command("campaign")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--artifact", "model", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the campaign's own.")
+@click.option("--data", "data_name", metavar="NAME|FILE.npz", help="Instead of the campaign's own data set.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
+@click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
+@output_option("ledger and results", default="campaign")
+def command(file: Path, model: Path | None, data_name: str | None, workers: int | None, resume: bool, output: Path) -> None:
+    """Run every trial of a campaign: seeded, over all cores, each outcome recorded.
+
+    Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
+    """
+    from edgechaos import artifact
+    from edgechaos.errors import ConfigError
+    from edgechaos.hil.config import read_campaign
+    from edgechaos.hil.evaluate import EvaluationSet
+    from edgechaos.hil.results import table
+    from edgechaos.hil.runner import run_campaign
+
+    campaign = read_campaign(file)
+    path = model or (file.parent / campaign.artifact if campaign.artifact else None)
+    if path is None:
+        raise ConfigError(f'{file}: names no artifact; set artifact = "model.ecm" there, or give --artifact', "artifact")
+    campaign = replace(campaign, artifact=str(path))
+    graph = artifact.load(path)
+    name = data_name or campaign.images.dataset or None
+    codes, labels = items_for(graph, name, campaign.image_count)
+    recorded = name or graph.metadata["dataset"]["name"]
+    with progress_bar("campaign") as bar:
+        results = run_campaign(
+            campaign, graph, EvaluationSet(recorded, codes, labels), output / "ledger.sqlite", resume=resume, workers=workers, progress=bar
+        )
+    results.write(output)
+    print_table(table(results))
+    for sentence in results.statements():
+        click.echo(sentence)

@@ -1,0 +1,66 @@
+"""`edgechaos quantize`: a float checkpoint to an integer artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgechaos.cli.common import output_option, progress_bar
+
+
+@click.command("quantize")
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--data", "data_name", metavar="NAME|FILE.npz", help="A data set by name, or your own arrays. Default: the one trained on.")
+@click.option(
+    "--method",
+    type=click.Choice(["qat", "ptq"]),
+    default="qat",
+    show_default=True,
+    help="Fine-tune with quantized weights, or calibrate only.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
+@click.option("--per-channel", is_flag=True, help="One weight scale per neuron instead of one per layer.")
+@click.option(
+    "--sampling",
+    type=click.Choice(["ticks", "binomial", "expected"]),
+    default="ticks",
+    show_default=True,
+    help="How the last spiking layer draws its counts.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
+@output_option("the artifact (default: beside the checkpoint, .ecm)")
+def command(
+    checkpoint: Path, data_name: str | None, method: Any, epochs: int, per_channel: bool, sampling: Any, seed: int, output: Path | None
+) -> None:
+    """Quantize to int8 with Brevitas and write one integer artifact.
+
+    Example: edgechaos quantize pixels.safetensors -o pixels.ecm
+    """
+    from edgechaos import artifact
+    from edgechaos.data import load
+    from edgechaos.errors import DataError
+    from edgechaos.models import checkpoint as checkpoints
+    from edgechaos.quantize.pipeline import quantize
+
+    model = checkpoints.load(checkpoint)
+    name = data_name or model.facts.get("dataset", {}).get("name")
+    if name is None:
+        raise DataError(f"{checkpoint} does not name its data set; give one with --data NAME or --data FILE.npz")
+    with progress_bar("quantize") as bar:
+        graph = quantize(
+            model,
+            load(name),
+            method=method,
+            per_channel=per_channel,
+            epochs=epochs,
+            sampling=sampling,
+            seed=seed,
+            progress=lambda p: bar(p.done, p.total),
+        )
+    path = output or checkpoint.with_suffix(".ecm")
+    digest = artifact.save(graph, path)
+    accuracy = graph.metadata["accuracy"]
+    before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
+    click.echo(f"{path}: {before}int8 {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}")

@@ -1,0 +1,96 @@
+"""`edgechaos run`: test items through a device, clean or under faults, with accuracy, speed, instructions and joules."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgechaos.cli.common import (
+    data_option,
+    fault_option,
+    items_for,
+    json_option,
+    model_argument,
+    parse_faults,
+    print_json,
+    print_table,
+)
+
+
+@click.command("run")
+@model_argument
+@data_option
+@click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
+@click.option("--items", type=click.IntRange(1), default=1000, show_default=True, help="Test items to run.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random words.")
+@click.option("--board", default="stm32l4r5", show_default=True, help="Whose published energy per cycle turns counts into joules.")
+@fault_option
+@json_option
+def command(
+    model: Path, data_name: str | None, spec: str, items: int, seed: int, board: str, faults: tuple[str, ...], as_json: bool
+) -> None:
+    """Run test items on a device. The interval of the accuracy is Wilson's, over items, for this one seed and mask.
+
+    Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
+    """
+    from edgechaos import artifact
+    from edgechaos.devices.registry import open_device
+    from edgechaos.faults import resolve
+    from edgechaos.hil.energy import board_energy, energy_per_inference
+    from edgechaos.hil.statistics import proportion
+
+    graph = artifact.load(model)
+    plan = parse_faults(faults)
+    codes, labels = items_for(graph, data_name, items)
+    with open_device(spec, graph) as device:
+        device.inject(resolve(graph, plan))
+        start = time.perf_counter()
+        result = device.infer(codes, seed=seed)
+        elapsed_s = time.perf_counter() - start
+        counters = device.counters()
+    accuracy = proportion(int((result.labels == labels).sum()), items)
+    document: dict[str, Any] = {
+        "device": spec,
+        "model_hash": artifact.content_hash(graph),
+        "faults": plan.to_json(),
+        "items": items,
+        "accuracy": {"value": accuracy.value, "low": accuracy.low, "high": accuracy.high, "method": accuracy.method},
+        "items_per_s": items / elapsed_s,
+    }
+    rows = [
+        ("accuracy", f"{accuracy.value:.2%} [{accuracy.low:.2%}, {accuracy.high:.2%}] on {items:,} items, measured"),
+        ("speed", f"{items / elapsed_s:,.0f} inferences/s on this machine, measured"),
+    ]
+    if counters.instructions:
+        mix = {name: count / items for name, count in counters.instructions.items()}
+        energy = energy_per_inference(mix, board_energy(board))
+        document |= {
+            "instructions_per_inference": mix,
+            "energy": {
+                "value_j": energy.energy_j,
+                "low_j": energy.low_j,
+                "high_j": energy.high_j,
+                "origin": energy.origin,
+                "source": energy.source,
+            },
+        }
+        counted = float(result.instructions.mean()) if result.instructions is not None else 0.0
+        rows.append(("instructions", f"{counted:,.0f} per inference, emulated (counted)"))
+        rows.append(
+            (
+                "energy",
+                f"{energy.energy_j * 1e6:.2f} µJ [{energy.low_j * 1e6:.2f}, {energy.high_j * 1e6:.2f}] per inference on {board}, {energy.origin}",
+            )
+        )
+    if as_json:
+        print_json(document)
+        return
+    from rich.table import Table
+
+    table = Table("", "", title=f"{graph.name} on {spec}", box=None, show_header=False, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    print_table(table)

@@ -1,0 +1,109 @@
+"""`edgechaos verify`: the same integers on every backend, clean and under faults, or exit code 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgechaos.cli.common import data_option, items_for, json_option, model_argument, output_option, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from edgechaos.export.verify import Answer, Backend, Case, Verification
+    from edgechaos.graph import IntegerGraph
+
+DEFAULT_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference", "host", "unicorn")
+
+
+@contextmanager
+def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dict[str, Backend]]:
+    """The backends of those names: export engines, and devices that stay open until the end."""
+    from edgechaos.devices.contract import Device
+    from edgechaos.devices.registry import open_device
+    from edgechaos.export.engines import ENGINES
+    from edgechaos.export.verify import engine_backend
+
+    def device_backend(device: Device) -> Backend:
+        def run(case: Case) -> Answer:
+            device.inject(case.plan)
+            return device.infer(case.codes, seed=case.seed, samples=case.samples, head=case.head)
+
+        return run
+
+    with ExitStack() as stack:
+        yield {
+            name: engine_backend(name) if name in ENGINES else device_backend(stack.enter_context(open_device(name, graph)))
+            for name in names
+        }
+
+
+@click.command("verify")
+@model_argument
+@data_option
+@click.option("--items", type=click.IntRange(1), default=1000, show_default=True, help="Test items compared on the clean model.")
+@click.option(
+    "--fault-items", type=click.IntRange(0), default=100, show_default=True, help="Test items compared under each of 20 fault plans."
+)
+@click.option("--backend", "backends", multiple=True, help=f"Repeatable; default: {', '.join(DEFAULT_BACKENDS)}. Also tvm and any device.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the random words.")
+@json_option
+@output_option("the result as JSON, for the report")
+def command(
+    model: Path,
+    data_name: str | None,
+    items: int,
+    fault_items: int,
+    backends: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Compare every backend with the NumPy reference, integer by integer, clean and under 20 fault plans.
+
+    Example: edgechaos verify pixels.ecm --backend host --backend onnxruntime-on
+    """
+    from edgechaos import artifact
+    from edgechaos.export.plans import standard_plans
+    from edgechaos.export.verify import combine, verify
+    from edgechaos.files import write_atomic
+
+    graph = artifact.load(model)
+    codes, _ = items_for(graph, data_name, max(items, fault_items))
+    with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
+        result = verify(graph, codes[:items], opened, seed=seed, progress=lambda done, total, _: bar(done, total))
+        if fault_items:
+            plans = standard_plans(graph)
+            faulty = verify(graph, codes[:fault_items], opened, plans, seed=seed, progress=lambda done, total, _: bar(done, total))
+            result = combine(result, faulty)
+    if output is not None:
+        write_atomic(output, json.dumps(result.to_json(), indent=2))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result)
+    result.require()
+
+
+def _print(result: Verification) -> None:
+    from rich.table import Table
+
+    table = Table(
+        "backend", "plans", "items", "integers compared", "mismatches", title=f"{result.model} against the NumPy reference", box=None
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for backend in dict.fromkeys(c.backend for c in result.comparisons):
+        rows = [c for c in result.comparisons if c.backend == backend]
+        wrong = sum(c.mismatches for c in rows)
+        table.add_row(
+            backend,
+            str(len(rows)),
+            f"{sum(c.items for c in rows):,}",
+            f"{sum(c.integers for c in rows):,}",
+            f"[{'red' if wrong else 'green'}]{wrong:,}[/]",
+        )
+    print_table(table)
