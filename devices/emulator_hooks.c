@@ -27,9 +27,9 @@ typedef struct machine {
     uint64_t budget;   /* more than this is a hang */
     uint32_t block_end;
 
+    uint32_t gpio_base;
     uint32_t gpio_mask; /* the output pins whose edges open and close the window */
     uint32_t gpio_out;
-    uint32_t store_pc;
     uint32_t window_open;
     uint64_t window_start;
     uint64_t *windows; /* instructions of each window closed */
@@ -98,18 +98,10 @@ void edgechaos_block(void *uc, uint64_t address64, uint32_t size, void *user)
         stop(m, uc, STOP_BUDGET);
 }
 
-/* Only a memory hook sees the storing instruction's address; it comes before the write itself. */
-void edgechaos_gpio_store(void *uc, int type, uint64_t address, int size, int64_t value, void *user)
-{
-    machine *const m = user;
-    (void)type, (void)address, (void)size, (void)value;
-    m->reg_read(uc, m->pc_register, &m->store_pc);
-}
-
 /* The window holds what runs after the store that opens it, up to and with the store that closes it. */
-static void edge(machine *m, uint32_t level)
+static void edge(machine *m, uint32_t store_pc, uint32_t level)
 {
-    const uint32_t at = m->store_pc + (mapped(m, m->store_pc) ? 2u * m->length[halfword(m, m->store_pc)] : 2u);
+    const uint32_t at = store_pc + (mapped(m, store_pc) ? 2u * m->length[halfword(m, store_pc)] : 2u);
     const uint64_t executed = m->executed - instructions(m, at, m->block_end);
     if (level == m->window_open)
         return;
@@ -121,26 +113,25 @@ static void edge(machine *m, uint32_t level)
         m->windows[m->window_count++] = executed - m->window_start;
 }
 
-uint64_t edgechaos_gpio_read(void *uc, uint64_t offset, unsigned size, void *user)
-{
-    const machine *const m = user;
-    (void)uc, (void)size;
-    return offset == GPIO_DATA || offset == GPIO_OUT ? m->gpio_out : 0;
-}
-
-void edgechaos_gpio_write(void *uc, uint64_t offset, unsigned size, uint64_t value, void *user)
+/* The GPIO's page is read-only memory, and this its write fault: the only callback of a store that is told the storing
+ * instruction's address without slowing every other load and store. Afterwards the write goes through.
+ */
+bool edgechaos_gpio_store(void *uc, int type, uint64_t address, int size, int64_t value, void *user)
 {
     machine *const m = user;
-    uint32_t mask = 0;
-    (void)uc, (void)size;
+    const uint32_t offset = (uint32_t)address - m->gpio_base;
+    uint32_t mask = 0, store_pc = 0;
+    (void)type, (void)size;
     if (offset == GPIO_DATA || offset == GPIO_OUT)
         mask = 0xFFFF;
     else if (offset >= GPIO_MASKED_LOW && offset < GPIO_MASKED_HIGH)
-        mask = (uint32_t)(offset - GPIO_MASKED_LOW) >> 2 & 0xFF;
+        mask = (offset - GPIO_MASKED_LOW) >> 2 & 0xFF;
     else if (offset >= GPIO_MASKED_HIGH && offset < GPIO_MASKED_END)
-        mask = ((uint32_t)(offset - GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8;
+        mask = ((offset - GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8;
     m->gpio_out = (m->gpio_out & ~mask) | ((uint32_t)value & mask);
-    edge(m, (m->gpio_out & m->gpio_mask) != 0);
+    m->reg_read(uc, m->pc_register, &store_pc);
+    edge(m, store_pc, (m->gpio_out & m->gpio_mask) != 0);
+    return true;
 }
 
 uint64_t edgechaos_uart_read(void *uc, uint64_t offset, unsigned size, void *user)

@@ -53,9 +53,9 @@ class _Machine(ctypes.Structure):
         ("executed", ctypes.c_uint64),
         ("budget", ctypes.c_uint64),
         ("block_end", ctypes.c_uint32),
+        ("gpio_base", ctypes.c_uint32),
         ("gpio_mask", ctypes.c_uint32),
         ("gpio_out", ctypes.c_uint32),
-        ("store_pc", ctypes.c_uint32),
         ("window_open", ctypes.c_uint32),
         ("window_start", ctypes.c_uint64),
         ("windows", ctypes.c_void_p),
@@ -86,7 +86,8 @@ class Hooks(ABC):
         self.windows = np.zeros(WINDOWS, np.uint64)
         self.tx = np.zeros(TX_ROOM, np.uint8)
         self.rx = np.zeros(0, np.uint8)
-        self.m = _Machine(code_base=code.base, halfwords=size - 1, gpio_mask=1 << gpio_pin, window_room=WINDOWS, tx_room=TX_ROOM)
+        self.m = _Machine(code_base=code.base, halfwords=size - 1, gpio_base=gpio_base, gpio_mask=1 << gpio_pin)
+        self.m.window_room, self.m.tx_room = WINDOWS, TX_ROOM
         for name in ("length", "before", "enter", "leave", "taken", "windows", "tx"):
             setattr(self.m, name, getattr(self, name).ctypes.data)
 
@@ -169,12 +170,16 @@ class CompiledHooks(Hooks):
             if status != unicorn.UC_ERR_OK:
                 raise unicorn.UcError(status)
 
-        for base, name in ((self.uart_base, "uart"), (self.gpio_base, "gpio"), (SYSTEM_BASE, "system")):
+        for base, name in ((self.uart_base, "uart"), (SYSTEM_BASE, "system")):
             read, write = callback(f"{name}_read"), callback(f"{name}_write")
             size = ctypes.c_size_t(PERIPHERAL_BYTES)
             check(uclib.uc_mmio_map(handle, ctypes.c_uint64(base), size, read, user, write, user))
+        engine.mem_map(self.gpio_base, PERIPHERAL_BYTES, unicorn.UC_PROT_READ)
         everywhere, gpio = (1, 0), (self.gpio_base, self.gpio_base + PERIPHERAL_BYTES - 1)
-        for kind, name, (first, last) in ((unicorn.UC_HOOK_BLOCK, "block", everywhere), (unicorn.UC_HOOK_MEM_WRITE, "gpio_store", gpio)):
+        for kind, name, (first, last) in (
+            (unicorn.UC_HOOK_BLOCK, "block", everywhere),
+            (unicorn.UC_HOOK_MEM_WRITE_PROT, "gpio_store", gpio),
+        ):
             hook = ctypes.c_size_t()
             bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
             check(uclib.uc_hook_add(handle, ctypes.byref(hook), kind, callback(name), user, *bounds))
@@ -193,10 +198,10 @@ class PythonHooks(Hooks):
         self._pc = need("unicorn.arm_const", "emulate").UC_ARM_REG_PC
         gpio_end = self.gpio_base + PERIPHERAL_BYTES - 1
         engine.mmio_map(self.uart_base, PERIPHERAL_BYTES, self._uart_read, None, self._uart_write, None)
-        engine.mmio_map(self.gpio_base, PERIPHERAL_BYTES, self._gpio_read, None, self._gpio_write, None)
+        engine.mem_map(self.gpio_base, PERIPHERAL_BYTES, unicorn.UC_PROT_READ)
         engine.mmio_map(SYSTEM_BASE, PERIPHERAL_BYTES, self._system_read, None, self._system_write, None)
         engine.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
-        engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._gpio_store, None, self.gpio_base, gpio_end)
+        engine.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._gpio_store, None, self.gpio_base, gpio_end)
 
     def _mapped(self, address: int) -> bool:
         return address >= self.m.code_base and (address - self.m.code_base) >> 1 <= self.m.halfwords
@@ -229,12 +234,9 @@ class PythonHooks(Hooks):
         if m.executed > m.budget:
             self._stop(engine, Stop.BUDGET)
 
-    def _gpio_store(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> None:
-        self.m.store_pc = engine.reg_read(self._pc)
-
-    def _edge(self, level: int) -> None:
+    def _edge(self, store_pc: int, level: int) -> None:
         m = self.m
-        at = m.store_pc + (2 * int(self.length[self._halfword(m.store_pc)]) if self._mapped(m.store_pc) else 2)
+        at = store_pc + (2 * int(self.length[self._halfword(store_pc)]) if self._mapped(store_pc) else 2)
         executed = m.executed - self._instructions(at, m.block_end)
         if level == m.window_open:
             return
@@ -246,19 +248,17 @@ class PythonHooks(Hooks):
             self.windows[m.window_count] = executed - m.window_start
             m.window_count += 1
 
-    def _gpio_read(self, engine: Any, offset: int, size: int, user: Any) -> int:
-        return int(self.m.gpio_out) if offset in (self.GPIO_DATA, self.GPIO_OUT) else 0
-
-    def _gpio_write(self, engine: Any, offset: int, size: int, value: int, user: Any) -> None:
-        mask = 0
+    def _gpio_store(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
+        m, offset, mask = self.m, address - self.gpio_base, 0
         if offset in (self.GPIO_DATA, self.GPIO_OUT):
             mask = 0xFFFF
         elif self.GPIO_MASKED_LOW <= offset < self.GPIO_MASKED_HIGH:
             mask = (offset - self.GPIO_MASKED_LOW) >> 2 & 0xFF
         elif self.GPIO_MASKED_HIGH <= offset < self.GPIO_MASKED_END:
             mask = ((offset - self.GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8
-        self.m.gpio_out = (self.m.gpio_out & ~mask) | (value & mask)
-        self._edge(int((self.m.gpio_out & self.m.gpio_mask) != 0))
+        m.gpio_out = (m.gpio_out & ~mask) | (value & mask)
+        self._edge(engine.reg_read(self._pc), int((m.gpio_out & m.gpio_mask) != 0))
+        return True
 
     def _uart_read(self, engine: Any, offset: int, size: int, user: Any) -> int:
         m = self.m
