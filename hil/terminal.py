@@ -21,7 +21,7 @@ def results_table(results: Results) -> Table:
     )
     for name in ("fault", "device"):
         table.add_column(name)
-    for name in ("masks", "images", "rate %", "accuracy %", "interval", "loss", "worst mask", "energy, modelled"):
+    for name in ("masks", "images", "rate %", "accuracy %", "interval", "vs clean", "worst mask", "energy, modelled"):
         table.add_column(name, justify="right", no_wrap=True)
     for curve in results.curves:
         name = f"{curve.persistence} {curve.fault.replace('_', ' ')}"
