@@ -21,6 +21,7 @@ from edgechaos.models import checkpoint  # first: names the extra to install whe
 
 # isort: split
 import torch
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
@@ -174,7 +175,7 @@ def fit(
         shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
         rates = words(seed, RATE_STREAM, [0], 1, steps)[0, 0].tolist()
         loss_sum, correct = 0.0, 0
-        for step, index in enumerate(shuffled.split(recipe.batch)):
+        for step, index in enumerate(torch.split(shuffled, recipe.batch)):
             done = (epoch * steps + step) / (recipe.epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
@@ -202,7 +203,7 @@ def _store(state: str | os.PathLike[str], identity: str, module: Trainable, opti
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = value
     about = {"identity": identity, "history": [asdict(epoch) for epoch in history]}
-    write_atomic(state, checkpoint.save_tensors(tensors, {STATE_KEY: json.dumps(about)}))
+    write_atomic(state, save_tensors(tensors, {STATE_KEY: json.dumps(about)}))
 
 
 def _resume(state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer) -> list[Epoch]:

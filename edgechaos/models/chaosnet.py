@@ -140,7 +140,7 @@ class ChaosNet(nn.Module):
         """Normalized inputs (batch, inputs) float32 of uint8 items (batch, ...), channels first."""
         if items.dtype != np.uint8 or items[:1].size not in (0, self.config.inputs):
             raise ShapeError(f"this ChaosNet takes uint8 items of {self.config.inputs} pixels, got {items.dtype} {items.shape}")
-        x = torch.from_numpy(np.ascontiguousarray(items)).reshape(len(items), len(self.config.mean), -1).float()
+        x = torch.from_numpy(items.astype(np.float32)).reshape(len(items), len(self.config.mean), -1)
         mean, std = torch.tensor(self.config.mean)[:, None], torch.tensor(self.config.std)[:, None]
         return x.div_(255.0).sub_(mean).div_(std).flatten(1)
 

@@ -26,7 +26,7 @@ from edgechaos.models import words
 from edgechaos.quantize.float_model import Spiking
 from edgechaos.random_bits import fail_q
 
-SLOPE = 2.0
+SLOPE = 4.0
 """Steepness of the surrogate derivative, per membrane unit."""
 
 
