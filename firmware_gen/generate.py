@@ -33,7 +33,7 @@ HASHES = "src/ec_hashes.h"
 HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
 """Capacities of a host build, where memory costs nothing."""
 
-OPTIMIZE = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
+OPTIMIZE = ("-std=c99", "-O2", "-fno-unroll-loops", "-ffunction-sections", "-fdata-sections")
 FREESTANDING = ("-ffreestanding", "-fno-builtin", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0", "-isystem", "freestanding")
 LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
@@ -54,8 +54,8 @@ class Firmware:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The C files, in the order of the compiler's command line."""
-        return tuple(sorted(p for p in self.files if p.endswith(".c")))
+        """The C and assembly files, in the order of the compiler's command line."""
+        return tuple(sorted(p for p in self.files if p.endswith((".c", ".S"))))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def _runtime(board: Board | None) -> dict[str, bytes]:
     files = {f"src/{p.name}": p.read_bytes() for p in sorted(RUNTIME.glob("ec_*.[ch]"))}
     if board is None:
         return files | {f"src/{name}": (RUNTIME / "host" / name).read_bytes() for name in ("ec_host.c", "ec_host.h")}
-    names = ("main.c", "startup.c", "cortex_m.h", f"port_{board.port}.c")
+    names = ("main.c", "startup.c", "cortex_m.h", "ec_sum_rows.S", f"port_{board.port}.c")
     files |= {f"src/{name}": (RUNTIME / "board" / name).read_bytes() for name in names}
     return files | {"freestanding/string.h": (RUNTIME / "board" / "string.h").read_bytes()}
 

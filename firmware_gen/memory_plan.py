@@ -18,6 +18,8 @@ POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
 BYTES = {"words": 4, "halves": 2, "codes": 1}
 PATCH_BYTES = 12
 """sizeof(ec_patch)."""
+EVENT_PADDING = 6
+"""Event lists come in groups of four, one growing up and one down (ec_run.h)."""
 FOREVER = 1 << 30
 
 
@@ -121,7 +123,8 @@ def _struct(members: list[tuple[int, int]]) -> int:
 
 
 def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
-    events, stateful, neurons = (max(n, 1) for n in (plan.scratch_events, plan.scratch_stateful, plan.scratch_neurons))
+    events = plan.scratch_events + EVENT_PADDING if plan.scratch_events else 1
+    stateful, neurons = max(plan.scratch_stateful, 1), max(plan.scratch_neurons, 1)
     scratch = _struct([(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)])
     pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
     members = [pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]

@@ -48,7 +48,7 @@ class ModelSource:
         )
         with w.block(f"typedef struct {p}_state", f"}} {p}_state;"):
             w.line(f"int32_t words[{max(self.plan.pools['words'], 1)}];")
-            w.line(f"int8_t input[{_up4(self.plan.input_bytes)}];")
+            w.line(f"int8_t input[{_up(self.plan.input_bytes, 4)}];")
             w.line(f"int16_t halves[{max(self.plan.pools['halves'], 1)}];")
             w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}];")
             w.line("ec_scratch scratch;")
@@ -120,7 +120,7 @@ class ModelSource:
     def _describe_matrix(self, w: Writer, node: MatMul) -> None:
         weight, constant = self.graph.value(node.weight), self.graph.constants[node.weight]
         (outputs, inputs), choice = weight.shape, self.kernels[node.name]
-        stride, offset = _up4(outputs), 1 << (constant.bits - 1)
+        stride, offset = _up(outputs, 8), 1 << (constant.bits - 1)
         w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights. {choice}")
         if choice.kernel == "dense":
             table = self._table(w, node.weight, "dense", weight, "int8", "[out][in]")
@@ -284,5 +284,5 @@ class ModelSource:
         return f"offsetof({self.prefix}_state, {place.pool}) + {place.first} * sizeof({C_TYPES[dtype]})"
 
 
-def _up4(n: int) -> int:
-    return (n + 3) // 4 * 4
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple

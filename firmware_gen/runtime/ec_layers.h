@@ -16,7 +16,7 @@ typedef struct ec_matrix {
     const int32_t *bias; /* [outputs], or NULL */
     uint16_t outputs;    /* 1..65535 */
     uint16_t inputs;     /* 1..65534 */
-    uint16_t stride;     /* outputs rounded up to a multiple of 4 */
+    uint16_t stride;     /* outputs rounded up to a multiple of 8 */
     uint8_t offset;      /* 2^(stored bits - 1) */
 #if EC_FAULTS
     uint8_t index;      /* number in node order: names the matrix in a patch */

@@ -11,14 +11,19 @@
  */
 #include "ec_matmul.h"
 
-#include <string.h>
-
 #ifndef EC_WIDE
-#if defined(__ARM_ARCH) && !defined(__aarch64__) && (__ARM_ARCH >= 7) && defined(__ARMEL__)
+#if defined(__ARM_ARCH) && !defined(__aarch64__) && __ARM_ARCH >= 7 && defined(__ARMEL__)
 #define EC_WIDE 1
 #else
 #define EC_WIDE 0
 #endif
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARMEL__)
+#include <arm_acle.h>
+#define EC_SMLAD 1
+#else
+#define EC_SMLAD 0
 #endif
 
 /* 255 * 128 * 512 < 2^24: so many events of |x| <= 128 fit the wide sums. */
@@ -26,15 +31,58 @@
 
 typedef struct events {
     const uint32_t *pair; /* (row offset, |x|) */
-    uint32_t count;
+    uint32_t count;       /* a multiple of EC_EVENT_GROUP */
 } events;
 
+/* Four bytes as a word, whatever their type. The built-in also compiles to one load where -ffreestanding makes memcpy a
+ * call. A weight row is aligned; four inputs of a tick need not be.
+ */
 static inline uint32_t load_word(const void *p)
 {
     uint32_t word;
-    memcpy(&word, p, sizeof word);
+    __builtin_memcpy(&word, p, sizeof word);
     return word;
 }
+
+#if EC_SMLAD
+
+/* acc + a . b over four bytes: even and odd bytes as two pairs of 16 bits. */
+static inline int32_t dot4(int16x2_t even, int16x2_t odd, const int8_t *w, int32_t acc)
+{
+    const uint32_t word = load_word(w);
+    acc = __smlad(even, __sxtb16((int8x4_t)word), acc);
+    return __smlad(odd, __sxtb16((int8x4_t)__ror(word, 8)), acc);
+}
+
+/* Four rows from the first multiple of four inputs; returns how many inputs it took. */
+static uint32_t dense_rows(const int8_t *w, uint32_t inputs, const int8_t *x, int32_t *acc)
+{
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+    uint32_t i = 0;
+    for (; i + 4u <= inputs; i += 4u) {
+        const uint32_t word = load_word(x + i);
+        const int16x2_t even = __sxtb16((int8x4_t)word), odd = __sxtb16((int8x4_t)__ror(word, 8));
+        a0 = dot4(even, odd, w + i, a0);
+        a1 = dot4(even, odd, w + inputs + i, a1);
+        a2 = dot4(even, odd, w + 2u * inputs + i, a2);
+        a3 = dot4(even, odd, w + 3u * inputs + i, a3);
+    }
+    acc[0] += a0;
+    acc[1] += a1;
+    acc[2] += a2;
+    acc[3] += a3;
+    return i;
+}
+
+#else
+
+static uint32_t dense_rows(const int8_t *w, uint32_t inputs, const int8_t *x, int32_t *acc)
+{
+    (void)w, (void)inputs, (void)x, (void)acc;
+    return 0;
+}
+
+#endif
 
 static void dense(const ec_matrix *matrix, const int8_t *x, int32_t *acc)
 {
@@ -43,7 +91,7 @@ static void dense(const ec_matrix *matrix, const int8_t *x, int32_t *acc)
     uint32_t o = 0;
     for (; o + 4u <= matrix->outputs; o += 4u, w += 4u * inputs) { /* four sums share each load of x */
         int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-        for (uint32_t i = 0; i < inputs; i++) {
+        for (uint32_t i = dense_rows(w, inputs, x, acc + o); i < inputs; i++) {
             const int32_t xi = x[i];
             a0 += xi * w[i];
             a1 += xi * w[inputs + i];
@@ -63,84 +111,109 @@ static void dense(const ec_matrix *matrix, const int8_t *x, int32_t *acc)
     }
 }
 
-/* Fills `pair` with positive inputs from the front and negative ones from the back; returns the sum of all x. */
+static inline uint32_t *put_event(uint32_t *pair, uint32_t row, int32_t x)
+{
+    pair[0] = row;
+    pair[1] = (uint32_t)x;
+    return pair;
+}
+
+/* Fills `pair` with positive inputs from the front and negative ones from the back, each list padded with events of 0 to
+ * whole groups; returns the sum of all x.
+ */
 static int32_t find_events(const ec_matrix *matrix, const int8_t *x, uint32_t *pair, events *positive, events *negative)
 {
     const uint32_t inputs = matrix->inputs, stride = matrix->stride;
-    uint32_t *front = pair, *back = pair + 2u * inputs;
+    uint32_t *front = pair, *const end = pair + 2u * (inputs + 2u * (EC_EVENT_GROUP - 1u)), *back = end;
     int32_t sum = 0;
     for (uint32_t i = 0; i < inputs;) {
         if (i + 4u <= inputs && load_word(x + i) == 0u) { /* zeros come in runs: four at once */
             i += 4u;
             continue;
         }
-        for (const uint32_t end = i + 4u < inputs ? i + 4u : inputs; i < end; i++) {
+        for (const uint32_t stop = i + 4u < inputs ? i + 4u : inputs; i < stop; i++) {
             const int32_t xi = x[i];
             sum += xi;
-            if (xi > 0) {
-                front[0] = i * stride;
-                front[1] = (uint32_t)xi;
-                front += 2;
-            } else if (xi < 0) {
-                back -= 2;
-                back[0] = i * stride;
-                back[1] = (uint32_t)-xi;
-            }
+            if (xi > 0)
+                front = put_event(front, i * stride, xi) + 2;
+            else if (xi < 0)
+                back = put_event(back - 2, i * stride, -xi);
         }
     }
+    while ((uint32_t)(front - pair) % (2u * EC_EVENT_GROUP) != 0u)
+        front = put_event(front, 0, 0) + 2;
+    while ((uint32_t)(end - back) % (2u * EC_EVENT_GROUP) != 0u)
+        back = put_event(back - 2, 0, 0);
     positive->pair = pair;
     positive->count = (uint32_t)(front - pair) / 2u;
     negative->pair = back;
-    negative->count = (uint32_t)(pair + 2u * inputs - back) / 2u;
+    negative->count = (uint32_t)(end - back) / 2u;
     return sum;
 }
 
 #if EC_WIDE
+
+/* The sums of eight columns over a list of events. */
+typedef struct ec_wide_sums {
+    uint64_t full0, part0, full1, part1;
+} ec_wide_sums;
+
+#if defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_7M__)
+
+void ec_sum_rows(const uint32_t *event, const uint8_t *column, const uint32_t *end, ec_wide_sums *sums); /* ec_sum_rows.S */
+
+#else
 
 static inline uint32_t outer_bytes(uint32_t w)
 {
     return ((w >> 16) | (w << 16)) & 0xFF0000FFu;
 }
 
-/* acc[0..3] += sign * (S0, S1, S2, S3), the first `count` of them. */
-static inline void add_sums(uint64_t full, uint64_t part, int32_t sign, uint32_t count, int32_t *acc)
+static void ec_sum_rows(const uint32_t *event, const uint8_t *column, const uint32_t *end, ec_wide_sums *sums)
+{
+    uint64_t full0 = 0, part0 = 0, full1 = 0, part1 = 0;
+    for (; event != end; event += 2) {
+        const uint8_t *const w = column + event[0];
+        const uint32_t x = event[1], w0 = load_word(w), w1 = load_word(w + 4);
+        full0 += (uint64_t)w0 * x;
+        part0 += (uint64_t)outer_bytes(w0) * x;
+        full1 += (uint64_t)w1 * x;
+        part1 += (uint64_t)outer_bytes(w1) * x;
+    }
+    sums->full0 = full0;
+    sums->part0 = part0;
+    sums->full1 = full1;
+    sums->part1 = part1;
+}
+
+#endif
+
+/* acc[0..3] += sign * (S0, S1, S2, S3) */
+static inline void add_sums(uint64_t full, uint64_t part, int32_t sign, int32_t *acc)
 {
     const uint32_t s2 = (uint32_t)part & 0xFFFFFFu, s1 = (uint32_t)(part >> 24);
     const uint64_t rest = full - ((uint64_t)s1 << 8) - ((uint64_t)s2 << 16);
-    const uint32_t sums[4] = {(uint32_t)rest & 0xFFFFFFu, s1, s2, (uint32_t)(rest >> 24)};
-    for (uint32_t k = 0; k < 4u && k < count; k++)
-        acc[k] += sign * (int32_t)sums[k];
+    acc[0] += sign * (int32_t)((uint32_t)rest & 0xFFFFFFu);
+    acc[1] += sign * (int32_t)s1;
+    acc[2] += sign * (int32_t)s2;
+    acc[3] += sign * (int32_t)(uint32_t)(rest >> 24);
 }
 
 static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *acc)
 {
-    const uint32_t outputs = matrix->outputs;
     for (uint32_t done = 0; done < all.count; done += EC_WIDE_EVENTS) {
         const uint32_t count = all.count - done < EC_WIDE_EVENTS ? all.count - done : EC_WIDE_EVENTS;
         const uint32_t *const first = all.pair + 2u * done, *const end = first + 2u * count;
-        uint32_t o = 0;
-        for (; o + 4u < outputs; o += 8u) { /* eight sums fill the registers of a Cortex-M */
-            uint64_t full0 = 0, part0 = 0, full1 = 0, part1 = 0;
-            const uint8_t *const column = matrix->rows + o;
-            for (const uint32_t *event = first; event != end; event += 2) {
-                const uint8_t *const w = column + event[0];
-                const uint32_t x = event[1], w0 = load_word(w), w1 = load_word(w + 4);
-                full0 += (uint64_t)w0 * x;
-                part0 += (uint64_t)outer_bytes(w0) * x;
-                full1 += (uint64_t)w1 * x;
-                part1 += (uint64_t)outer_bytes(w1) * x;
-            }
-            add_sums(full0, part0, sign, 4u, acc + o);
-            add_sums(full1, part1, sign, outputs - o - 4u, acc + o + 4);
-        }
-        if (o < outputs) {
-            uint64_t full = 0, part = 0;
-            for (const uint32_t *event = first; event != end; event += 2) {
-                const uint32_t x = event[1], w = load_word(matrix->rows + o + event[0]);
-                full += (uint64_t)w * x;
-                part += (uint64_t)outer_bytes(w) * x;
-            }
-            add_sums(full, part, sign, outputs - o, acc + o);
+        for (uint32_t o = 0; o < matrix->outputs; o += 8u) {
+            int32_t last[8] = {0}, *to = acc + o;
+            ec_wide_sums sums;
+            ec_sum_rows(first, matrix->rows + o, end, &sums);
+            if (o + 8u > matrix->outputs)
+                to = last;
+            add_sums(sums.full0, sums.part0, sign, to);
+            add_sums(sums.full1, sums.part1, sign, to + 4);
+            for (uint32_t k = o; to == last && k < matrix->outputs; k++)
+                acc[k] += last[k - o];
         }
     }
 }
@@ -150,21 +223,14 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
 static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *restrict acc)
 {
     const uint32_t outputs = matrix->outputs;
-    const uint32_t *event = all.pair;
-    uint32_t left = all.count;
-    for (; left >= 4u; left -= 4u, event += 8) { /* four rows share each load and store of the sums */
+    const uint32_t *const end = all.pair + 2u * all.count;
+    for (const uint32_t *event = all.pair; event != end; event += 8) { /* four rows share each load and store of the sums */
         const uint8_t *const w0 = matrix->rows + event[0], *const w1 = matrix->rows + event[2];
         const uint8_t *const w2 = matrix->rows + event[4], *const w3 = matrix->rows + event[6];
         const int32_t x0 = sign * (int32_t)event[1], x1 = sign * (int32_t)event[3];
         const int32_t x2 = sign * (int32_t)event[5], x3 = sign * (int32_t)event[7];
         for (uint32_t o = 0; o < outputs; o++)
             acc[o] += w0[o] * x0 + w1[o] * x1 + w2[o] * x2 + w3[o] * x3;
-    }
-    for (; left > 0u; left--, event += 2) {
-        const uint8_t *const w = matrix->rows + event[0];
-        const int32_t x = sign * (int32_t)event[1];
-        for (uint32_t o = 0; o < outputs; o++)
-            acc[o] += w[o] * x;
     }
 }
 

@@ -6,9 +6,13 @@
 #include "ec_faults.h"
 #include "ec_types.h"
 
+/* Event lists are padded to whole groups: one list grows up, another down. */
+#define EC_EVENT_GROUP 4u
+#define EC_EVENT_PAIRS (EC_SCRATCH_EVENTS > 0 ? EC_SCRATCH_EVENTS + 2u * (EC_EVENT_GROUP - 1u) : 1u)
+
 /* Working memory that no value outlives; each array as long as the largest layer needs (ec_config.h). */
 typedef struct ec_scratch {
-    uint32_t event[2 * EC_AT_LEAST_1(EC_SCRATCH_EVENTS)]; /* pairs (row offset, |x|) of the inputs that are not 0 */
+    uint32_t event[2u * EC_EVENT_PAIRS]; /* pairs (row offset, |x|) of the inputs that are not 0 */
     int32_t noise[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
     int16_t membrane[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
     uint16_t refractory[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)]; /* 0..32768 = 0..1 */
