@@ -34,7 +34,8 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
         return tuple(WeightBitFlip(n.name, bits=_spread(graph, n.weight, words, graph.constants[n.weight].bits - 1)) for n in matrices)
 
     dead_and_stuck = _every_third(graph, DeadNeurons, 0) + _every_third(graph, DeadNeurons if no_stuck else StuckAtOne, 1)
-    bias = _bias_flips(graph, matrices, share) or flips(matrices, share, 7)
+    half = max(1, share // 2)
+    bias = _bias_flips(graph, matrices, half) or flips(matrices, half, 7)
     plans: list[tuple[str, tuple[Fault, ...]]] = [
         *((f"omission {rate:g}", (Omission(rate=rate),)) for rate in (0.001, 0.1, 0.5, 0.9, 1.0)),
         *((f"dead {rate:g}", (DeadNeurons(rate=rate, seed=1),)) for rate in (0.1, 0.5, 1.0)),
@@ -46,7 +47,7 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
         ("bias flips", bias),
         ("dead and stuck at 1", dead_and_stuck),
         ("omission, dead, weight flips", (Omission(rate=0.3), DeadNeurons(rate=0.2, seed=6), *flips(matrices, share, 6))),
-        ("every kind", (Omission(rate=0.25), *dead_and_stuck, *sign_bits(max(1, share // 2)), *bias)),
+        ("every kind", (Omission(rate=0.25), *dead_and_stuck, *sign_bits(half), *bias)),
     ]
     return tuple((name, FaultPlan(faults)) for name, faults in plans)
 
@@ -70,9 +71,7 @@ def _every_third(graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne]
 def _bias_flips(graph: IntegerGraph, matrices: tuple[MatMul, ...], words: int) -> tuple[Fault, ...]:
     """One high bit in some bias words of every matrix that has a bias; () without a bias or where no flip is safe."""
     for bit in BIAS_BITS:
-        faults = tuple(
-            WeightBitFlip(n.name, "bias", bits=_spread(graph, n.bias, max(1, words // 2), bit)) for n in matrices if n.bias is not None
-        )
+        faults = tuple(WeightBitFlip(n.name, "bias", bits=_spread(graph, n.bias, words, bit)) for n in matrices if n.bias is not None)
         try:
             apply(graph, FaultPlan(faults))
         except FaultError:
