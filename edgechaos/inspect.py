@@ -150,12 +150,16 @@ def _ram_bytes(graph: IntegerGraph) -> int:
 
 def rich_table(inspection: Inspection) -> Table:
     """A table of the layers, totals in its footer."""
-    from rich.table import Table  # rich loads slower than the rest of this module together
+    from rich.box import SIMPLE_HEAD  # rich loads slower than the rest of this module together
+    from rich.table import Table
 
     table = Table(
         title=f"{inspection.name}  {inspection.content_hash[:12]}",
         caption=f"{inspection.flash_bytes:,} bytes of constants, about {inspection.ram_bytes:,} bytes of RAM",
         show_footer=True,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
     )
     total = "" if inspection.synaptic_operations is None else f"{inspection.synaptic_operations:,.0f}"
     columns = (
@@ -164,14 +168,14 @@ def rich_table(inspection: Inspection) -> Table:
         ("shape", ""),
         ("ticks", ""),
         ("bits", ""),
-        ("parameters", f"{inspection.parameters:,}"),
+        ("params", f"{inspection.parameters:,}"),
         ("MACs", f"{inspection.macs:,}"),
-        ("active inputs", ""),
-        ("synaptic operations", total),
-        ("flash bytes", f"{inspection.flash_bytes:,}"),
+        ("active", ""),
+        ("synaptic ops", total),
+        ("flash B", f"{inspection.flash_bytes:,}"),
     )
     for i, (header, footer) in enumerate(columns):
-        table.add_column(header, footer, justify="left" if i < 3 else "right")
+        table.add_column(header, footer, justify="left" if i < 3 else "right", no_wrap=True)
     for layer in inspection.layers:
         table.add_row(
             layer.name,

@@ -25,7 +25,9 @@ from edgechaos.cli.common import json_option, model_argument, output_option, pri
 @json_option
 @output_option("sources, ELF and build.json", default="firmware")
 def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool, output: Path) -> None:
-    """Generate C, compile it with zig and link it for a board; byte-identical on every run.
+    """Generate and build firmware for a board.
+
+    C sources, and an ELF by zig: byte-identical on every run.
 
     Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
     """

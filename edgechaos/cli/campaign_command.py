@@ -18,7 +18,9 @@ from edgechaos.cli.common import items_for, output_option, print_table, progress
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @output_option("ledger and results", default="campaign")
 def command(file: Path, model: Path | None, data_name: str | None, workers: int | None, resume: bool, output: Path) -> None:
-    """Run every trial of a campaign: seeded, over all cores, each outcome recorded.
+    """Run or resume a fault campaign.
+
+    Every trial is seeded and its outcome recorded; trials run on all cores.
 
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
@@ -26,8 +28,8 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
     from edgechaos.errors import ConfigError
     from edgechaos.hil.config import read_campaign
     from edgechaos.hil.evaluate import EvaluationSet
-    from edgechaos.hil.results import table
     from edgechaos.hil.runner import run_campaign
+    from edgechaos.hil.terminal import results_table
 
     campaign = read_campaign(file)
     path = model or (file.parent / campaign.artifact if campaign.artifact else None)
@@ -43,6 +45,6 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
             campaign, graph, EvaluationSet(recorded, codes, labels), output / "ledger.sqlite", resume=resume, workers=workers, progress=bar
         )
     results.write(output)
-    print_table(table(results))
+    print_table(results_table(results))
     for sentence in results.statements():
         click.echo(sentence)

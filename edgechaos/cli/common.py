@@ -55,12 +55,12 @@ def progress_bar(description: str) -> Iterator[Progress]:
 
 
 def print_table(table: Table) -> None:
-    """A rich table on stdout; at least 100 columns wide where stdout is no terminal."""
+    """A rich table on stdout; at least 120 columns wide where stdout is no terminal."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(100, console.width))
+        console = Console(width=max(120, console.width))
     console.print(table)
 
 
@@ -120,14 +120,14 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
             rate = float(match["rate"])
         except ValueError as error:
             raise ConfigError(f"--fault {text!r}: '{match['rate']}' is not a number", "fault") from error
-        options: dict[str, Any] = {"rate": rate}
+        settings: dict[str, Any] = {"rate": rate}
         if match["seed"] is not None:
             if "seed" not in {f.name for f in fields(kind)}:
                 raise ConfigError(
                     f"--fault {text!r}: {match['kind']} draws from the run's seed and takes none of its own; use --seed", "fault"
                 )
-            options["seed"] = int(match["seed"])
-        faults.append(kind(**options))
+            settings["seed"] = int(match["seed"])
+        faults.append(kind(**settings))
     return FaultPlan(tuple(faults))
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
-from edgechaos.cli.common import json_option, print_json
+from edgechaos.cli.common import json_option, print_json, print_table
 
 
 @click.command("devices")
 @json_option
 def command(as_json: bool) -> None:
-    """List devices: the host library, emulators, serial ports, plug-ins.
+    """List what a model can run on here.
 
     Example: edgechaos devices
     """
     from dataclasses import asdict
+
+    from rich.markup import escape
 
     from edgechaos.devices.registry import list_devices
 
@@ -22,4 +24,10 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    print(rows)
+    from rich.table import Table
+
+    table = Table("", "device", "kind", "what", "to get it", box=None, header_style="bold")
+    for row in rows:
+        mark = "[green]✓[/]" if row.available else "[yellow]–[/]"
+        table.add_row(mark, row.spec, row.kind, row.title, escape(row.remedy))
+    print_table(table)

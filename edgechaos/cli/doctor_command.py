@@ -71,7 +71,7 @@ def examine() -> list[dict[str, Any]]:
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Say what this installation can do, and what to install for the rest.
+    """Check this installation.
 
     Example: edgechaos doctor
     """
@@ -79,9 +79,10 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "what", "found", "to get it", box=None, header_style="bold")
     for row in rows:
-        table.add_row("[green]✓[/]" if row["good"] else "[yellow]–[/]", row["name"], row["found"], row["remedy"].replace("[", "\\["))
+        table.add_row("[green]✓[/]" if row["good"] else "[yellow]–[/]", row["name"], row["found"], escape(row["remedy"]))
     print_table(table)

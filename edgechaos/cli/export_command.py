@@ -15,7 +15,9 @@ from edgechaos.cli.common import model_argument, output_option
 @click.option("--head", help="Which task of a model with several; by default the first.")
 @output_option("the file (default: beside the model)")
 def command(model: Path, target: str, head: str | None, output: Path | None) -> None:
-    """Write the model for another tool: integer ONNX (opset 21), or a TVM library for this machine.
+    """Write the model for another tool.
+
+    onnx: integer ONNX, opset 21. tvm: a library that TVM compiled for this machine.
 
     Example: edgechaos export pixels.ecm -o pixels.onnx
     """

@@ -34,7 +34,7 @@ from edgechaos.cli.common import output_option, progress_bar
 def command(
     checkpoint: Path, data_name: str | None, method: Any, epochs: int, per_channel: bool, sampling: Any, seed: int, output: Path | None
 ) -> None:
-    """Quantize to int8 with Brevitas and write one integer artifact.
+    """Turn a checkpoint into an integer artifact.
 
     Example: edgechaos quantize pixels.safetensors -o pixels.ecm
     """

@@ -13,7 +13,9 @@ from edgechaos.cli.common import output_option
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @output_option("the page", default="report.html")
 def command(inputs: tuple[Path, ...], output: Path) -> None:
-    """Write one self-contained HTML page from a folder of results, or from the files themselves.
+    """Write one self-contained HTML page of results.
+
+    INPUTS: a folder, or the JSON files of campaign, verify and build.
 
     Example: edgechaos report results -o report.html
     """

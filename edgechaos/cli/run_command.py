@@ -32,7 +32,9 @@ from edgechaos.cli.common import (
 def command(
     model: Path, data_name: str | None, spec: str, items: int, seed: int, board: str, faults: tuple[str, ...], as_json: bool
 ) -> None:
-    """Run test items on a device. The interval of the accuracy is Wilson's, over items, for this one seed and mask.
+    """Run test items on a device, clean or under faults.
+
+    The interval of the accuracy is Wilson's, over items, for this one seed and mask.
 
     Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
     """
@@ -79,12 +81,8 @@ def command(
         }
         counted = float(result.instructions.mean()) if result.instructions is not None else 0.0
         rows.append(("instructions", f"{counted:,.0f} per inference, emulated (counted)"))
-        rows.append(
-            (
-                "energy",
-                f"{energy.energy_j * 1e6:.2f} µJ [{energy.low_j * 1e6:.2f}, {energy.high_j * 1e6:.2f}] per inference on {board}, {energy.origin}",
-            )
-        )
+        low, usual, high = (joules * 1e6 for joules in (energy.low_j, energy.energy_j, energy.high_j))
+        rows.append(("energy", f"{usual:.2f} µJ [{low:.2f}, {high:.2f}] per inference on {board}, {energy.origin}"))
     if as_json:
         print_json(document)
         return

@@ -61,7 +61,9 @@ def command(
     seed: int,
     output: Path,
 ) -> None:
-    """Train a ChaosNet with spike omission as augmentation. An interrupted run resumes where it stopped.
+    """Train a ChaosNet, spike omission as augmentation.
+
+    An interrupted run resumes where it stopped.
 
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
     """

@@ -62,7 +62,9 @@ def command(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Compare every backend with the NumPy reference, integer by integer, clean and under 20 fault plans.
+    """Prove that every backend gives the same integers.
+
+    Each is compared with the NumPy reference on test items, clean and under 20 fault plans.
 
     Example: edgechaos verify pixels.ecm --backend host --backend onnxruntime-on
     """

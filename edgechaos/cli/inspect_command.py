@@ -1,0 +1,29 @@
+"""`edgechaos inspect`: layers, bits, operations and memory of an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgechaos.cli.common import json_option, model_argument, print_json, print_table
+
+
+@click.command("inspect")
+@model_argument
+@json_option
+def command(model: Path, as_json: bool) -> None:
+    """Show the layers, bits, operations and memory of a model.
+
+    Synaptic operations are MACs at the activity measured on training items; flash and RAM are counted from the graph.
+
+    Example: edgechaos inspect pixels.ecm
+    """
+    from edgechaos import artifact
+    from edgechaos.inspect import inspect, rich_table
+
+    inspection = inspect(artifact.load(model))
+    if as_json:
+        print_json(inspection.to_json())
+    else:
+        print_table(rich_table(inspection))
