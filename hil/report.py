@@ -191,7 +191,18 @@ def _build(document: Document) -> dict[str, Any]:
         board = load_board(name) if isinstance(name, str) else None
     except ConfigError:  # a board file of the user's own that is not here any more: its capacity is then not shown
         board = None
-    used = [("flash", document["flash_bytes"], board.flash.bytes if board else None)]
-    used.append(("RAM, static", document["ram_bytes"], board.ram.bytes if board else None))
-    used.append(("stack", document["stack_bytes"], board.stack_bytes if board else None))
-    return {"title": board.title if board else name, "firmware_hash": document["firmware_hash"], "used": used}
+    flash, ram, stack = (document[key] for key in ("flash_bytes", "ram_bytes", "stack_bytes"))
+    flash_total, ram_total = (board.flash.bytes, board.ram.bytes) if board else (None, None)
+    used = [("flash", flash, flash_total), ("RAM, static", ram - stack, ram_total), ("RAM, reserved for the stack", stack, ram_total)]
+    return {
+        "title": board.title if board else name,
+        "firmware_hash": document["firmware_hash"],
+        "used": used,
+        "sections": _sections(document),
+    }
+
+
+def _sections(document: Document) -> list[tuple[str, int, float]]:
+    """(name, bytes, share of the largest) of the sections that take memory, the largest first."""
+    sizes = sorted(((name, size) for name, size in document.get("sections", {}).items() if size), key=lambda item: (-item[1], item[0]))
+    return [(name, size, size / sizes[0][1]) for name, size in sizes]

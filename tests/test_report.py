@@ -38,7 +38,8 @@ VERIFICATION: dict[str, Any] = {
         for b in ("host", "unicorn")
     ],
 }
-BUILD = {"board": "mps2-an386", "flash_bytes": 61_952, "ram_bytes": 2970, "stack_bytes": 900, "firmware_hash": "b" * 64}
+BUILD: dict[str, Any] = {"board": "mps2-an386", "flash_bytes": 61_952, "ram_bytes": 7066, "stack_bytes": 4096, "firmware_hash": "b" * 64}
+BUILD["sections"] = {".text": 9000, ".rodata": 52_952, ".bss": 2970, ".empty": 0}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,8 @@ def test_what_the_page_says(document: dict[str, Any], results: Results) -> None:
         "0 mismatches",
         "all equal",
         "60.5 KiB of 4.00 MiB",
+        "RAM, static 2.9 KiB",
+        ".rodata 51.7 KiB",
         "identical bit for bit",
         results.about["model"]["hash"],
         results.about["data"]["hash"]["24"],

@@ -1,0 +1,58 @@
+"""A campaign on a local Dask cluster: the same results, boards where they are, workers that die."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from edgechaos.artifact import to_bytes
+from edgechaos.errors import EdgeChaosError
+from edgechaos.hil.config import Sweep
+from edgechaos.hil.dask_executor import DaskExecutor
+from edgechaos.hil.evaluate import Setup
+from edgechaos.hil.results import Results
+from edgechaos.hil.runner import run_campaign
+from tests.hil_devices import open_device
+from tests.test_campaign import GRAPH, campaign, items, run
+
+BOARD = "serial:/dev/serial/by-id/board"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "resources": {f"board:{BOARD}": 1}}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
+
+
+def run_dask(tmp_path: Path, client: Any, *devices: str, **changes: Any) -> Results:
+    data = items()
+    executor = DaskExecutor(Setup(to_bytes(GRAPH), data, open_device), client)
+    spec = campaign(devices=devices, **changes)
+    return run_campaign(spec, GRAPH, data, tmp_path / "ledger.sqlite", executor=executor)
+
+
+def test_results_are_those_of_one_process(tmp_path: Path, client: Any) -> None:
+    results = run_dask(tmp_path / "dask", client, "plain", BOARD)
+    assert results.to_json() == run(tmp_path / "one", campaign(devices=("plain", BOARD))).to_json()
+
+
+def test_a_board_that_no_worker_holds_is_refused(tmp_path: Path, client: Any) -> None:
+    with pytest.raises(
+        EdgeChaosError, match=r'no Dask worker holds serial:elsewhere; start one with --resources "board:serial:elsewhere=1"'
+    ):
+        run_dask(tmp_path, client, "serial:elsewhere")
+
+
+def test_a_worker_that_dies_is_a_failed_attempt(tmp_path: Path, client: Any) -> None:
+    results = run_dask(tmp_path, client, "scripted:segfault", masks=2, sweep=(Sweep("dead", (0.5,)),), attempts=2)
+    assert results.about["trials"] == {"planned": 4, "with_result": 2, "retried": 2, "without_result": {"infrastructure": 2}}
+
+
+def test_no_scheduler() -> None:
+    with pytest.raises(EdgeChaosError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
+        DaskExecutor(Setup(to_bytes(GRAPH), items(), open_device), "tcp://127.0.0.1:9", connect_timeout_s=0.5)
