@@ -28,6 +28,13 @@ HANG_FACTOR = 10
 PACKAGES = ("unicorn", "capstone", "elftools")
 
 
+def check_installed() -> None:
+    """Raises MissingExtra here, where a user sees it, for what only the emulator's process imports."""
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "emulate")
+
+
 class EmulatedDevice(ProtocolDevice):
     """`compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same."""
 
@@ -75,9 +82,7 @@ class EmulatedDevice(ProtocolDevice):
         self._link = None
 
     def _connect(self) -> EmulatorLink:
-        for package in PACKAGES:
-            if importlib.util.find_spec(package) is None:
-                raise MissingExtra(package, "emulate")
+        check_installed()
         self._link = EmulatorLink(self.elf, self.board, hook_library() if self.compiled_hooks else None, self._guard_s)
         return self._link
 

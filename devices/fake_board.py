@@ -57,7 +57,12 @@ class FakeBoard:
     """One frame in, one frame out. `hello` is what it says of itself: change it to make it lie."""
 
     def __init__(
-        self, graph: IntegerGraph, max_payload: int = 1024, patch_capacity: int = 256, capabilities: p.Capability = ALL_CAPABILITIES
+        self,
+        graph: IntegerGraph,
+        max_payload: int = 1024,
+        patch_capacity: int = 1024,
+        capabilities: p.Capability = ALL_CAPABILITIES,
+        uid: bytes = UID,
     ) -> None:
         self.graph = graph
         self.hello = p.Hello(
@@ -69,7 +74,7 @@ class FakeBoard:
             timer_hz=0,
             boot_counter=0,
             reset_cause=p.ResetCause.POWER_ON,
-            uid=UID,
+            uid=uid,
             model_hash=bytes.fromhex(content_hash(graph)),
             firmware_hash=bytes(32),
         )

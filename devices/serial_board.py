@@ -1,0 +1,108 @@
+"""SerialBoard: a real board on a serial port, opened by a stable name, confirmed by HELLO, locked by its UID.
+
+Enters: a graph, a port such as /dev/serial/by-id/usb-STMicroelectronics_STM32_STLink_0123-if02. Leaves: a Device. Ports
+are pyserial's. Every wait has a time-out of its own, and the port is released on every error. Ports are confirmed, not
+trusted: a bench has two boards of a kind, and /dev/ttyACM0 is whichever was plugged in first.
+"""
+
+from __future__ import annotations
+
+import select
+
+import filelock
+import serial
+
+from edgechaos.devices.link import Client, Link, Timeouts
+from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.errors import DeviceRefused, LinkError
+from edgechaos.firmware_gen.protocol import Hello
+from edgechaos.firmware_gen.toolchain import cache_folder
+from edgechaos.graph import IntegerGraph
+
+WRITE_TIMEOUT_S = 2.0
+READ_BYTES = 4096
+LARGEST_EXCHANGE_BYTES = 16384
+"""A request and its reply, with room: what a time-out must leave the wire time for."""
+
+
+class SerialLink(Link):
+    """One port, held exclusively, and the lock of the board behind it."""
+
+    def __init__(self, port: str, baud: int) -> None:
+        """Raises LinkError where the port is absent, busy or refuses the settings."""
+        self.port = port
+        self._lock: filelock.BaseFileLock | None = None
+        try:
+            # Opening raises DTR: boards with USB CDC need it, an Arduino restarts by it, which the retries of HELLO outlast.
+            self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
+            self._serial.reset_input_buffer()
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise LinkError(f"cannot open {port} at {baud} baud: {error}; `edgechaos devices` lists the ports there are") from error
+
+    def write(self, data: bytes) -> None:
+        """All bytes, or LinkError after the write time-out."""
+        try:
+            self._serial.write(data)
+        except serial.SerialTimeoutException as error:
+            raise LinkError(f"{self.port} took no bytes for {WRITE_TIMEOUT_S:g} s: nobody reads them; check the board's power") from error
+        except (serial.SerialException, OSError) as error:
+            raise self._gone(error) from error
+
+    def read(self, timeout_s: float) -> bytes:
+        """What has arrived, after waiting for the first byte of it."""
+        try:
+            ready, _, _ = select.select([self._serial.fileno()], [], [], timeout_s)
+            return bytes(self._serial.read(READ_BYTES)) if ready else b""
+        except (serial.SerialException, OSError) as error:
+            raise self._gone(error) from error
+
+    def lock_board(self, uid: str) -> None:
+        """Hold the board of that UID for this process. Raises LinkError where another one has it, through whatever port."""
+        lock = filelock.FileLock(cache_folder("locks") / f"board-{uid}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise LinkError(f"the board with UID {uid} on {self.port} is in use by another process; wait for it or stop it") from error
+        self._lock = lock
+
+    def close(self) -> None:
+        """Release port and board."""
+        self._serial.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _gone(self, error: Exception) -> LinkError:
+        return LinkError(f"{self.port} failed: {error}; is the board still plugged in?")
+
+
+class SerialBoard(ProtocolDevice):
+    """`uid`: the 32 hex digits of the one board that is meant; without it, whichever holds the model."""
+
+    def __init__(
+        self, graph: IntegerGraph, port: str, baud: int = 115_200, *, uid: str | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        super().__init__(graph, f"serial:{port}", "board", timeouts or _timeouts(baud))
+        self.port = port
+        self.baud = baud
+        self.uid = uid
+        self._link: SerialLink | None = None
+
+    def _connect(self) -> SerialLink:
+        self._link = SerialLink(self.port, self.baud)
+        return self._link
+
+    def _prepare(self, client: Client, hello: Hello) -> Hello:
+        found = hello.uid.hex()
+        if self.uid is not None and found != self.uid:
+            raise DeviceRefused(f"{self.port} leads to board {found}, not {self.uid}; use the port of the board that is meant")
+        assert self._link is not None
+        self._link.lock_board(found)
+        return hello
+
+
+def _timeouts(baud: int) -> Timeouts:
+    """The default waits, lengthened by the time the longest exchange spends on the wire (10 bits a byte)."""
+    wire_s = LARGEST_EXCHANGE_BYTES * 10 / baud
+    default = Timeouts()
+    return Timeouts(default.hello_s + wire_s / 8, default.request_s + wire_s, default.infer_s + wire_s)
