@@ -31,6 +31,8 @@ STYLE = {
     "text.color": INK,
 }
 SIZE_IN = (5.2, 3.3)
+FRAME = (0.105, 0.15, 0.885, 0.82)
+"""Left, bottom, width, height of the axes: fixed, so that panels side by side align."""
 
 
 def accuracy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
@@ -71,8 +73,8 @@ def _axes() -> tuple[Any, Any]:
     matplotlib = need("matplotlib", "report")
     need("matplotlib.figure", "report")
     with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=SIZE_IN, layout="constrained")
-        axes = figure.add_subplot()
+        figure = matplotlib.figure.Figure(figsize=SIZE_IN)
+        axes = figure.add_axes(FRAME)
     axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     return figure, axes

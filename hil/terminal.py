@@ -1,46 +1,50 @@
-"""Results as a table for the terminal: one row per point, curves apart."""
+"""Results as a table for the terminal: the curves apart, three rates of each unless all are wanted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from edgechaos.hil.numbers import joules, percent, points, rate
-from edgechaos.hil.results import Results
+from edgechaos.hil.numbers import joules, percent, rate
+from edgechaos.hil.numbers import points as points_of
+from edgechaos.hil.results import Point, Results
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def results_table(results: Results) -> Table:
-    """Accuracy with its interval, paired loss, worst mask and joules at every rate of every curve."""
+def results_table(results: Results, *, brief: bool = True) -> Table:
+    """Accuracy with its interval, paired loss, worst mask and joules; brief: at the lowest, middle and highest rate only."""
     from rich.table import Table
 
     confidence = f"{(1 - results.about['campaign']['alpha']) * 100:g} %"
-    table = Table(
-        box=None, title=f"{results.about['model']['name']} under faults; intervals {confidence}, over masks", title_justify="left"
-    )
-    for name in ("fault", "device"):
-        table.add_column(name)
-    for name in ("masks", "images", "rate %", "accuracy %", "interval", "vs clean", "worst mask", "energy, modelled"):
+    title = f"{results.about['model']['name']} under faults; {confidence} intervals, over masks"
+    table = Table(box=None, title=title, title_justify="left", pad_edge=False)
+    table.add_column("curve")
+    for name in ("rate %", "accuracy %", "interval", "vs clean", "worst mask", "energy, modelled"):
         table.add_column(name, justify="right", no_wrap=True)
     for curve in results.curves:
-        name = f"{curve.persistence} {curve.fault.replace('_', ' ')}"
-        for k, p in enumerate(curve.points):
-            head = (name, curve.device) if k == 0 else ("", "")
-            table.add_row(
-                *head,
-                str(p.masks),
-                str(curve.images),
-                rate(p.rate),
-                percent(p.accuracy.value),
-                f"\\[{percent(p.accuracy.low)}, {percent(p.accuracy.high)}]",
-                points(p.difference.value),
-                percent(p.worst_accuracy),
-                joules(p.energy.energy_j) if p.energy else "",
-                end_section=k == len(curve.points) - 1,
-            )
-        for lost in curve.empty_rates:
-            table.add_row(
-                f"{curve.persistence} {curve.fault.replace('_', ' ')}", curve.device, "0", str(curve.images), rate(lost), "no result"
-            )
+        about = [f"{curve.persistence} {curve.fault.replace('_', ' ')}", curve.device]
+        about.append(f"{max((p.masks for p in curve.points), default=0)} masks × {curve.images:,} images")
+        rows = [_row(p) for p in (_selected(curve.points) if brief else curve.points)]
+        rows += [(rate(lost), "no result", "", "", "", "") for lost in curve.empty_rates]
+        blank = ("",) * 6
+        for text, row in zip_longest(about, rows):
+            table.add_row(text or "", *(row or blank))
+        table.add_row()
     return table
+
+
+def _selected(points: Sequence[Point]) -> Sequence[Point]:
+    """First, nearest to 50 %, last; each once."""
+    if len(points) < 4:
+        return points
+    middle = min(points, key=lambda p: (abs(p.rate - 0.5), p.rate))
+    return [p for p in points if p in (points[0], middle, points[-1])]
+
+
+def _row(p: Point) -> tuple[str, ...]:
+    interval = f"\\[{percent(p.accuracy.low)}, {percent(p.accuracy.high)}]"
+    energy = joules(p.energy.energy_j) if p.energy else ""
+    return rate(p.rate), percent(p.accuracy.value), interval, points_of(p.difference.value), percent(p.worst_accuracy), energy

@@ -56,6 +56,17 @@ def document(results: Results) -> dict[str, Any]:
     return dict(json.loads(json.dumps(results.to_json())))
 
 
+@pytest.fixture(scope="module")
+def html(document: dict[str, Any]) -> str:
+    return render(Inputs(document, VERIFICATION, BUILD))
+
+
+@pytest.fixture(scope="module")
+def small(document: dict[str, Any]) -> dict[str, Any]:
+    """One curve without energy: one figure to draw."""
+    return {**document, "curves": [next(c for c in document["curves"] if c["fault"] == "dead" and not c["points"][0]["energy"])]}
+
+
 class Page(HTMLParser):
     """Collects text, ids, and every attribute that could fetch or run something."""
 
@@ -85,8 +96,7 @@ def words(html: str) -> str:
     return " ".join(" ".join(Page(html).text).split())
 
 
-def test_the_page_is_self_contained_and_deterministic(document: dict[str, Any]) -> None:
-    html = render(Inputs(document, VERIFICATION, BUILD))
+def test_the_page_is_self_contained_and_deterministic(document: dict[str, Any], html: str) -> None:
     assert html == render(Inputs(document, VERIFICATION, BUILD))
     page = Page(html)
     assert page.outside == []
@@ -97,8 +107,7 @@ def test_the_page_is_self_contained_and_deterministic(document: dict[str, Any]) 
     assert "Content-Security-Policy" in html
 
 
-def test_what_the_page_says(document: dict[str, Any], results: Results) -> None:
-    html = render(Inputs(document, VERIFICATION, BUILD))
+def test_what_the_page_says(html: str, results: Results) -> None:
     text = words(html)
     half = next(p for p in results.curves[2].points if p.rate == 0.5)
     assert results.curves[2].fault == "dead"
@@ -125,25 +134,21 @@ def test_what_the_page_says(document: dict[str, Any], results: Results) -> None:
     assert f"{sum(PER_INFERENCE.values()):,}".replace(",", " ") + " instructions per inference" in text
 
 
-def test_absent_sections_are_named(document: dict[str, Any]) -> None:
-    text = words(render(Inputs(document)))
+def test_absent_sections_are_named(small: dict[str, Any]) -> None:
+    text = words(render(Inputs(small)))
     assert "No verification: run edgechaos verify" in text
     assert "No build: run edgechaos build" in text
+    assert "No device of this campaign counts instructions" in text
     text = words(render(Inputs(None, VERIFICATION, None)))
     assert "No campaign results: run edgechaos campaign" in text
     assert "0 mismatches" in text
-    without = json.loads(json.dumps(document))
-    for curve in without["curves"]:
-        for point in curve["points"]:
-            point["energy"], point["instructions"] = None, {}
-    assert "No device of this campaign counts instructions" in words(render(Inputs(without)))
 
 
-def test_mismatches_and_lost_trials_are_not_hidden(document: dict[str, Any]) -> None:
+def test_mismatches_and_lost_trials_are_not_hidden(small: dict[str, Any]) -> None:
     bad = json.loads(json.dumps(VERIFICATION))
     bad["passed"] = False
     bad["comparisons"][1] |= {"mismatches": 3, "first": {"item": 7, "tensor": "logits", "index": [2], "expected": 5, "got": -5}}
-    lost = json.loads(json.dumps(document))
+    lost = json.loads(json.dumps(small))
     lost["about"]["trials"]["without_result"] = {"infrastructure": 4}
     lost["curves"][0]["empty_rates"] = [0.7]
     text = words(render(Inputs(lost, bad)))
@@ -152,9 +157,9 @@ def test_mismatches_and_lost_trials_are_not_hidden(document: dict[str, Any]) -> 
     assert "4 trials without a result (infrastructure)" in text
 
 
-def test_hostile_strings_stay_text(document: dict[str, Any]) -> None:
+def test_hostile_strings_stay_text(small: dict[str, Any]) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    hostile = json.loads(json.dumps(document))
+    hostile = json.loads(json.dumps(small))
     hostile["about"]["model"]["name"] = hostile["about"]["data"]["name"] = hostile["about"]["campaign"]["name"] = evil
     for curve in hostile["curves"]:
         curve["device"] = curve["site"] = evil
@@ -171,7 +176,7 @@ def test_hostile_strings_stay_text(document: dict[str, Any]) -> None:
     assert embedded["campaign"]["about"]["model"]["name"] == evil
 
 
-def test_inputs_are_found_by_content(tmp_path: Path, document: dict[str, Any], results: Results) -> None:
+def test_inputs_are_found_by_content(tmp_path: Path, document: dict[str, Any], html: str, results: Results) -> None:
     results.write(tmp_path / "campaign")
     (tmp_path / "firmware").mkdir()
     (tmp_path / "firmware/build.json").write_text(json.dumps(BUILD))
@@ -181,7 +186,7 @@ def test_inputs_are_found_by_content(tmp_path: Path, document: dict[str, Any], r
     assert found == Inputs(document, VERIFICATION, BUILD)
     assert load_inputs([tmp_path]) == found
     assert load_inputs([tmp_path / "anything.json"]) == Inputs(None, VERIFICATION, None)
-    assert write_report(found, tmp_path / "report.html").read_text() == render(found)
+    assert write_report(found, tmp_path / "report.html").read_text() == html
 
 
 def test_inputs_are_refused(tmp_path: Path, document: dict[str, Any]) -> None:
@@ -217,8 +222,10 @@ def test_terminal_table(results: Results) -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    Console(file=out, width=160).print(results_table(results))
+    Console(file=out, width=100).print(results_table(results))
     text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "4 masks × 24 images" in text
     assert "permanent dead" in text
     assert "intermittent omission" in text
     assert re.search(r"\[\d+\.\d, \d+\.\d\]", text)
