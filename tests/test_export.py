@@ -70,7 +70,7 @@ EVERYTHING = FaultPlan((Omission(rate=0.2), DeadNeurons(neurons=(0,)), StuckAtOn
 @pytest.mark.parametrize(
     ("spec", "plan"),
     [
-        (Spec((9, 7, 5, 3), ticks=3), EVERYTHING),
+        (Spec((9, 7, 5, 3), ticks=3, noise=False), EVERYTHING),
         (Spec((9, 5, 3), mode="stateful", ticks=2, per_channel=True), EVERYTHING),
         (Spec((9, 5, 3), sampling="binomial", noise=False), FaultPlan((Omission(rate=0.4),))),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,14 +57,42 @@ def test_no_correlation_between_streams_and_seeds(other: dict[str, int]) -> None
     assert abs(correlation_z(block(), block(**other))) < Z
 
 
-@pytest.mark.parametrize("stream", [0, 1, 7])
-def test_losses_of_neighboring_neurons_are_independent(stream: int) -> None:
-    """What fails in the nearby form `hA ^ n` (z = 14): pairs of losses at one half, over all pairs of 64 neurons."""
-    lost = random_bits.lost(block(2000, 10, 64, stream=stream), 32768).reshape(-1, 64) * 2.0 - 1.0
-    z = lost.T @ lost / np.sqrt(len(lost))
-    pairs = z[np.triu_indices(64, 1)]
-    assert np.abs(pairs).max() < Z + 1
-    assert 0.9 < np.sqrt((pairs**2).mean()) < 1.1
+def xor_words(seed: int, stream: int, samples: NDArray[np.int64], ticks: int, neurons: int) -> NDArray[np.uint32]:
+    """A form that was tried and failed: `hA ^ n` in place of `hA + n * GOLDEN`."""
+    prefix_a, prefix_b = random_bits.prefixes(seed, stream, samples, ticks)
+    return rounds(prefix_a[:, :, None] ^ np.arange(neurons, dtype=np.uint32), prefix_b[:, :, None])
+
+
+def single_prefix_words(seed: int, stream: int, samples: NDArray[np.int64], ticks: int, neurons: int) -> NDArray[np.uint32]:
+    """The other: one 32-bit prefix for all that is not the neuron."""
+    prefix_a, _ = random_bits.prefixes(seed, stream, samples, ticks)
+    return rounds(prefix_a[:, :, None] + np.arange(neurons, dtype=np.uint32) * np.uint32(random_bits.GOLDEN), np.zeros(1, np.uint32))
+
+
+def rounds(x: NDArray[np.uint32], second: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(random_bits.MUL_1)
+    x = ((x ^ (x >> np.uint32(15))) + second) * np.uint32(random_bits.MUL_2)
+    return x ^ (x >> np.uint32(16))
+
+
+def pair_z(words: Any) -> NDArray[np.float64]:
+    """z of the losses at one half, over all pairs of neurons n, n ^ d, for d = 1..63; 200,000 ticks of 64 neurons."""
+    products, ticks, neuron = np.zeros((64, 64)), 0, np.arange(64)
+    for first in range(0, 20_000, 2000):
+        drawn = words(SEED, 0, np.arange(first, first + 2000), 10, 64).reshape(-1, 64)
+        sign = np.where(random_bits.lost(drawn, 32768), np.float32(1), np.float32(-1))
+        products, ticks = products + sign.T @ sign, ticks + len(sign)
+    return np.array([products[neuron, neuron ^ d].sum() / 2 / np.sqrt(32 * ticks) for d in range(1, 64)])
+
+
+def test_losses_of_neighboring_neurons_are_independent() -> None:
+    z = pair_z(random_bits.words)
+    assert np.abs(z).max() < Z
+    assert 0.7 < z.std() < 1.3
+
+
+def test_the_same_statistic_rejects_the_form_that_failed() -> None:
+    assert np.abs(pair_z(xor_words)).max() > 8
 
 
 def test_sums_over_ticks_have_binomial_variance() -> None:
@@ -71,11 +101,19 @@ def test_sums_over_ticks_have_binomial_variance() -> None:
     assert abs(counts.var() - 2.5) < Z * error
 
 
+def repeated_blocks(words: Any) -> int:
+    """How many of a million (sample, tick) pairs draw the first two words of another pair."""
+    blocks = np.ascontiguousarray(words(SEED, 0, np.arange(100_000), 10, 2)).reshape(-1, 2)
+    return len(blocks) - len(np.unique(blocks.view(np.uint64)))
+
+
 def test_no_block_of_draws_repeats() -> None:
-    """What fails with one 32-bit prefix: 610 of 100,000 (sample, tick) pairs share a block of draws with another."""
-    blocks = random_bits.words(SEED, 0, np.arange(10_000), 10, 4).reshape(-1, 4)
-    pairs = np.ascontiguousarray(blocks).view(np.uint64)
-    assert len(np.unique(pairs, axis=0)) == len(pairs) == 100_000
+    assert repeated_blocks(random_bits.words) == 0
+
+
+def test_one_prefix_would_repeat_blocks() -> None:
+    """Birthdays in 2^32: about a hundred of a million."""
+    assert repeated_blocks(single_prefix_words) > 50
 
 
 def test_no_block_is_a_shifted_neighbor() -> None:
