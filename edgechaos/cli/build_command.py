@@ -29,6 +29,7 @@ def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool
 
     C sources, and an ELF by zig: byte-identical on every run.
 
+    \b
     Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
     """
     from edgechaos import artifact

@@ -22,6 +22,7 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
 
     Every trial is seeded and its outcome recorded; trials run on all cores.
 
+    \b
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
     from edgechaos import artifact

@@ -83,19 +83,23 @@ def dataset_for(graph: IntegerGraph, data_name: str | None) -> Dataset:
     return load(name)
 
 
-def items_for(graph: IntegerGraph, data_name: str | None, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def items_for(
+    graph: IntegerGraph, data_name: str | None, count: int | None, default: int | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The first `count` test items as codes for the graph's first head, and their labels.
 
-    Raises DataError where there is no data set, or it has fewer test items.
+    Without a count: `default` of them, or all where there are fewer or there is no default.
+    Raises DataError where there is no data set, or it has fewer test items than were asked for.
     """
     from edgechaos.reference import encode
 
     data = dataset_for(graph, data_name)
-    if len(data.test_items) < count:
+    if count is not None and len(data.test_items) < count:
         raise DataError(
             f"data set '{data.name}' has {len(data.test_items):,} test items, fewer than the {count:,} asked for; lower the count"
         )
-    return encode(graph, data.test_items[:count]), data.test_labels[:count]
+    items = data.test_items[: count or default]
+    return encode(graph, items), data.test_labels[: len(items)]
 
 
 FAULT_OPTION = re.compile(r"(?P<kind>[a-z_0-9]+)=(?P<rate>[0-9.eE+-]+)(?:@(?P<seed>\d+))?")

@@ -12,6 +12,7 @@ from edgechaos.cli.common import json_option, print_json, print_table
 def command(as_json: bool) -> None:
     """List what a model can run on here.
 
+    \b
     Example: edgechaos devices
     """
     from dataclasses import asdict

@@ -73,6 +73,7 @@ def examine() -> list[dict[str, Any]]:
 def command(as_json: bool) -> None:
     """Check this installation.
 
+    \b
     Example: edgechaos doctor
     """
     rows = examine()

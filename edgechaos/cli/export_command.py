@@ -19,6 +19,7 @@ def command(model: Path, target: str, head: str | None, output: Path | None) -> 
 
     onnx: integer ONNX, opset 21. tvm: a library that TVM compiled for this machine.
 
+    \b
     Example: edgechaos export pixels.ecm -o pixels.onnx
     """
     from edgechaos import artifact

@@ -17,6 +17,7 @@ def command(model: Path, as_json: bool) -> None:
 
     Synaptic operations are MACs at the activity measured on training items; flash and RAM are counted from the graph.
 
+    \b
     Example: edgechaos inspect pixels.ecm
     """
     from edgechaos import artifact

@@ -36,6 +36,7 @@ def command(
 ) -> None:
     """Turn a checkpoint into an integer artifact.
 
+    \b
     Example: edgechaos quantize pixels.safetensors -o pixels.ecm
     """
     from edgechaos import artifact

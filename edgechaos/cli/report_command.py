@@ -17,6 +17,7 @@ def command(inputs: tuple[Path, ...], output: Path) -> None:
 
     INPUTS: a folder, or the JSON files of campaign, verify and build.
 
+    \b
     Example: edgechaos report results -o report.html
     """
     from edgechaos.hil.report import load_inputs, write_report

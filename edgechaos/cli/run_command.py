@@ -24,18 +24,19 @@ from edgechaos.cli.common import (
 @model_argument
 @data_option
 @click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
-@click.option("--items", type=click.IntRange(1), default=1000, show_default=True, help="Test items to run.")
+@click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random words.")
 @click.option("--board", default="stm32l4r5", show_default=True, help="Whose published energy per cycle turns counts into joules.")
 @fault_option
 @json_option
 def command(
-    model: Path, data_name: str | None, spec: str, items: int, seed: int, board: str, faults: tuple[str, ...], as_json: bool
+    model: Path, data_name: str | None, spec: str, items: int | None, seed: int, board: str, faults: tuple[str, ...], as_json: bool
 ) -> None:
     """Run test items on a device, clean or under faults.
 
     The interval of the accuracy is Wilson's, over items, for this one seed and mask.
 
+    \b
     Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
     """
     from edgechaos import artifact
@@ -47,27 +48,28 @@ def command(
     graph = artifact.load(model)
     plan = parse_faults(faults)
     codes, labels = items_for(graph, data_name, items)
+    count = len(codes)
     with open_device(spec, graph) as device:
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
         result = device.infer(codes, seed=seed)
         elapsed_s = time.perf_counter() - start
         counters = device.counters()
-    accuracy = proportion(int((result.labels == labels).sum()), items)
+    accuracy = proportion(int((result.labels == labels).sum()), count)
     document: dict[str, Any] = {
         "device": spec,
         "model_hash": artifact.content_hash(graph),
         "faults": plan.to_json(),
-        "items": items,
+        "items": count,
         "accuracy": {"value": accuracy.value, "low": accuracy.low, "high": accuracy.high, "method": accuracy.method},
-        "items_per_s": items / elapsed_s,
+        "items_per_s": count / elapsed_s,
     }
     rows = [
-        ("accuracy", f"{accuracy.value:.2%} [{accuracy.low:.2%}, {accuracy.high:.2%}] on {items:,} items, measured"),
-        ("speed", f"{items / elapsed_s:,.0f} inferences/s on this machine, measured"),
+        ("accuracy", f"{accuracy.value:.2%} [{accuracy.low:.2%}, {accuracy.high:.2%}] on {count:,} items, measured"),
+        ("speed", f"{count / elapsed_s:,.0f} inferences/s on this machine, measured"),
     ]
     if counters.instructions:
-        mix = {name: count / items for name, count in counters.instructions.items()}
+        mix = {name: total / count for name, total in counters.instructions.items()}
         energy = energy_per_inference(mix, board_energy(board))
         document |= {
             "instructions_per_inference": mix,

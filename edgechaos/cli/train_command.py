@@ -65,6 +65,7 @@ def command(
 
     An interrupted run resumes where it stopped.
 
+    \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
     """
     from edgechaos.data import load

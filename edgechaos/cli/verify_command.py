@@ -44,7 +44,9 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 @click.command("verify")
 @model_argument
 @data_option
-@click.option("--items", type=click.IntRange(1), default=1000, show_default=True, help="Test items compared on the clean model.")
+@click.option(
+    "--items", type=click.IntRange(1), help="Test items compared on the clean model; by default 1000, or all where there are fewer."
+)
 @click.option(
     "--fault-items", type=click.IntRange(0), default=100, show_default=True, help="Test items compared under each of 20 fault plans."
 )
@@ -55,7 +57,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 def command(
     model: Path,
     data_name: str | None,
-    items: int,
+    items: int | None,
     fault_items: int,
     backends: tuple[str, ...],
     seed: int,
@@ -66,6 +68,7 @@ def command(
 
     Each is compared with the NumPy reference on test items, clean and under 20 fault plans.
 
+    \b
     Example: edgechaos verify pixels.ecm --backend host --backend onnxruntime-on
     """
     from edgechaos import artifact
@@ -74,9 +77,9 @@ def command(
     from edgechaos.files import write_atomic
 
     graph = artifact.load(model)
-    codes, _ = items_for(graph, data_name, max(items, fault_items))
+    codes, _ = items_for(graph, data_name, items, default=1000)
     with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
-        result = verify(graph, codes[:items], opened, seed=seed, progress=lambda done, total, _: bar(done, total))
+        result = verify(graph, codes, opened, seed=seed, progress=lambda done, total, _: bar(done, total))
         if fault_items:
             plans = standard_plans(graph)
             faulty = verify(graph, codes[:fault_items], opened, plans, seed=seed, progress=lambda done, total, _: bar(done, total))
