@@ -29,21 +29,8 @@ def run(*arguments: object, code: int = 0) -> Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained and quantized model of 8x8 digits."""
     out = tmp_path_factory.mktemp("cli")
-    run(
-        "train",
-        "--data",
-        "digits8x8",
-        "--hidden",
-        16,
-        "--ticks",
-        4,
-        "--epochs",
-        20,
-        "--learning-rate",
-        0.01,
-        "-o",
-        out / "digits.safetensors",
-    )
+    recipe = ("--hidden", 16, "--ticks", 4, "--epochs", 20, "--learning-rate", 0.01)
+    run("train", "--data", "digits8x8", *recipe, "-o", out / "digits.safetensors")
     run("quantize", out / "digits.safetensors", "--epochs", 1)
     return out
 

@@ -45,7 +45,6 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
         results = run_campaign(
             campaign, graph, EvaluationSet(recorded, codes, labels), output / "ledger.sqlite", resume=resume, workers=workers, progress=bar
         )
-    results.write(output)
+    written = results.write(output)
     print_table(results_table(results))
-    for sentence in results.statements():
-        click.echo(sentence)
+    click.echo(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
