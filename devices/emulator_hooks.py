@@ -21,7 +21,7 @@ from edgechaos.extras import need
 
 PERIPHERAL_BYTES = 0x1000
 SYSTEM_BASE = 0xE000E000
-TX_ROOM = 1 << 20
+TX_ROOM = 1 << 16
 """Bytes that firmware may send between two requests; more is babble."""
 WINDOWS = 4096
 

@@ -23,8 +23,10 @@ from edgechaos.devices.link import Link
 from edgechaos.errors import ArtifactError, ConfigError, DeviceCrash, DeviceError, DeviceHang, EdgeChaosError, LinkError, UnsupportedError
 from edgechaos.firmware_gen.protocol import Verb
 
-DEFAULT_BUDGET = 200_000_000
-"""Instructions for anything whose clean count has not been measured: seconds of a real core's time."""
+FRAME_BUDGET = 20_000_000
+"""Instructions that a start or any request but INFER may take: a hundred times the costliest."""
+INFER_BUDGET = 1_000_000_000
+"""Instructions that an inference may take before a clean one has been measured."""
 GUARD_S = 120.0
 WINDOW = 256
 _REPORTED: dict[str, type[EdgeChaosError]] = {c.__name__: c for c in (ArtifactError, ConfigError, UnsupportedError)}
@@ -123,7 +125,7 @@ class EmulatorLink(Link):
 
     def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
         self._arguments = (elf, board, library, guard_s)
-        self.infer_budget = DEFAULT_BUDGET
+        self.infer_budget = INFER_BUDGET
         self.windows: list[int] = []
         self.executed: list[int] = []
         self._queued: list[tuple[bytes, int]] = []
@@ -136,10 +138,11 @@ class EmulatorLink(Link):
         """Queue one frame."""
         frame = frames.decode(data.strip(b"\0"))
         infers = frame is not None and frame.kind == Verb.INFER
-        self._queued.append((data, self.infer_budget if infers else DEFAULT_BUDGET))
+        self._queued.append((data, self.infer_budget if infers else FRAME_BUDGET))
 
     def read(self, timeout_s: float) -> bytes:
         """What the firmware sent; runs what is queued. b"" where it sleeps and has nothing to say: nothing will come."""
+        self._check_alive()
         if self._queued and not self._received:
             queued, self._queued = self._queued, []
             head = {"op": "run", "lengths": [len(d) for d, _ in queued], "budgets": [b for _, b in queued]}
@@ -151,7 +154,7 @@ class EmulatorLink(Link):
         """Pulse the reset pin; start another process where the old one is gone."""
         self._forget()
         try:
-            self._exchange({"op": "pin_reset", "budget": DEFAULT_BUDGET})
+            self._exchange({"op": "pin_reset", "budget": FRAME_BUDGET})
         except LinkError:
             self.process.close()
             self.process = EmulatorProcess(*self._arguments)
@@ -160,7 +163,7 @@ class EmulatorLink(Link):
     def power_cycle(self) -> None:
         """Start with RAM empty; the boot counter starts over as well."""
         self._forget()
-        self._exchange({"op": "power_on", "budget": DEFAULT_BUDGET})
+        self._exchange({"op": "power_on", "budget": FRAME_BUDGET})
 
     def counts(self) -> dict[str, int]:
         """Instructions by class inside the GPIO windows, since the last restart from outside or `clear_counts`."""
@@ -179,9 +182,6 @@ class EmulatorLink(Link):
         self.windows.clear()
 
     def _exchange(self, head: dict[str, Any], blob: bytes = b"") -> None:
-        if self._down is not None:
-            kind, message = self._down
-            raise kind(message)
         answer, sent = self.process.call(head, blob)
         self._received += sent
         self.windows += answer["windows"]
@@ -190,4 +190,10 @@ class EmulatorLink(Link):
             stopped = answer["stopped"]
             message = f"{stopped['outcome']} at {stopped['pc']} (LR {stopped['lr']}): {stopped['reason']}; call reset()"
             self._down = _STOPPED[stopped["outcome"]], message
-            raise _STOPPED[stopped["outcome"]](message)
+            self._check_alive()
+
+    def _check_alive(self) -> None:
+        """A device that has stopped stays so until it is reset."""
+        if self._down is not None:
+            kind, message = self._down
+            raise kind(message)

@@ -21,6 +21,8 @@ from edgechaos.firmware_gen.boards import Board
 NEVER = 0xFFFFFFFE
 """An address that code never reaches: emulation ends at WFI, or where a hook stops it."""
 PAGE = 0x1000
+MOST_RESTARTS = 100
+"""Restarts between two sleeps, beyond which a firmware is in a reset loop."""
 FAULTS = (
     "READ_UNMAPPED",
     "WRITE_UNMAPPED",
@@ -102,6 +104,7 @@ class EmulatedMachine:
         return Exchange(hooks.sent(), hooks.m.executed - before, hooks.closed_windows(), stopped)
 
     def _run(self) -> Stopped | None:
+        restarts = 0
         while True:
             self._bad_access = ""
             try:
@@ -115,6 +118,9 @@ class EmulatedMachine:
             if self.hooks.stop_reason is Stop.BABBLE:
                 return self._stopped("babble", f"it sent more than {len(self.hooks.tx)} bytes")
             if self.hooks.stop_reason is Stop.RESET:
+                restarts += 1
+                if restarts > MOST_RESTARTS:
+                    return self._stopped("hang", f"it restarted more than {MOST_RESTARTS} times without getting to sleep")
                 self._restart()
                 continue
             self._pc = self._register("PC")

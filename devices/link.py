@@ -161,7 +161,7 @@ class Client:
         if hello is None and not heard + self._heard:
             raise DeviceHang(f"no answer to {name} nor to HELLO within their time-outs; reset the device")
         if hello is None:
-            raise LinkError(f"{name}: {heard + self._heard} bytes came back, no good frame among them; check baud rate and cable")
+            raise LinkError(f"{name}: {heard + self._heard} bytes came back, no reply among them; check baud rate and cable")
         if expected is not None and hello.boot_counter != expected:
             raise _restarted(hello, expected)
         raise LinkError(f"HELLO is answered, {name} is not, in {self.attempts} attempts; the link or the firmware drops long frames")
@@ -169,7 +169,7 @@ class Client:
     def _answered_hello(self) -> Hello:
         hello = self._hello()
         if hello is None:
-            heard = f"{self._heard} bytes came, none of them a good frame" if self._heard else "nothing came back"
+            heard = f"{self._heard} bytes came, no reply among them" if self._heard else "nothing came back"
             raise LinkError(f"no answer to HELLO in {self.attempts} attempts: {heard}; check port, baud rate, power, and what is flashed")
         return hello
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
@@ -81,8 +82,8 @@ def test_the_list_says_what_is_there() -> None:
 
 
 def test_the_list_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = registry.importlib.util.find_spec
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None if name in ("unicorn", "ziglang") else find(name))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("unicorn", "ziglang") else find(name))
     listed = {d.spec: d for d in list_devices()}
     assert listed["unicorn:mps2-an386"].remedy == "pip install 'edgechaos[emulate,firmware]'"
     assert listed["host"].remedy == "pip install 'edgechaos[firmware]'"

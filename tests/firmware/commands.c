@@ -9,6 +9,7 @@ extern unsigned stack_top;
 void Reset_Handler(void);
 volatile unsigned sink = 1;
 static volatile unsigned boots __attribute__((section(".noinit")));
+static volatile unsigned restless __attribute__((section(".noinit")));
 
 __attribute__((section(".vectors"), used)) static const void *const vectors[2] = {&stack_top, (const void *)Reset_Handler};
 
@@ -34,6 +35,13 @@ __attribute__((noinline)) void loop_forever(void)
 __attribute__((noinline)) void jump_to_nowhere(void)
 {
     ((void (*)(void))0x60000001u)();
+}
+
+__attribute__((noreturn)) static void restart(void)
+{
+    AIRCR = 0x05FA0004u;
+    for (;;)
+        ;
 }
 
 static void work(unsigned n)
@@ -64,10 +72,13 @@ static void obey(unsigned command)
     case 'b':
         for (;;)
             UART_DATA = 'x';
+    case 'R':
+        restless = 1;
+        restart();
     case 'r':
-        AIRCR = 0x05FA0004u;
-        for (;;)
-            ;
+        restart();
+    case 0:
+        break;
     default:
         work(command);
     }
@@ -75,6 +86,8 @@ static void obey(unsigned command)
 
 void Reset_Handler(void)
 {
+    if (restless)
+        restart();
     UART_DATA = '0' + ++boots;
     for (;;) {
         __asm volatile("wfi");
