@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
 import cattrs
@@ -62,17 +62,25 @@ def _describe(error: BaseException, kind: type | None) -> str:
     return str(error) if isinstance(error, ArtifactError) else cattrs.v.format_exception(error, kind)
 
 
-def _node_json(node: Node) -> dict[str, Any]:
-    return {"kind": type(node).__name__, **{f.name: getattr(node, f.name) for f in fields(node)}}
+def _plain(value: Any) -> Any:
+    """JSON of a dataclass without the fields that hold their default: a field added later changes no stored model's hash."""
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = {"kind": type(value).__name__} if isinstance(value, Node) else {}
+        return kind | {f.name: _plain(v) for f in fields(value) if (v := getattr(value, f.name)) != _default(f)}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _default(of: Field[Any]) -> Any:
+    return of.default if of.default_factory is MISSING else of.default_factory()
 
 
 def _graph_json(graph: IntegerGraph) -> dict[str, Any]:
     return {
         "name": graph.name,
-        "tensors": [asdict(t) for t in graph.tensors.values()],
+        "tensors": [_plain(t) for t in graph.tensors.values()],
         "constants": {k: {"bits": c.bits, "scale": list(c.scale)} for k, c in graph.constants.items()},
-        "nodes": [_node_json(n) for n in graph.nodes],
-        "heads": [asdict(h) for h in graph.heads],
+        "nodes": [_plain(n) for n in graph.nodes],
+        "heads": [_plain(h) for h in graph.heads],
         "metadata": dict(graph.metadata),
     }
 
