@@ -226,7 +226,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             magic = stream.read(4)
             if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= 4:
                 raise DataError(f"{path}: not an idx file of bytes")
-            shape = tuple(int(d) for d in np.frombuffer(stream.read(4 * magic[3]), ">u4"))
+            dimensions = stream.read(4 * magic[3])
+            if len(dimensions) < 4 * magic[3]:
+                raise EOFError("the header ends early")
+            shape = tuple(int.from_bytes(dimensions[i : i + 4], "big") for i in range(0, len(dimensions), 4))
             size = math.prod(shape)
             if size > MAX_BYTES:
                 raise DataError(f"{path}: claims {size:,} bytes, more than {MAX_BYTES:,}")
@@ -235,6 +238,6 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: truncated or corrupt ({error}); fetch it again from {MNIST_URL}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check {DATA_FOLDER}") from error
-    if len(data) != size or len(shape) != magic[3]:
+    if len(data) != size:
         raise DataError(f"{path}: has not the {size:,} bytes that it claims; fetch it again from {MNIST_URL}")
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -2,7 +2,7 @@
 
 Enters: a model, a data set, a recipe. Leaves: the trained model, its `facts` filled in, and a history. Order of items
 and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
-and resumed from its state file ends with the weights of one that was not, on the same machine and thread count.
+and resumed from its state file ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any, Literal, Protocol
 from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
 
 # isort: split
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
@@ -34,8 +36,9 @@ from edgechaos.quantize.float_model import Spiking
 from edgechaos.random_bits import fail_q, stream_head, words
 
 EPOCH_STREAM = 0x60000
-RATE_STREAM = 0x70000
+SHARE_STREAM = 0x70000
 STATE_KEY = "edgechaos_training_state"
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Recipe:
 
     omission: the share of spikes lost in training, 0..1. "fixed": at every step, as published. "uniform": each step
     draws its share from 0..omission, which deep networks need: a layer behind a fixed loss learns to expect weak input.
+    threads: of torch. Sums depend on it in their last bits; small layers gain nothing from more than one.
     """
 
     epochs: int = 20
@@ -54,6 +58,7 @@ class Recipe:
     omission: float = 0.5
     omission_draw: Literal["fixed", "uniform"] = "uniform"
     seed: int = 0
+    threads: int = 1
 
     def check(self) -> Recipe:
         """Returns self. Raises ConfigError that names the first impossible value."""
@@ -66,6 +71,7 @@ class Recipe:
             ("omission", 0 <= self.omission <= 1, "in 0..1"),
             ("omission_draw", self.omission_draw in ("fixed", "uniform"), "'fixed' or 'uniform'"),
             ("seed", 0 <= self.seed < 2**32, "a uint32"),
+            ("threads", self.threads >= 1, "at least 1"),
         )
         for key, good, wanted in rules:
             if not good:
@@ -119,81 +125,95 @@ def train(
     data: Dataset,
     recipe: Recipe = Recipe(),
     *,
-    state: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> ChaosNet:
     """Train in place and return the model, in eval mode, with `facts`: data set, recipe, history, test accuracy.
 
-    state: a file that is written after every epoch, resumed from where it exists, and removed at the end.
-    Raises ConfigError, and ArtifactError where `state` belongs to another run.
+    output: the checkpoint to write. Until it is whole, `<output>.state` beside it holds the last finished epoch; the
+    same call after an interruption goes on from there.
+    Raises ConfigError, and ArtifactError where that state belongs to another run.
     """
+    state = None if output is None else Path(f"{os.fspath(output)}.state")
     identity = {"config": asdict(model.config), "data": data.content_hash}
-    with resumable(state):
+    with _threads(recipe.check().threads):
         history = fit(model, model.preprocess(data.train_items), data.train_labels, recipe, "train", identity, state, progress)
-    model.eval()
+        model.eval()
+        accuracy = evaluate(model, data)
     model.facts = {
         "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
         "omission": recipe.omission,
         "recipe": asdict(recipe),
         "history": [asdict(epoch) for epoch in history],
-        "accuracy": {"float": evaluate(model, data), "items": len(data.test_items)},
+        "accuracy": {"float": accuracy, "items": len(data.test_items)},
     }
+    if output is not None and state is not None:
+        checkpoint.save(model, output)
+        state.unlink(missing_ok=True)
     return model
 
 
 @contextmanager
-def resumable(state: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Remove a state file once the work inside has succeeded; keep it where it has not."""
-    yield
-    if state is not None:
-        Path(state).unlink(missing_ok=True)
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit(
     module: Trainable,
     inputs: Tensor,
-    labels: Any,
+    labels: NDArray[np.int64],
     recipe: Recipe,
     stage: str,
-    identity: Any,
-    state: str | os.PathLike[str] | None = None,
+    identity: object = None,
+    state: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Epoch]:
     """Minimize the cross-entropy of module(inputs[i], conditions) over the recipe's epochs; returns the history.
 
-    inputs: (n, ...) tensor; labels: (n,) integers. identity: JSON that tells this run's state file from another's.
+    inputs: (n, ...) tensor; labels: (n,) integers. state: written after every epoch, resumed from where it exists.
+    identity: JSON that tells this run's state file from another's.
     """
-    recipe.check()
-    target = torch.as_tensor(labels)
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind([p for _, p in module.named_parameters()], lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    identity = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
-    history = _resume(state, identity, module, optimizer)
-    steps = math.ceil(len(inputs) / recipe.batch)
-    for epoch in range(len(history), recipe.epochs):
-        seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
-        shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
-        rates = words(seed, RATE_STREAM, [0], 1, steps)[0, 0].tolist()
-        loss_sum, correct = 0.0, 0
-        for step, index in enumerate(torch.split(shuffled, recipe.batch)):
-            done = (epoch * steps + step) / (recipe.epochs * steps)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-            share = recipe.omission if recipe.omission_draw == "fixed" else recipe.omission * rates[step] / 2**32
-            faults = {layer.name: LayerFaults(fail_q(share)) for layer in module.spiking_layers()}
-            logits = module(inputs[index], Conditions(seed, index, faults))
-            loss = nn.functional.cross_entropy(logits, target[index])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            loss_sum += float(loss.detach()) * len(index)
-            correct += int((logits.argmax(dim=1) == target[index]).sum())
-        history.append(Epoch(loss_sum / len(inputs), correct / len(inputs)))
-        if state is not None:
-            _store(state, identity, module, optimizer, history)
-        if progress is not None:
-            progress(Progress(stage, epoch + 1, recipe.epochs, history[-1]))
+    optimizer = _OPTIMIZERS[recipe.check().optimizer]([p for _, p in module.named_parameters()], weight_decay=recipe.weight_decay)
+    identity_hash = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
+    history = _resume(state, identity_hash, module, optimizer)
+    target = torch.from_numpy(labels)
+    with _threads(recipe.threads):
+        while len(history) < recipe.epochs:
+            history.append(_epoch(module, inputs, target, recipe, len(history), optimizer))
+            if state is not None:
+                _store(state, identity_hash, module, optimizer, history)
+            if progress is not None:
+                progress(Progress(stage, len(history), recipe.epochs, history[-1]))
     return history
+
+
+def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, epoch: int, optimizer: torch.optim.Optimizer) -> Epoch:
+    """One pass over all items in an order, with random words and learning rates that (seed, epoch) alone decide."""
+    seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
+    shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+    steps = math.ceil(len(inputs) / recipe.batch)
+    shares = recipe.omission * (
+        words(seed, SHARE_STREAM, [0], 1, steps)[0, 0] / 2**32 if recipe.omission_draw == "uniform" else np.ones(steps)
+    )
+    loss_sum, correct = 0.0, 0
+    for step, index in enumerate(torch.split(shuffled, recipe.batch)):
+        done = (epoch * steps + step) / (recipe.epochs * steps)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+        lost = LayerFaults(fail_q(float(shares[step])))
+        logits = module(inputs[index], Conditions(seed, index, {layer.name: lost for layer in module.spiking_layers()}))
+        loss = nn.functional.cross_entropy(logits, target[index])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss_sum += float(loss.detach()) * len(index)
+        correct += int((logits.argmax(dim=1) == target[index]).sum())
+    return Epoch(loss_sum / len(inputs), correct / len(inputs))
 
 
 def _store(state: str | os.PathLike[str], identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
@@ -207,12 +227,13 @@ def _store(state: str | os.PathLike[str], identity: str, module: Trainable, opti
 
 
 def _resume(state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    if state is None or not Path(state).exists():
+    if state is None or not state.exists():
         return []
     tensors, about = checkpoint.read_tensors(state, STATE_KEY, "training state")
     if about.get("identity") != identity:
-        place = os.fspath(state)
-        raise ArtifactError(f"{place}: belongs to another model, data set or recipe; delete it to start anew, or resume with those", place)
+        raise ArtifactError(
+            f"{state}: belongs to another model, data set or recipe; delete it to start anew, or resume with those", str(state)
+        )
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(tensors[f"weights/{name}"])

@@ -69,7 +69,6 @@ def command(
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
     """
     from edgechaos.data import load
-    from edgechaos.models import checkpoint
     from edgechaos.train import Recipe, new_model, train
 
     data = load(data_name, download=download)
@@ -77,7 +76,6 @@ def command(
     model = new_model(data, seed=seed, **options)
     recipe = Recipe(epochs=epochs, learning_rate=learning_rate, omission=omission, seed=seed)
     with progress_bar(f"train on {data.name}") as bar:
-        train(model, data, recipe, state=output.with_suffix(".state"), progress=lambda p: bar(p.done, p.total))
-    checkpoint.save(model, output)
+        train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
     accuracy = model.facts["accuracy"]
     click.echo(f"{output}: float accuracy {accuracy['float']:.2%} on {accuracy['items']:,} test items")
