@@ -111,7 +111,9 @@ def load_board(name: str | os.PathLike[str]) -> Board:
     if name in board_names():
         return _parse(BOARD_FOLDER / f"{os.fspath(name)}.toml")
     if Path(name).suffix != ".toml":
-        raise ConfigError(f"no board '{os.fspath(name)}'; there are {', '.join(board_names())}, or give the path of a board's .toml", "board")
+        raise ConfigError(
+            f"no board '{os.fspath(name)}'; there are {', '.join(board_names())}, or give the path of a board's .toml", "board"
+        )
     return _parse(Path(name))
 
 
@@ -166,7 +168,7 @@ def _check(board: Board, path: Path) -> None:
 
 
 def _region_fits(region: Region) -> bool:
-    return 0 <= region.origin and region.origin % 8 == 0 and 0 < region.bytes and region.origin + region.bytes <= 2**32
+    return region.origin >= 0 and region.origin % 8 == 0 and region.bytes > 0 and region.origin + region.bytes <= 2**32
 
 
 def _is_register(address: int) -> bool:

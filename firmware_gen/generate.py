@@ -34,7 +34,10 @@ HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
 """Capacities of a host build, where memory costs nothing."""
 
 OPTIMIZE = ("-std=c99", "-O2", "-fno-unroll-loops", "-ffunction-sections", "-fdata-sections")
-FREESTANDING = ("-ffreestanding", "-fno-builtin", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0", "-isystem", "freestanding")
+FREESTANDING = (
+    *("-ffreestanding", "-fno-builtin", "-isystem", "freestanding"),
+    *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0"),
+)
 LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
 

@@ -15,11 +15,13 @@ from edgechaos.graph import IntegerGraph, MatMul
 Kernel = Literal["dense", "event"]
 Choice = Literal["auto", "dense", "event"]
 
-DENSE_PER_MAC = 2.6
-EVENT_PER_MAC = 1.4
+DENSE_PER_MAC = 2.0
+EVENT_PER_MAC = 1.25
+EVENT_PER_ACTIVE = 12.0
+"""Putting an active input on the list."""
 EVENT_PER_INPUT = 3.0
-"""Finding out which inputs are not 0."""
-EVENT_PER_OUTPUT = 12.0
+"""Finding out that an input is 0."""
+EVENT_PER_OUTPUT = 14.0
 """Taking the packed sums apart."""
 UNMEASURED = 0.5
 """Activity where none was measured."""
@@ -41,9 +43,8 @@ class KernelChoice:
 
 def crossover(inputs: int, outputs: int) -> float:
     """The activity below which the event-driven kernel executes fewer instructions, 0..1."""
-    macs = inputs * outputs
-    saved = DENSE_PER_MAC * macs - EVENT_PER_INPUT * inputs - EVENT_PER_OUTPUT * outputs
-    return min(1.0, max(0.0, saved / (EVENT_PER_MAC * macs)))
+    saved = DENSE_PER_MAC * inputs * outputs - EVENT_PER_INPUT * inputs - EVENT_PER_OUTPUT * outputs
+    return min(1.0, max(0.0, saved / (EVENT_PER_MAC * inputs * outputs + EVENT_PER_ACTIVE * inputs)))
 
 
 def choose_kernels(graph: IntegerGraph, choice: Choice) -> dict[str, KernelChoice]:

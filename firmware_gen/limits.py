@@ -21,7 +21,7 @@ def check_supported(graph: IntegerGraph) -> None:
     for head in graph.heads:
         tensor = graph.tensors[head.input]
         if tensor.dtype != "int8" or tensor.ticks:
-            raise UnsupportedError(f"head '{head.name}': firmware takes int8 inputs without ticks, not {tensor.dtype}; encode them on the host")
+            raise UnsupportedError(f"head '{head.name}': firmware takes int8 codes without ticks, not {tensor.dtype}; encode on the host")
         label, logits = graph.producer(head.label), graph.producer(head.logits)
         if not isinstance(label, ArgMax) or label.input != head.logits or not isinstance(logits, MatMul):
             raise UnsupportedError(f"head '{head.name}': firmware needs Readout -> ArgMax at its end")

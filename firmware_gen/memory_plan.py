@@ -134,5 +134,3 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
         hooks = [(4 * max(c.layers, 1), 4), (4 * max(c.table_words, 1), 4), masks, masks, (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
         members.append((_struct(hooks), 4))
     return _struct(members)
-
-

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, read_by_last_matrix
-from edgechaos.firmware_gen.writer import C_TYPES, Names, Writer
+from edgechaos.firmware_gen.writer import C_TYPES, Names, Writer, model_prefix
 from edgechaos.graph import ChaosLayer, Head, IntegerGraph, MatMul, Node, Readout, Requantize
 from edgechaos.random_bits import FAIL_ONE, binomial_table
 
@@ -27,10 +27,9 @@ class ModelSource:
         self.kernels = kernels
         self.plan = plan
         self.title = title
-        self.names = Names()
-        self.prefix = self.names.take(graph.name)
-        for suffix in ("state", "model", "init", "reset", "run"):
-            self.names.take(f"{self.prefix}_{suffix}")
+        self.prefix = model_prefix(graph.name)
+        own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "run"))
+        self.names = Names(*own, "init_any", "run_any", "all_heads", "all_layers", "all_matrices")
         self.layers = graph.chaos_layers()
         self.matrices = tuple(n for n in graph.nodes if isinstance(n, MatMul))
         self._tables: dict[tuple[str, str], str] = {}
@@ -41,7 +40,9 @@ class ModelSource:
         """<model>.h: the state and three functions."""
         w, p = Writer(), self.prefix
         w.comment(*self.title)
-        w.lines(f"#ifndef EC_MODEL_{p.upper()}_H", f"#define EC_MODEL_{p.upper()}_H", "", '#include "ec_model.h"', '#include "ec_run.h"', "")
+        w.lines(
+            f"#ifndef EC_MODEL_{p.upper()}_H", f"#define EC_MODEL_{p.upper()}_H", "", '#include "ec_model.h"', '#include "ec_run.h"', ""
+        )
         w.comment(
             "All memory of the model, static or on any stack, aligned to 4 bytes.",
             "input: int8 codes of the head that runs next. Values whose lifetimes do not overlap share words, halves, codes.",
@@ -272,7 +273,13 @@ class ModelSource:
         w.line()
         with w.block(f"const ec_model {p}_model =", "};"):
             w.lines(".head = all_heads,", f".input_at = offsetof({p}_state, input),", f".heads = {len(self.graph.heads)},")
-            w.lines(".model_hash = EC_MODEL_HASH,", ".firmware_hash = EC_FIRMWARE_HASH,", ".init = init_any,", ".run = run_any,", "#if EC_FAULTS")
+            w.lines(
+                ".model_hash = EC_MODEL_HASH,",
+                ".firmware_hash = EC_FIRMWARE_HASH,",
+                ".init = init_any,",
+                ".run = run_any,",
+                "#if EC_FAULTS",
+            )
             w.line(f".faults_at = offsetof({p}_state, faults),")
             w.line(f".sites = {{all_layers, all_matrices, {len(self.layers)}, {len(self.matrices)}}},")
             w.line("#endif")

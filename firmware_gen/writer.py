@@ -5,6 +5,7 @@ Enters: lines and integers. Leaves: the text of one source file, the same on eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,31 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.errors import BuildError
-from edgechaos.graph import IDENTIFIER
 
-C_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return "
-    "short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof main errno "
-    "memcpy memset memmove memcmp strlen abs offsetof state run head seed sample "
-    "init_any run_any all_heads all_layers all_matrices".split()
-)
-"""Keywords, what generated functions name themselves, and what a compiler may know by heart."""
+RESERVED_FILES = frozenset(("main", "startup", "cortex_m", "string", "stdint", "stddef", "stdlib", "stdio", "fcntl", "termios", "unistd"))
+"""Sources beside the model's, and headers that they include: a model's own <name>.c and <name>.h must not shadow them."""
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "uint32": "uint32_t"}
 WIDTH = 120
 
 
-class Names:
-    """Hands out C identifiers: the wanted name where it is free, else the same with underscores behind."""
+def model_prefix(name: str) -> str:
+    """What a model's files and functions begin with: its name, unless the runtime or a library owns that."""
+    return f"m_{name}" if name in RESERVED_FILES or name.startswith(("ec_", "port_", "_")) else name
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set(C_RESERVED)
+
+class Names:
+    """Hands out C identifiers for one source: the wanted name where it is free, else a longer one."""
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = set(taken)
 
     def take(self, wanted: str) -> str:
         """A new identifier. Raises BuildError where `wanted` is not of the form that graphs allow."""
-        if not all(IDENTIFIER.fullmatch(wanted[i : i + 63]) or wanted[i : i + 63].isdigit() for i in range(0, len(wanted), 63)) or not wanted:
+        if not re.fullmatch("[a-z_][a-z0-9_]*", wanted):
             raise BuildError(f"{wanted!r} cannot become a C identifier; rename it to [a-z_][a-z0-9_]*")
-        name = f"m_{wanted}" if wanted.startswith(("ec_", "_")) else wanted
-        while name in self._taken or name.endswith("_t"):
+        # Keywords and what compilers know by heart (`int`, `exp`, `memcpy`) have no underscore inside; typedefs end in _t.
+        free = "_" in wanted.strip("_") and not wanted.startswith(("ec_", "_")) and not wanted.endswith("_t")
+        name = wanted if free else f"m_{wanted}_c"
+        while name in self._taken:
             name += "_"
         self._taken.add(name)
         return name

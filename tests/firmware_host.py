@@ -1,8 +1,9 @@
-"""A thin ctypes wrapper around the host library, for tests of the firmware itself."""
+"""For tests of the firmware itself: host builds with any compiler, and a thin ctypes wrapper around the library."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.faults import ResolvedPlan
+from edgechaos.firmware_gen.build import write_sources
+from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, MaskKind
+from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.graph import IntegerGraph, MatMul
 from edgechaos.random_bits import binomial_table
 
@@ -67,9 +72,7 @@ class HostLibrary:
             for kind, masks in ((MaskKind.DEAD, plan.dead), (MaskKind.STUCK, plan.stuck)):
                 if layer.name in masks:
                     mask = np.packbits(masks[layer.name], bitorder="little").tobytes()
-                    self.call(
-                        "set_mask", ctypes.c_uint8(index), ctypes.c_uint8(kind), ctypes.c_uint32(0), mask, ctypes.c_uint32(len(mask))
-                    )
+                    self.call("set_mask", ctypes.c_uint8(index), ctypes.c_uint8(kind), ctypes.c_uint32(0), mask, ctypes.c_uint32(len(mask)))
         for index, node in enumerate(n for n in self.graph.nodes if isinstance(n, MatMul)):
             for o, i, delta in plan.patch.get(node.name, np.zeros((0, 3), np.int32)).tolist():
                 site = i if i >= 0 else BIAS_INPUT
@@ -86,7 +89,30 @@ class HostLibrary:
         """Feed bytes to the protocol server and take everything it answers."""
         waiting = self._lib.ec_host_feed(self._handle, data, ctypes.c_uint32(len(data)))
         out = ctypes.create_string_buffer(max(waiting, 1))
-        return out.raw[: self._lib.ec_host_read(self._handle, out, ctypes.c_uint32(waiting))]
+        count = self._lib.ec_host_read(self._handle, out, ctypes.c_uint32(waiting))
+        return out.raw[:count]
 
     def wants_reset(self) -> bool:
         return bool(self._lib.ec_host_wants_reset(self._handle))
+
+
+def compile_host(
+    firmware: Firmware, folder: Path, compiler: tuple[str, ...], flags: tuple[str, ...], extra: tuple[Path, ...] = (), output: str = "built"
+) -> Path:
+    """Compile a host firmware with any compiler, and with sources beside its own; returns what was built."""
+    write_sources(firmware, folder)
+    includes = ("-std=c99", "-Isrc", f"-I{RUNTIME / 'host'}")
+    compile_in(compiler, (*includes, *flags, *firmware.sources, *(str(p) for p in extra), "-o", output), folder)
+    return folder / output
+
+
+GCC = ("gcc",)
+ZIG = (sys.executable, "-m", "ziglang", "cc")
+
+
+def library(graph: IntegerGraph, folder: Path, *, kernel: Choice = "auto", faults: bool = True, flags: tuple[str, ...] = ()) -> HostLibrary:
+    """A fresh library in `folder`, outside the user's cache."""
+    firmware = generate(graph, None, kernel=kernel, faults=faults)
+    return HostLibrary(
+        graph, compile_host(firmware, folder, GCC, ("-O1", "-fPIC", "-shared", *flags), output=f"{firmware.firmware_hash}.so")
+    )

@@ -1,0 +1,77 @@
+"""The committed vectors against the C runtime."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.firmware_gen.generate import generate
+from tests.firmware_host import GCC, compile_host, library
+from tests.graphs import chaos_graph
+
+HERE = Path(__file__).parent
+
+
+def vectors(name: str) -> Any:
+    return json.loads((HERE / "vectors" / f"{name}.json").read_text())["vectors"]
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    folder = tmp_path_factory.mktemp("vectors")
+    built = compile_host(
+        generate(chaos_graph(), None), folder, GCC, ("-O2", "-fPIC", "-shared"), (HERE / "firmware" / "vectors.c",), "vectors.so"
+    )
+    functions = ctypes.CDLL(str(built))
+    for name in ("mix", "word", "lost"):
+        getattr(functions, f"test_{name}").restype = ctypes.c_uint32
+    return functions
+
+
+def u32(*values: int) -> list[ctypes.c_uint32]:
+    return [ctypes.c_uint32(v) for v in values]
+
+
+def test_random_words(runtime: ctypes.CDLL) -> None:
+    found = vectors("random_words")
+    assert [[x, runtime.test_mix(*u32(x))] for x, _ in found["mix"]] == found["mix"]
+    for *key, word in found["words"]:
+        assert runtime.test_word(*u32(*key)) == word, key
+    for fail_q, lost in found["lost"]["by_fail_q"]:
+        assert [runtime.test_lost(*u32(word, fail_q)) for word in found["lost"]["words"]] == lost
+
+
+def test_arithmetic(runtime: ctypes.CDLL) -> None:
+    found = vectors("arithmetic")
+    for *key, q in found["requantize"]:
+        acc, multiplier, shift, low, high = key
+        assert runtime.test_requantize(acc, multiplier, ctypes.c_uint8(shift), low, high) == q, key
+    for x, shift, y in found["rounded_shift"]:
+        assert runtime.test_rounded_shift(x, *u32(shift)) == y, (x, shift)
+    for word, sigma, shift, noise in found["noise"]:
+        assert runtime.test_noise(*u32(word), sigma, *u32(shift)) == noise, (word, sigma, shift)
+
+
+@pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
+def test_graphs(case: dict[str, Any], tmp_path: Path) -> None:
+    graph = chaos_graph(mode=case["model"]["cortex"]["mode"], ticks=6, sizes=(12, 8, 4), seed=5)
+    assert graph.value("cortex0_weight").tolist() == case["model"]["input"]["weight"]
+    nodes = {"input": "cortex0_matmul", "readout": "readout"}
+    host = library(graph, tmp_path)
+    for run in case["runs"]:
+        faults: list[Fault] = [Omission(rate=run["fail_q"] / 65536)] if run["fail_q"] is not None else []
+        faults += [DeadNeurons(neurons=tuple(run["dead"]))] if run["dead"] else []
+        faults += [StuckAtOne(neurons=tuple(run["stuck"]))] if run["stuck"] else []
+        for name, target, word, bits in run["flips"]:
+            faults.append(WeightBitFlip(nodes[name], target, bits=tuple((word, b) for b in range(32) if bits >> b & 1)))
+        host.inject(resolve(graph, FaultPlan(tuple(faults))))
+        for k, (codes, sample) in enumerate(zip(case["codes"], case["samples"], strict=True)):
+            logits, labels = host.infer(np.array([codes], np.int8), case["seed"], [sample])
+            assert (logits[0].tolist(), int(labels[0]), host.state_hash()) == (run["logits"][k], run["labels"][k], run["state_hashes"][k])
+    host.close()
