@@ -24,6 +24,8 @@ from edgechaos.hil.plan import Group, Trial
 OPEN_TIMEOUT_S = 300.0
 """The first trial on a device may include a compiler run."""
 STOP_TIMEOUT_S = 2.0
+READY = "ready"
+"""A worker's first word."""
 FAULT_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
 """A worker that dies of one of these was crashed by the device it holds in process; of any other, by the machine."""
 
@@ -37,6 +39,7 @@ class _Worker:
     opened: set[str] = field(default_factory=set)
     deadline: float = 0.0
     busy: bool = False
+    started: bool = False
 
 
 class PoolExecutor(Executor):
@@ -112,7 +115,10 @@ class PoolExecutor(Executor):
         """Everything the worker has said; what a dead worker said before it died counts."""
         try:
             while worker.busy and worker.connection.poll():
-                event: Event | None = worker.connection.recv()
+                event: Event | str | None = worker.connection.recv()
+                if isinstance(event, str):
+                    worker.started = event == READY
+                    continue
                 if event is None:
                     worker.busy = False
                     return
@@ -144,6 +150,10 @@ class PoolExecutor(Executor):
         why = why or (f"worker died of {signal.Signals(-code).name}" if code < 0 else f"worker ended with exit code {code}")
         for spec in [s for s, w in self._owner.items() if w is worker]:
             del self._owner[spec]
+        if not worker.started and code > 0:  # it would die again, for every trial
+            self._workers.remove(worker)
+            yield Fatal(f"a worker process did not start ({why}; its words are above); a script needs `if __name__ == '__main__':`")
+            return
         self._workers[self._workers.index(worker)] = self._start()
         if not worker.todo:
             return
@@ -174,6 +184,7 @@ def _work(connection: Connection, setup: Setup) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     bench = Bench(setup)
     try:
+        connection.send(READY)
         while (group := connection.recv()) is not None:
             for event in bench.evaluate(group):
                 connection.send(event)

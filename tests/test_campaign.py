@@ -268,7 +268,8 @@ from edgechaos.hil.runner import run_campaign
 from tests.test_campaign import GRAPH, campaign, items
 from tests.hil_devices import open_device
 if __name__ == "__main__":
-    run_campaign(campaign(devices=("scripted:slow",), masks=25), GRAPH, items(), Path(sys.argv[1]), resume=True, workers=2, opener=open_device)
+    spec = campaign(devices=("scripted:slow",), masks=25)
+    run_campaign(spec, GRAPH, items(), Path(sys.argv[1]), resume=True, workers=2, opener=open_device)
 """
 
 
@@ -442,6 +443,19 @@ def test_what_stops_a_campaign(tmp_path: Path, device: str, message: str) -> Non
     with pytest.raises(EdgeChaosError, match=rf"campaign stopped: (.|\n)*{message}(.|\n)*continue with --resume"):
         run_pool(tmp_path, device)
     assert not multiprocessing.active_children()
+
+
+def test_workers_that_cannot_start_stop_the_campaign(tmp_path: Path) -> None:
+    """A script without the guard: every spawned worker would run it again."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "ledger.sqlite")], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "campaign stopped: a worker process did not start" in done.stderr
+    assert "a script needs `if __name__ == '__main__':`" in done.stderr
 
 
 def test_pool_equals_one_process_and_reports_progress(tmp_path: Path) -> None:
