@@ -7,32 +7,74 @@ overflow is undefined in C, and compilers use that.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
 from edgechaos.errors import AccumulatorOverflow
-from edgechaos.graph import DTYPE_RANGE, ArgMax, ChaosLayer, IntegerGraph, MatMul, Node, Readout, Requantize
+from edgechaos.evaluate_nodes import AMPLITUDE_MAX
+from edgechaos.graph import (
+    DTYPE_RANGE,
+    ArgMax,
+    AveragePool,
+    ChaosLayer,
+    Conv,
+    EmbeddingBag,
+    IntegerGraph,
+    Lut,
+    MatMul,
+    MaxPool,
+    Node,
+    Readout,
+    Requantize,
+    ThermalNoise,
+    TopK,
+    Weighted,
+)
 from edgechaos.random_bits import gaussian_table
 
 Interval = tuple[int, int]
 ACCUMULATOR = 2**31 - 1
 SHIFTABLE = 2**30 - 1
 """Operands of a rounding shift stay below 2^30."""
+GAUSSIAN_MAX = int(np.abs(gaussian_table().astype(np.int32)).max())
 
 
 def prove_bounds(graph: IntegerGraph) -> dict[str, Interval]:
     """The closed interval of every tensor. Raises AccumulatorOverflow where a sum needs more than its 31 or 30 bits."""
     bounds: dict[str, Interval] = {h.input: DTYPE_RANGE[graph.tensors[h.input].dtype] for h in graph.heads}
     for node in graph.nodes:
-        bounds[node.output] = _node_bound(graph, node, bounds[node.input])
+        bounds[node.output] = _node_bound(graph, node, bounds)
     return bounds
 
 
-def _node_bound(graph: IntegerGraph, node: Node, x: Interval) -> Interval:
-    if isinstance(node, MatMul):
-        return _sum_bound(graph, node, x)
+def _node_bound(graph: IntegerGraph, node: Node, bounds: Mapping[str, Interval]) -> Interval:
+    x = bounds[node.input]
+    if isinstance(node, MatMul | Conv):
+        reach = weight_reach(graph, node, max(map(abs, x))) * (node.gain if isinstance(node, Readout) else 1)
+        reach += int(np.abs(graph.value(node.bias).astype(np.int64)).max(initial=0))
+        _need(node, reach, ACCUMULATOR, f"sum of {_terms(graph, node)} stored {graph.constants[node.weight].bits}-bit weights")
+        return -reach, reach
+    if isinstance(node, EmbeddingBag):
+        _need(node, weight_reach(graph, node, 1), SHIFTABLE, f"sum of {_terms(graph, node)} token vectors")
+        return node.low, node.high
     if isinstance(node, Requantize):
         _need(node, max(map(abs, x)), SHIFTABLE, "requantized accumulator")
         return node.low, node.high
+    if isinstance(node, AveragePool):
+        count = node.kernel[0] * node.kernel[1]
+        _need(node, count * max(map(abs, x)), ACCUMULATOR, f"sum of {count} codes")
+        return count * x[0], count * x[1]
+    if isinstance(node, MaxPool):
+        return x
+    if isinstance(node, Lut):
+        return DTYPE_RANGE["int8"]
+    if isinstance(node, TopK):
+        return min(x[0], 0), max(x[1], 0)
+    if isinstance(node, ThermalNoise):
+        reach = _thermal_bound(graph, node, bounds)
+        return x[0] - reach, x[1] + reach
     if isinstance(node, ChaosLayer):
         noise = noise_bound(graph, node)
         _need(node, noise, SHIFTABLE, "noise product")
@@ -45,18 +87,30 @@ def _node_bound(graph: IntegerGraph, node: Node, x: Interval) -> Interval:
 
 def noise_bound(graph: IntegerGraph, node: ChaosLayer) -> int:
     """The largest |G * sigma| of a layer; 0 without noise."""
-    return int(graph.value(node.sigma).max(initial=0)) * int(np.abs(gaussian_table().astype(np.int32)).max())
+    return int(graph.value(node.sigma).max(initial=0)) * GAUSSIAN_MAX
 
 
-def _sum_bound(graph: IntegerGraph, node: MatMul, x: Interval) -> Interval:
-    weight = graph.constants[node.weight]
-    largest = 1 << (weight.bits - 1)
-    inputs = weight.value.shape[1]
-    reach = inputs * largest * max(abs(x[0]), abs(x[1]))
-    gain = node.gain if isinstance(node, Readout) else 1
-    bias = int(np.abs(graph.value(node.bias).astype(np.int64)).max(initial=0))
-    _need(node, reach * gain + bias, ACCUMULATOR, f"sum of {inputs} stored {weight.bits}-bit weights")
-    return -(reach * gain + bias), reach * gain + bias
+def weight_reach(graph: IntegerGraph, node: Weighted, largest_input: int) -> int:
+    """The largest |sum of weight * input| that any stored words can make, with |input| <= largest_input."""
+    return _terms(graph, node) * (1 << (graph.constants[node.weight].bits - 1)) * largest_input
+
+
+def _terms(graph: IntegerGraph, node: Weighted) -> int:
+    """How many products one output sums."""
+    weight = graph.value(node.weight)
+    return graph.tensors[node.input].size if isinstance(node, EmbeddingBag) else weight.size // len(weight)
+
+
+def _thermal_bound(graph: IntegerGraph, node: ThermalNoise, bounds: Mapping[str, Interval]) -> int:
+    """The largest |noise| at any k up to k_max; what is summed on the way is proved too."""
+    square = graph.tensors[node.codes].size * max(map(abs, bounds[node.codes])) ** 2
+    _need(node, square, ACCUMULATOR, "sum of squared codes")
+    product = math.isqrt(square) * node.k_max
+    _need(node, product, SHIFTABLE, "norm times k_max")
+    amplitude = min(AMPLITUDE_MAX, (product + (1 << node.shift_a - 1)) >> node.shift_a)
+    noise = (GAUSSIAN_MAX * amplitude + (1 << node.shift_b - 1)) >> node.shift_b
+    _need(node, max(map(abs, bounds[node.input])) + noise, ACCUMULATOR, "accumulator plus thermal noise")
+    return noise
 
 
 def _need(node: Node, reach: int, limit: int, what: str) -> None:

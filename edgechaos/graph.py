@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,7 +18,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.errors import GraphError
-from edgechaos.random_bits import FAIL_ONE
+from edgechaos.nodes import (
+    MAX_TICKS,
+    NODE_KINDS,
+    ArgMax,
+    AveragePool,
+    ChaosLayer,
+    Conv,
+    EmbeddingBag,
+    Lut,
+    MatMul,
+    MaxPool,
+    Node,
+    Readout,
+    Requantize,
+    Sampling,
+    ThermalNoise,
+    TickMode,
+    TopK,
+    Weighted,
+    expected_gain,
+)
+from edgechaos.text import Text
+
+__all__ = [
+    "DTYPE_RANGE",
+    "IDENTIFIER",
+    "MAX_TICKS",
+    "NODE_KINDS",
+    "Q15",
+    "ArgMax",
+    "AveragePool",
+    "ChaosLayer",
+    "Constant",
+    "Conv",
+    "Dtype",
+    "EmbeddingBag",
+    "Encoding",
+    "Head",
+    "IntegerGraph",
+    "Lut",
+    "MatMul",
+    "MaxPool",
+    "Node",
+    "Readout",
+    "Requantize",
+    "Sampling",
+    "Tensor",
+    "Text",
+    "ThermalNoise",
+    "TickMode",
+    "TopK",
+    "Weighted",
+    "expected_gain",
+]
 
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """Names reach C, file names and tables: nothing else is accepted."""
@@ -27,8 +80,6 @@ Dtype = Literal["int8", "int16", "uint16", "int32"]
 DTYPE_RANGE: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"int8": (-128, 127), "int16": (-32768, 32767), "uint16": (0, 65535), "int32": (-(2**31), 2**31 - 1)}
 )
-MAX_TICKS = 127
-"""Spike counts are int8."""
 Q15 = 32768
 
 
@@ -61,118 +112,18 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
-
-    name: str
-    input: str
-    output: str
-
-    def constants(self) -> Iterator[tuple[str, str]]:
-        """(field, constant name) of every constant this node reads."""
-        for f in fields(self):
-            if f.metadata.get("constant") and getattr(self, f.name) is not None:
-                yield f.name, getattr(self, f.name)
-
-
-def _constant(default: Any = ...) -> Any:
-    return field(metadata={"constant": True}) if default is ... else field(default=default, metadata={"constant": True})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatMul(Node):
-    """acc[o] = bias[o] + sum_i weight[o, i] * x[i], int8 x int8 -> int32, per tick where the input has ticks.
-
-    weight: (out, in) int8; bias: (out,) int32. patch: (k, 3) int32 rows (out, in, delta) of flipped weight words,
-    `acc[out] += delta * x[in]`, added after the sum; set by faults alone.
-    """
-
-    weight: str = _constant()
-    bias: str | None = _constant(None)
-    patch: str | None = _constant(None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readout(MatMul):
-    """logits = gain * (weight @ count) + bias, int32. The last layer: one weight scale for all outputs.
-
-    gain is 1, or `count_q8` where the ChaosLayer before it is sampled as `expected` (then the logits are times 256).
-    """
-
-    gain: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requantize(Node):
-    """q = clip((int64(acc) * multiplier + 2^(shift-1)) >> shift, low, high); |acc| < 2^30 is proved.
-
-    multiplier, shift: (1,) or (channels,) int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
-    """
-
-    multiplier: str = _constant()
-    shift: str = _constant()
-    low: int = -128
-    high: int = 127
-
-
-TickMode = Literal["parallel", "stateful"]
-Sampling = Literal["ticks", "binomial", "expected"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChaosLayer(Node):
-    """`ticks` ticks of n spiking neurons with intermittent spike loss (order of operations: docs/semantics.md).
-
-    parallel: every tick starts from zero state, spike iff acc + noise > threshold; input int32.
-    stateful: membrane int16 and refractoriness uint16 carry over; input int16.
-    The input may have ticks (one drive per tick) or not (the same drive at every tick).
-    emit: "spikes" writes (ticks, n) int8 0/1, "count" writes (n,) int8, the spikes delivered over all ticks.
-    sampling: "ticks" is the definition. "binomial" draws each count at once. "expected" writes 0/1 (would spike), and
-    the readout's gain holds the mean count times 256, `expected_gain`.
-    threshold: (n,) int32. sigma: (n,) int32 noise multipliers, noise = (G * sigma + 2^(sigma_shift-1)) >> sigma_shift.
-    dead, stuck: (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons, set by faults alone.
-    """
-
-    mode: TickMode = "parallel"
-    ticks: int = 1
-    threshold: str = _constant()
-    sigma: str | None = _constant(None)
-    sigma_shift: int = 0
-    decay_q15: int = 0
-    refractory_decay_q15: int = 0
-    fail_q: int = 0
-    fail_stream: int = 0
-    noise_stream: int = 1
-    sampling: Sampling = "ticks"
-    emit: Literal["spikes", "count"] = "count"
-    dead: str | None = _constant(None)
-    stuck: str | None = _constant(None)
-
-
-def expected_gain(ticks: int, fail_q: int) -> int:
-    """count_q8 = (ticks * (65536 - fail_q) + 128) >> 8: the mean delivered spikes of a neuron that fires, times 256."""
-    return (ticks * (FAIL_ONE - fail_q) + 128) >> 8
-
-
-@dataclass(frozen=True, slots=True)
-class ArgMax(Node):
-    """The class: the index of the largest logit, ties to the lowest index. Output uint16, shape (1,)."""
-
-
-NODE_KINDS: Mapping[str, type[Node]] = MappingProxyType({kind.__name__: kind for kind in (MatMul, Readout, Requantize, ChaosLayer, ArgMax)})
-
-
-@dataclass(frozen=True, slots=True)
 class Encoding:
     """How the host turns one raw item into the codes that enter a head.
 
-    "pixels": uint8 0..255 enter as x >> 1, int8, so that 0 stays 0. "codes": the item is int8 codes already.
+    "pixels": uint8 0..255 enter as x >> 1, int8, so that 0 stays 0. "codes": the item is the input's codes already.
+    "tokens": the item is a text; `text` turns it into uint16 ids. Ids themselves are accepted too.
     """
 
-    kind: Literal["pixels", "codes"] = "codes"
+    kind: Literal["pixels", "codes", "tokens"] = "codes"
+    text: Text | None = None
 
     def codes(self, items: NDArray[Any]) -> NDArray[Any]:
-        """The codes of raw items, shape kept: int8 x >> 1 of uint8 pixels, or the items themselves."""
+        """The codes of raw arrays, shape kept: int8 x >> 1 of uint8 pixels, or the items themselves."""
         return (items >> 1).astype(np.int8) if self.kind == "pixels" else items
 
 
@@ -221,6 +172,10 @@ class IntegerGraph:
         """The integers of a constant; an empty int32 array for None (an absent optional constant)."""
         return self.constants[constant].value if constant is not None else np.zeros(0, np.int32)
 
+    def readers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor, in execution order."""
+        return tuple(n for n in self.nodes if tensor in n.inputs())
+
     def producer(self, tensor: str) -> Node | None:
         """The node that writes a tensor; None for an input."""
         return next((n for n in self.nodes if n.output == tensor), None)
@@ -230,13 +185,17 @@ class IntegerGraph:
         wanted, path = {self.head(head).label, self.head(head).logits}, []
         for node in reversed(self.nodes):
             if node.output in wanted:
-                wanted.add(node.input)
+                wanted.update(node.inputs())
                 path.append(node)
         return tuple(reversed(path))
 
     def chaos_layers(self) -> tuple[ChaosLayer, ...]:
         """The spiking layers, in execution order."""
         return tuple(n for n in self.nodes if isinstance(n, ChaosLayer))
+
+    def weighted(self) -> tuple[Weighted, ...]:
+        """The nodes with stored weights, in execution order."""
+        return tuple(n for n in self.nodes if isinstance(n, Weighted))
 
     def validate(self) -> IntegerGraph:
         """Check every rule that the targets rely on and prove every accumulator's bound; returns self.

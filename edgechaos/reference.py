@@ -8,17 +8,34 @@ Source: docs/semantics.md.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos import random_bits
+from edgechaos import evaluate_nodes, random_bits
 from edgechaos.errors import GraphError, ShapeError
-from edgechaos.graph import Q15, ArgMax, ChaosLayer, Head, IntegerGraph, MatMul, Node, Readout, Requantize
-from edgechaos.quantize.rounding import requantize, rounded_shift, saturate16
+from edgechaos.graph import (
+    Q15,
+    ArgMax,
+    AveragePool,
+    ChaosLayer,
+    Conv,
+    EmbeddingBag,
+    Head,
+    IntegerGraph,
+    Lut,
+    MatMul,
+    MaxPool,
+    Node,
+    Readout,
+    Requantize,
+    ThermalNoise,
+    TopK,
+)
+from edgechaos.quantize.rounding import rounded_shift, saturate16
 
 BATCH = 256
 """Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
@@ -35,22 +52,31 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """What the random words depend on besides the layer: the seed and the caller's sample ids, (batch,) uint32."""
+    """What a run depends on besides graph and codes: seed, the caller's sample ids (batch,) uint32, run-time parameters."""
 
     seed: int
     samples: NDArray[np.uint32]
+    parameters: Mapping[str, int]
 
 
-def encode(graph: IntegerGraph, items: NDArray[Any], head: str | None = None) -> NDArray[Any]:
-    """Raw items (batch, ...) to codes (batch, *input shape), as the head's encoding says.
+def encode(graph: IntegerGraph, items: NDArray[Any] | Sequence[str], head: str | None = None) -> NDArray[Any]:
+    """Raw items (batch, ...) to codes (batch, *input shape), as the head's encoding says; images are (C, H, W) or (H, W).
 
-    Raises ShapeError where items do not flatten to the input's shape, or pixels are not uint8.
+    A head that takes tokens also takes texts. Raises ShapeError where items do not fit the input.
     """
     spec = graph.head(head)
-    tensor = graph.tensors[spec.input]
+    tensor, text = graph.tensors[spec.input], spec.encoding.text
+    if text is not None and not (isinstance(items, np.ndarray) and items.dtype == np.uint16):
+        if not all(isinstance(item, str) for item in items):
+            raise ShapeError(f"head '{spec.name}' takes texts, or uint16 token ids of {tensor.size} elements")
+        return text.ids([str(item) for item in items], tensor.size)
+    items = np.asarray(items)
     wanted = np.uint8 if spec.encoding.kind == "pixels" else np.dtype(tensor.dtype)
-    if items.dtype != wanted or items[:1].size not in (0, tensor.size):
-        raise ShapeError(f"head '{spec.name}' takes {np.dtype(wanted)} items of {tensor.size} elements, got {items.dtype} {items.shape}")
+    # An image of channels last has the right number of elements in the wrong order.
+    other = items.ndim == 4 and len(tensor.shape) == 3 and items.shape[1:] != tensor.shape
+    if items.dtype != wanted or items[:1].size not in (0, tensor.size) or other:
+        shape = f"shape {tensor.shape}" if other else f"{tensor.size} elements"
+        raise ShapeError(f"head '{spec.name}' takes {np.dtype(wanted)} items of {shape}, got {items.dtype} {items.shape}")
     return spec.encoding.codes(items).reshape(len(items), *tensor.shape)
 
 
@@ -62,17 +88,20 @@ def run(
     samples: ArrayLike | None = None,
     head: str | None = None,
     keep: tuple[str, ...] = (),
+    parameters: Mapping[str, int] | None = None,
 ) -> Result:
     """Evaluate one head. codes: (batch, *input shape); samples: (batch,) uint32, by default 0..batch-1.
 
-    `keep` names tensors to return. Raises ShapeError where codes, samples or seed do not match, GraphError for a tensor
-    that this head does not compute.
+    `keep` names tensors to return; `parameters` sets the k of ThermalNoise nodes by name, by default what they store.
+    Raises ShapeError where codes, samples or seed do not match, GraphError for a tensor that this head does not compute or
+    a parameter that the graph does not take.
     """
     spec = graph.head(head)
     sample_ids = check_inputs(graph, spec, codes, samples, seed)
     check_keep(graph, spec, keep)
+    settings = check_parameters(graph, parameters)
     parts = [
-        _run_batch(graph, spec, codes[i : i + BATCH], Draws(seed, sample_ids[i : i + BATCH]), keep)
+        _run_batch(graph, spec, codes[i : i + BATCH], Draws(seed, sample_ids[i : i + BATCH], settings), keep)
         for i in range(0, max(len(codes), 1), BATCH)
     ]
     kept = {name: np.concatenate([p.tensors[name] for p in parts]) for name in keep}
@@ -106,9 +135,24 @@ def check_keep(graph: IntegerGraph, head: Head, keep: tuple[str, ...]) -> None:
             )
 
 
+def check_parameters(graph: IntegerGraph, parameters: Mapping[str, int] | None) -> dict[str, int]:
+    """The k of every ThermalNoise node of the graph, by name: what is stored, or what `parameters` says.
+
+    Raises GraphError for a name that is no ThermalNoise node, or a k outside 0..k_max.
+    """
+    nodes = {node.name: node for node in graph.nodes if isinstance(node, ThermalNoise)}
+    for name, k in (parameters or {}).items():
+        if name not in nodes:
+            have = ", ".join(nodes) or "none"
+            raise GraphError(f"graph '{graph.name}' has no run-time parameter '{name}'; its ThermalNoise nodes: {have}", name)
+        if not 0 <= k <= nodes[name].k_max:
+            raise GraphError(f"node '{name}': k = {k} is outside 0..{nodes[name].k_max}, within which no sum overflows", name)
+    return {name: node.k for name, node in nodes.items()} | {name: int(k) for name, k in (parameters or {}).items()}
+
+
 def readout_input(graph: IntegerGraph, head: Head) -> str:
-    """The tensor from which a head's logits are computed: what the state hash covers."""
-    return next(node.input for node in graph.path(head.name) if node.output == head.logits)
+    """What the last matrix of a head reads: the tensor that the state hash covers."""
+    return next(node.input for node in reversed(graph.path(head.name)) if isinstance(node, MatMul))
 
 
 def state_hash(read: NDArray[np.int8], logits: NDArray[np.int32]) -> NDArray[np.uint32]:
@@ -123,30 +167,13 @@ def state_hash(read: NDArray[np.int8], logits: NDArray[np.int32]) -> NDArray[np.
 def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draws, keep: tuple[str, ...]) -> Result:
     tensors: dict[str, NDArray[Any]] = {head.input: codes}
     for node in graph.path(head.name):
-        tensors[node.output] = _EVALUATE[type(node)](graph, node, tensors[node.input], draws)
+        if isinstance(node, ChaosLayer):
+            tensors[node.output] = _chaos(graph, node, tensors[node.input], draws)
+        elif isinstance(node, ThermalNoise):
+            tensors[node.output] = _thermal(graph, node, tensors, draws)
+        else:
+            tensors[node.output] = _FEED_FORWARD[type(node)](graph, node, tensors[node.input])
     return Result(tensors[head.logits], tensors[head.label][:, 0], {name: tensors[name] for name in keep})
-
-
-def _matmul(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    assert isinstance(node, MatMul)
-    weight = graph.value(node.weight)
-    # Float matrix products use BLAS; int8 products summed are exact in float32 below 2^24, else in float64.
-    real = np.float32 if weight.shape[1] * 2**14 < 2**24 else np.float64
-    if node.patch is not None:
-        # The same integers as delta * x after the sum, in one product: a flipped word stays within its stored type.
-        out, inputs, delta = graph.value(node.patch).T
-        weight = weight.astype(np.int32)
-        weight[out, inputs] += delta
-    acc = np.rint(x.astype(real) @ weight.T.astype(real)).astype(np.int32)
-    if isinstance(node, Readout):
-        acc *= np.int32(node.gain)
-    return acc + graph.value(node.bias) if node.bias is not None else acc
-
-
-def _requantize(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    assert isinstance(node, Requantize)
-    codes = requantize(x, graph.value(node.multiplier), graph.value(node.shift), node.low, node.high)
-    return codes.astype(graph.tensors[node.output].dtype)
 
 
 def _noise(graph: IntegerGraph, node: ChaosLayer, draws: Draws) -> NDArray[np.int32] | np.int32:
@@ -157,8 +184,7 @@ def _noise(graph: IntegerGraph, node: ChaosLayer, draws: Draws) -> NDArray[np.in
     return rounded_shift(random_bits.gaussian(word).astype(np.int32) * sigma, node.sigma_shift)
 
 
-def _chaos(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    assert isinstance(node, ChaosLayer)
+def _chaos(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
     if node.sampling != "ticks":
         return _chaos_sampled(graph, node, x, draws)
     drive = x if x.ndim == 3 else x[:, None, :]
@@ -226,14 +252,21 @@ def _chaos_sampled(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws
     return (np.searchsorted(table, word >> np.uint32(1), side="right") * fires).astype(np.int8)
 
 
-def _argmax(graph: IntegerGraph, node: Node, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    return np.argmax(x, axis=1).astype(np.uint16)[:, None]
+def _thermal(graph: IntegerGraph, node: ThermalNoise, tensors: Mapping[str, NDArray[Any]], draws: Draws) -> NDArray[Any]:
+    k = draws.parameters[node.name]
+    return evaluate_nodes.thermal_noise(node, tensors[node.input], tensors[node.codes], k, draws.seed, draws.samples)
 
 
-_EVALUATE: Mapping[type[Node], Callable[[IntegerGraph, Node, NDArray[Any], Draws], NDArray[Any]]] = {
-    MatMul: _matmul,
-    Readout: _matmul,
-    Requantize: _requantize,
-    ChaosLayer: _chaos,
-    ArgMax: _argmax,
+_FEED_FORWARD: Mapping[type[Node], Callable[[IntegerGraph, Node, NDArray[Any]], NDArray[Any]]] = {
+    MatMul: evaluate_nodes.matmul,
+    Readout: evaluate_nodes.matmul,
+    Conv: evaluate_nodes.conv,
+    MaxPool: evaluate_nodes.pool,
+    AveragePool: evaluate_nodes.pool,
+    EmbeddingBag: evaluate_nodes.embedding_bag,
+    Requantize: evaluate_nodes.requantized,
+    Lut: evaluate_nodes.lut,
+    TopK: evaluate_nodes.topk,
+    ArgMax: evaluate_nodes.argmax,
 }
+"""What depends on its one input alone; ChaosLayer and ThermalNoise draw random words besides."""

@@ -1,0 +1,220 @@
+"""The kinds of node of an integer graph, named as in ONNX where ONNX has the operation.
+
+Enters: names of tensors and constants. Leaves: frozen dataclasses without behavior: `docs/semantics.md` says what each computes,
+`edgechaos.reference` executes it, `edgechaos.node_rules` checks it. Images are (C, H, W), everything is row-major, also on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from edgechaos.random_bits import FAIL_ONE
+
+MAX_TICKS = 127
+"""Spike counts are int8."""
+LUT_ENTRIES = 256
+"""One per int8 code; code c stands at index c + 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
+
+    name: str
+    input: str
+    output: str
+
+    def inputs(self) -> tuple[str, ...]:
+        """Every tensor this node reads, `input` first."""
+        return (self.input, *(getattr(self, f.name) for f in fields(self) if f.metadata.get("tensor")))
+
+    def constants(self) -> Iterator[tuple[str, str]]:
+        """(field, constant name) of every constant this node reads."""
+        for f in fields(self):
+            if f.metadata.get("constant") and getattr(self, f.name) is not None:
+                yield f.name, getattr(self, f.name)
+
+
+def _constant(default: Any = ...) -> Any:
+    return field(metadata={"constant": True}) if default is ... else field(default=default, metadata={"constant": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighted(Node):
+    """A node with stored weight words that a fault may flip: MatMul, Readout, Conv, EmbeddingBag.
+
+    patch: (k, 3) int32 rows (row, column, delta) of flipped words, where weight is read as a matrix of weight.shape[0] rows;
+    `delta * what that word is multiplied with` is added after the sum. Set by faults alone.
+    """
+
+    weight: str = _constant()
+    patch: str | None = _constant(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatMul(Weighted):
+    """acc[o] = bias[o] + sum_i weight[o, i] * x[i], int8 x int8 -> int32, per tick where the input has ticks.
+
+    weight: (out, in) int8; bias: (out,) int32. An input (C, H, W) is read as a row-major vector: there is no Flatten.
+    patch rows are (out, in, delta).
+    """
+
+    bias: str | None = _constant(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readout(MatMul):
+    """logits = gain * (weight @ count) + bias, int32. The last layer: one weight scale for all outputs.
+
+    gain is 1, or `count_q8` where the ChaosLayer before it is sampled as `expected` (then the logits are times 256).
+    """
+
+    gain: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv(Weighted):
+    """acc[o, y, x] = bias[o] + sum_(c, i, j) weight[o, c, i, j] * padded[c, y * stride[0] + i, x * stride[1] + j], int32.
+
+    Input int8 (C, H, W), padded by `pad` rows and columns of code 0 on both sides; weight (out, C, kh, kw) int8; bias (out,) int32;
+    output (out, (H + 2 pad[0] - kh) // stride[0] + 1, likewise). patch rows are (out, flat index over (C, kh, kw), delta).
+    """
+
+    bias: str | None = _constant(None)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool(Node):
+    """The largest code of each window, int8 (C, H, W) -> int8 (C, (H - kernel[0]) // stride[0] + 1, likewise); no padding."""
+
+    kernel: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragePool(Node):
+    """The int32 *sum* of each window of int8 codes, shapes as for MaxPool; the Requantize after it divides."""
+
+    kernel: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingBag(Weighted):
+    """The mean vector of a text: rows of the token ids that are not 0, summed in int32, rescaled for their count.
+
+        q = clip((int64(sum) * multiplier[count] + 2^(shift[count]-1)) >> shift[count], low, high);  no tokens: 0
+
+    Input uint16 (L,): id 0 is padding, an id >= vocabulary counts as 1, the unknown word. weight (vocabulary, dim) int8;
+    multiplier, shift (L + 1,) int32, entry 0 unused; low <= 0 <= high; output int8 (dim,). patch rows are (id, column, delta).
+    """
+
+    multiplier: str = _constant()
+    shift: str = _constant()
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantize(Node):
+    """q = clip((int64(acc) * multiplier + 2^(shift-1)) >> shift, low, high); |acc| < 2^30 is proved.
+
+    Input int32 or int16, output int8 or int16, same shape. low = 0 is a ReLU.
+    multiplier, shift: (1,) or one per entry of axis 0, int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
+    """
+
+    multiplier: str = _constant()
+    shift: str = _constant()
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lut(Node):
+    """q = table[x + 128], int8 -> int8, same shape. table: (256,), or (channels, 256) with channels on axis 0, int8."""
+
+    table: str = _constant()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopK(Node):
+    """The k largest values keep their value, which may be negative; the others are 0. int16 (n,) -> int16 (n,).
+
+    Among equals the lowest index wins. dead: (n,) int8 0/1 mask of units that rank below every value and leave as 0,
+    set by faults alone.
+    """
+
+    k: int = 1
+    dead: str | None = _constant(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThermalNoise(Node):
+    """output = input + noise: one table Gaussian per output, as wide as the norm of what was multiplied; int32 (n,).
+
+        norm = floor(sqrt(sum codes^2));  amplitude = min(32767, (norm * k + 2^(shift_a-1)) >> shift_a)
+        noise[n] = (G[word(n) >> 22] * amplitude + 2^(shift_b-1)) >> shift_b       word: of `stream`, tick 0
+
+    input: the accumulator of a MatMul; codes: the int8 tensor that this MatMul read. k in 0..k_max carries the temperature
+    (`edgechaos.thermal`) and may be set anew for every run; shift_a, shift_b in 1..30; norm * k_max < 2^30 is proved.
+    """
+
+    codes: str = field(metadata={"tensor": True})
+    k: int = 0
+    k_max: int = 0
+    shift_a: int = 1
+    shift_b: int = 1
+    stream: int = 0
+
+
+TickMode = Literal["parallel", "stateful"]
+Sampling = Literal["ticks", "binomial", "expected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosLayer(Node):
+    """`ticks` ticks of n spiking neurons with intermittent spike loss (order of operations: docs/semantics.md).
+
+    parallel: every tick starts from zero state, spike iff acc + noise > threshold; input int32.
+    stateful: membrane int16 and refractoriness uint16 carry over; input int16.
+    The input may have ticks (one drive per tick) or not (the same drive at every tick).
+    emit: "spikes" writes (ticks, n) int8 0/1, "count" writes (n,) int8, the spikes delivered over all ticks.
+    sampling: "ticks" is the definition. "binomial" draws each count at once. "expected" writes 0/1 (would spike), and
+    the readout's gain holds the mean count times 256, `expected_gain`.
+    threshold: (n,) int32. sigma: (n,) int32 noise multipliers, noise = (G * sigma + 2^(sigma_shift-1)) >> sigma_shift.
+    dead, stuck: (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons, set by faults alone.
+    """
+
+    mode: TickMode = "parallel"
+    ticks: int = 1
+    threshold: str = _constant()
+    sigma: str | None = _constant(None)
+    sigma_shift: int = 0
+    decay_q15: int = 0
+    refractory_decay_q15: int = 0
+    fail_q: int = 0
+    fail_stream: int = 0
+    noise_stream: int = 1
+    sampling: Sampling = "ticks"
+    emit: Literal["spikes", "count"] = "count"
+    dead: str | None = _constant(None)
+    stuck: str | None = _constant(None)
+
+
+def expected_gain(ticks: int, fail_q: int) -> int:
+    """count_q8 = (ticks * (65536 - fail_q) + 128) >> 8: the mean delivered spikes of a neuron that fires, times 256."""
+    return (ticks * (FAIL_ONE - fail_q) + 128) >> 8
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMax(Node):
+    """The class: the index of the largest logit, ties to the lowest index. Output uint16, shape (1,)."""
+
+
+_KINDS = (MatMul, Readout, Conv, MaxPool, AveragePool, EmbeddingBag, Requantize, Lut, TopK, ThermalNoise, ChaosLayer, ArgMax)
+NODE_KINDS: Mapping[str, type[Node]] = MappingProxyType({kind.__name__: kind for kind in _KINDS})
