@@ -132,7 +132,11 @@ class EmulatorLink(Link):
         self._received = b""
         self._down: tuple[type[DeviceError], str] | None = None
         self.process = EmulatorProcess(*self._arguments)
-        self.power_cycle()
+        try:
+            self.power_cycle()
+        except BaseException:
+            self.process.close()
+            raise
 
     def write(self, data: bytes) -> None:
         """Queue one frame."""

@@ -15,8 +15,8 @@ LINK = ("-fno-sanitize=all", "-nostdlib", f"-Wl,-T,{FOLDER / 'commands.ld'}", "-
 
 @cache
 def compiled(source: str = "") -> Path:
-    """The ELF of commands.c with C appended to it."""
+    """The ELF of commands.c, after any C of one's own."""
     folder = Path(tempfile.mkdtemp(prefix="edgechaos-firmware-"))
-    (folder / "main.c").write_text((FOLDER / "commands.c").read_text() + source)
+    (folder / "main.c").write_text(source + (FOLDER / "commands.c").read_text())
     zig_cc([*FLAGS, "-mcpu=cortex_m4", *LINK, "main.c", "-o", "firmware.elf"], folder)
     return folder / "firmware.elf"

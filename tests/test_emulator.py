@@ -310,7 +310,23 @@ def test_a_firmware_that_says_nothing_of_the_protocol_is_refused() -> None:
         EmulatedDevice(GRAPH, compiled()).open()
 
 
-def test_the_process_ends_with_its_parent(device: EmulatedDevice) -> None:
+def test_a_firmware_that_crashes_at_once_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    close = emulator_link.EmulatorProcess.close
+
+    def noted(process: emulator_link.EmulatorProcess) -> None:
+        closed.append(process.pid)
+        close(process)
+
+    monkeypatch.setattr(emulator_link.EmulatorProcess, "close", noted)
+    with pytest.raises(DeviceCrash, match="crash at 0x60000000"):
+        EmulatedDevice(GRAPH, compiled("#define CRASH_AT_START\n")).open()
+    (pid,) = closed
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_the_process_ends_with_its_parent() -> None:
     process = emulator_link.EmulatorProcess(compiled(), "mps2-an386", hook_library())
     assert process._child.stdin is not None
     process._child.stdin.close()

@@ -86,6 +86,9 @@ static void obey(unsigned command)
 
 void Reset_Handler(void)
 {
+#ifdef CRASH_AT_START
+    jump_to_nowhere();
+#endif
     if (restless)
         restart();
     UART_DATA = '0' + ++boots;
