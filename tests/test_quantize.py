@@ -1,7 +1,7 @@
 """Quantization: the integers say what the fake-quantized floats say, to the stated rounding; refusals by name.
 
-The rounding that remains between the two: a bias to half an accumulator code, noise to half a code and its multiplier
-to 15 bits, and for stateful layers the drive and each membrane step to one code of the int16 membrane.
+The rounding that remains between the two: noise to half an accumulator code and its multiplier to 15 bits, and for
+stateful layers the drive and each membrane step to one code of the int16 membrane. Without noise, parallel nets agree.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ POINT = 0.01
 NETS: dict[str, dict[str, Any]] = {
     "parallel": {"hidden": (48,)},
     "stateful": {"hidden": (48,), "mode": "stateful"},
-    "parallel, two layers": {"hidden": (48, 32)},
-    "stateful, two layers": {"hidden": (48, 32), "mode": "stateful"},
+    "parallel, two layers": {"hidden": (48, 32), "threshold": 0.2},
+    "stateful, two layers": {"hidden": (48, 32), "threshold": 0.2, "mode": "stateful"},
 }
 
 
 @cache
 def trained(net: str, noise_std: float = 0.01) -> ChaosNet:
     model = new_model(DIGITS, ticks=6, noise_std=noise_std, seed=1, **NETS[net])
-    return train(model, DIGITS, Recipe(epochs=15, seed=1))
+    return train(model, DIGITS, Recipe(epochs=15, omission=0.3, seed=1))
 
 
 def accuracy(graph: IntegerGraph) -> float:
@@ -65,14 +65,13 @@ def test_integers_equal_the_fake_quantized_floats(net: str, per_channel: bool) -
         spikes = tensors[layer.name]
         integers = run.tensors[layer.output]
         differing = float((integers != (spikes if layer.emit == "spikes" else spikes.sum(axis=1))).mean())
-        assert differing < (0.02 if stateful else 0.001), f"{layer.name}: {differing:.4f} of the codes differ"
+        assert differing <= (0.02 if stateful else 0.0), f"{layer.name}: {differing:.4f} of the codes differ"
     agree = float((run.labels == tensors["logits"].argmax(axis=1)).mean())
-    assert agree >= (0.98 if stateful else 0.995)
+    assert agree >= (0.98 if stateful else 1.0)
     if not stateful:
-        same = (run.tensors[last.output] == tensors[last.name].sum(axis=1)).all(axis=1)
         scale = graph.tensors["logits"].scale
         assert scale is not None
-        np.testing.assert_allclose(run.logits[same] * scale, tensors["logits"][same], atol=0.51 * scale)
+        np.testing.assert_allclose(run.logits * scale, tensors["logits"], atol=0.01 * scale)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -101,7 +100,7 @@ def test_the_graph_is_what_the_rules_ask_for() -> None:
     codes = reference.encode(graph, DIGITS.train_items[:1024])
     assert graph.metadata["activity"]["input"] == pytest.approx(np.count_nonzero(codes) / codes.size, abs=1e-6)
     assert graph.metadata["accuracy"]["integer"] == accuracy(graph)
-    assert graph.metadata["training"]["omission"] == 0.5
+    assert graph.metadata["training"]["omission"] == 0.3
     assert graph.metadata["tick_mode"] == "stateful"
 
 

@@ -23,6 +23,7 @@ from edgechaos.errors import UnsupportedError
 from edgechaos.extras import need
 from edgechaos.models.spiking import Conditions, spiking_ticks
 from edgechaos.quantize.float_model import FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.quantize.rounding import round_half_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +69,17 @@ class FakeQuantModel(nn.Module):
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The spiking nodes, in execution order."""
         return self.described.spiking_layers()
+
+    def round_biases(self) -> None:
+        """Move every bias to a multiple of its accumulator's scale, so that lowering rounds nothing but noise and membranes."""
+        steps = {head.input: head.step for head in self.described.heads}
+        for node in self.described.nodes:
+            if isinstance(node, Linear):
+                ticks = self.described.ticks(node.input) if isinstance(node, Readout) else 1
+                scale = self.quantized(node.name).scale * steps.get(node.input, 1.0) / ticks
+                bias = cast(Tensor, self.layers[node.name].bias)
+                with torch.no_grad():
+                    bias.copy_(torch.from_numpy(round_half_up(bias.double().numpy() / scale) * scale))
 
     def quantized(self, name: str) -> QuantizedWeight:
         """The integers of one linear node."""

@@ -78,16 +78,17 @@ def fake_quantized(
     codes, conditions = calibration(fake, data)
     if method == "ptq":
         correct_bias(fake, codes, conditions)
-        return fake.eval()
-    import torch
+    else:
+        import torch
 
-    from edgechaos.train import Recipe, fit
+        from edgechaos.train import Recipe, fit
 
-    omission = float(described.metadata.get("omission", 0.0))
-    recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, seed=seed)
-    inputs = torch.from_numpy(input_codes(folded, data.train_items))
-    with quiet():
-        fit(fake, inputs, data.train_labels, recipe, "quantize", None, None, progress)
+        omission = float(described.metadata.get("omission", 0.0))
+        recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, seed=seed)
+        inputs = torch.from_numpy(input_codes(folded, data.train_items))
+        with quiet():
+            fit(fake, inputs, data.train_labels, recipe, "quantize", progress=progress)
+    fake.round_biases()
     return fake.eval()
 
 
