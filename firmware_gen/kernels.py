@@ -38,7 +38,7 @@ class KernelChoice:
 
     def __str__(self) -> str:
         measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs active"
-        return f"{self.node}: {self.kernel} ({measured}, event-driven pays below {self.crossover:.0%})"
+        return f"{self.kernel}: {measured}, event-driven pays below {self.crossover:.0%}"
 
 
 def crossover(inputs: int, outputs: int) -> float:

@@ -53,7 +53,7 @@ class ModelSource:
             w.line(f"int16_t halves[{max(self.plan.pools['halves'], 1)}];")
             w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}];")
             w.line("ec_scratch scratch;")
-            w.lines("#if EC_FAULTS", "    ec_faults faults;", "#endif")
+            w.lines("#if EC_FAULTS", "ec_faults faults;", "#endif")
         w.lines(f"EC_STATIC_ASSERT(sizeof({p}_state) == {self.plan.state_bytes}u);", "")
         w.line(f"extern const ec_model {p}_model;")
         w.lines("", f"/* Before the first run: clears everything, faults included. {p}_reset does the same later. */")
@@ -122,7 +122,7 @@ class ModelSource:
         weight, constant = self.graph.value(node.weight), self.graph.constants[node.weight]
         (outputs, inputs), choice = weight.shape, self.kernels[node.name]
         stride, offset = _up(outputs, 8), 1 << (constant.bits - 1)
-        w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights. {choice}")
+        w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights; {choice}")
         if choice.kernel == "dense":
             table = self._table(w, node.weight, "dense", weight, "int8", "[out][in]")
         else:
@@ -225,7 +225,7 @@ class ModelSource:
         p = self.prefix
         with w.block(f"uint16_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample)"):
             w.lines("ec_run run;", "run.seed = seed;", "run.sample = sample;", "run.scratch = &state->scratch;")
-            w.lines("#if EC_FAULTS", "    run.faults = &state->faults;", "#endif")
+            w.lines("#if EC_FAULTS", "run.faults = &state->faults;", "#endif")
             if len(self.graph.heads) == 1:
                 w.lines("(void)head;", f"return {self._runs[self.graph.heads[0].name]}(state, &run);")
             else:
@@ -237,7 +237,7 @@ class ModelSource:
         self._sites(w)
         with w.block(f"void {p}_init({p}_state *state)"):
             w.line("memset(state, 0, sizeof *state);")
-            w.lines("#if EC_FAULTS", f"    ec_faults_clear(&state->faults, &{p}_model.sites);", "#endif")
+            w.lines("#if EC_FAULTS", f"ec_faults_clear(&state->faults, &{p}_model.sites);", "#endif")
         w.line()
         with w.block(f"void {p}_reset({p}_state *state)"):
             w.line(f"{p}_init(state);")

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgechaos.devices.frames import FrameDecoder, encode
+from edgechaos.devices.link import Request
+from edgechaos.devices.plan_payloads import plan_requests
 from edgechaos.faults import ResolvedPlan
 from edgechaos.firmware_gen.build import write_sources
-from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
 from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.firmware_gen.protocol import BIAS_INPUT, MaskKind
+from edgechaos.firmware_gen.protocol import REPLY, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
-from edgechaos.graph import IntegerGraph, MatMul
-from edgechaos.random_bits import binomial_table
+from edgechaos.graph import IntegerGraph
 
 
 class HostLibrary:
@@ -27,11 +29,10 @@ class HostLibrary:
         self.graph = graph
         self._lib = ctypes.CDLL(str(path))
         self._lib.ec_host_new.restype = ctypes.c_void_p
-        for name in ("ec_host_infer", "ec_host_set_mask", "ec_host_set_fail_q", "ec_host_set_table", "ec_host_add_patch"):
-            getattr(self._lib, name).restype = ctypes.c_uint8
-        for name in ("ec_host_state_hash", "ec_host_feed", "ec_host_read", "ec_host_patch_capacity"):
-            getattr(self._lib, name).restype = ctypes.c_uint32
-        self._lib.ec_host_wants_reset.restype = ctypes.c_uint8
+        for name in ("state_hash", "feed", "read"):
+            getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint32
+        for name in ("infer", "wants_reset"):
+            getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint8
         self._handle = ctypes.c_void_p(self._lib.ec_host_new(1, 0))
 
     def close(self) -> None:
@@ -61,29 +62,12 @@ class HostLibrary:
         return int(self._lib.ec_host_state_hash(self._handle, ctypes.c_uint8(head)))
 
     def inject(self, plan: ResolvedPlan) -> None:
-        """Replace the faults; the library must accept every row."""
-        self._lib.ec_host_clear(self._handle)
-        for index, layer in enumerate(self.graph.chaos_layers()):
-            if layer.name in plan.fail_q:
-                self.call("set_fail_q", ctypes.c_uint8(index), ctypes.c_uint32(plan.fail_q[layer.name]))
-                if layer.sampling == "binomial":
-                    table = binomial_table(layer.ticks, plan.fail_q[layer.name]).astype("<u4").tobytes()
-                    self.call("set_table", ctypes.c_uint8(index), ctypes.c_uint32(0), table, ctypes.c_uint32(len(table) // 4))
-            for kind, masks in ((MaskKind.DEAD, plan.dead), (MaskKind.STUCK, plan.stuck)):
-                if layer.name in masks:
-                    mask = np.packbits(masks[layer.name], bitorder="little").tobytes()
-                    self.call("set_mask", ctypes.c_uint8(index), ctypes.c_uint8(kind), ctypes.c_uint32(0), mask, ctypes.c_uint32(len(mask)))
-        for index, node in enumerate(n for n in self.graph.nodes if isinstance(n, MatMul)):
-            for o, i, delta in plan.patch.get(node.name, np.zeros((0, 3), np.int32)).tolist():
-                site = i if i >= 0 else BIAS_INPUT
-                self.call("add_patch", ctypes.c_uint8(index), ctypes.c_uint16(o), ctypes.c_uint16(site), ctypes.c_int32(delta))
-
-    def call(self, name: str, *arguments: Any, expect: int = 0) -> int:
-        """Call a fault setter and check its code; returns the detail."""
-        detail = ctypes.c_uint32(0)
-        code = getattr(self._lib, f"ec_host_{name}")(self._handle, *arguments, ctypes.byref(detail))
-        assert code == expect, f"{name}: code {code}, detail {detail.value}"
-        return detail.value
+        """Replace the faults, over the wire as on a board; the server must accept every request."""
+        requests = [Request(Verb.CLEAR), *plan_requests(self.graph, plan, HOST_PAYLOAD)]
+        for seq, request in enumerate(requests):
+            decoder = FrameDecoder()
+            (reply,) = decoder.feed(self.exchange(encode(request.verb, seq, request.payload)))
+            assert reply.kind == request.verb | REPLY, (request, reply)
 
     def exchange(self, data: bytes) -> bytes:
         """Feed bytes to the protocol server and take everything it answers."""

@@ -1,4 +1,4 @@
-/* Model 'tiny', 4a256602efb40b1b, by EdgeChaos 0.1.0 for mps2-an386.
+/* Model 'tiny', 0000000000000000, by EdgeChaos 0.1.0 for mps2-an386.
  * Generated: do not edit. Meaning of every line: docs/semantics.md.
  *
  * cortex0_matmul: MatMul input -> cortex0_acc int32[4]
@@ -14,7 +14,7 @@
 #include "ec_hashes.h"
 #include "ec_matmul.h"
 
-/* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights. cortex0_matmul: event (activity not measured, event-driven pays below 0%) */
+/* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
 static const uint8_t cortex0_weight_rows[48] EC_ALIGNED = {
     217, 20, 129, 143, 128, 128, 128, 128, 163, 5, 155, 239, 128, 128, 128, 128, 131, 45, 248, 71, 128, 128, 128, 128,
@@ -67,7 +67,7 @@ static const ec_chaos_layer cortex0_layer = {
 #endif
 };
 
-/* readout: 3 outputs <- 4 inputs, 8-bit weights. readout: event (activity not measured, event-driven pays below 0%) */
+/* readout: 3 outputs <- 4 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
 static const uint8_t readout_weight_rows[32] EC_ALIGNED = {
     23, 21, 103, 128, 128, 128, 128, 128, 221, 77, 8, 128, 128, 128, 128, 128, 6, 123, 2, 128, 128, 128, 128, 128, 139,
@@ -107,7 +107,7 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
     run.sample = sample;
     run.scratch = &state->scratch;
 #if EC_FAULTS
-        run.faults = &state->faults;
+    run.faults = &state->faults;
 #endif
     (void)head;
     return run_main(state, &run);
@@ -122,7 +122,7 @@ void tiny_init(tiny_state *state)
 {
     memset(state, 0, sizeof *state);
 #if EC_FAULTS
-        ec_faults_clear(&state->faults, &tiny_model.sites);
+    ec_faults_clear(&state->faults, &tiny_model.sites);
 #endif
 }
 

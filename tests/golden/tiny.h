@@ -1,4 +1,4 @@
-/* Model 'tiny', 4a256602efb40b1b, by EdgeChaos 0.1.0 for mps2-an386.
+/* Model 'tiny', 0000000000000000, by EdgeChaos 0.1.0 for mps2-an386.
  * Generated: do not edit. Meaning of every line: docs/semantics.md.
  */
 #ifndef EC_MODEL_TINY_H
@@ -17,7 +17,7 @@ typedef struct tiny_state {
     int8_t codes[4];
     ec_scratch scratch;
 #if EC_FAULTS
-        ec_faults faults;
+    ec_faults faults;
 #endif
 } tiny_state;
 EC_STATIC_ASSERT(sizeof(tiny_state) == 49316u);

@@ -71,11 +71,6 @@ const uint8_t *ec_host_firmware_hash(void)
     return EC_TARGET_MODEL.firmware_hash;
 }
 
-uint32_t ec_host_patch_capacity(void)
-{
-    return EC_FAULTS ? EC_PATCH_CAPACITY : 0u;
-}
-
 uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t *codes, const uint32_t *samples, uint32_t seed,
                       int32_t *logits, uint16_t *labels)
 {
@@ -95,73 +90,6 @@ uint32_t ec_host_state_hash(const ec_host *host, uint8_t head)
 {
     return ec_state_hash(&EC_TARGET_MODEL, &host->state, head);
 }
-
-#if EC_FAULTS
-
-void ec_host_clear(ec_host *host)
-{
-    ec_faults_clear(&host->state.faults, &EC_TARGET_MODEL.sites);
-}
-
-uint8_t ec_host_set_mask(ec_host *host, uint8_t layer, uint8_t kind, uint32_t first_byte, const uint8_t *bytes, uint32_t count,
-                         uint32_t *detail)
-{
-    return ec_faults_set_mask(&host->state.faults, &EC_TARGET_MODEL.sites, layer, kind, first_byte, bytes, count, detail);
-}
-
-uint8_t ec_host_set_fail_q(ec_host *host, uint8_t layer, uint32_t fail_q, uint32_t *detail)
-{
-    return ec_faults_set_fail_q(&host->state.faults, &EC_TARGET_MODEL.sites, layer, fail_q, detail);
-}
-
-uint8_t ec_host_set_table(ec_host *host, uint8_t layer, uint32_t first, const uint8_t *entries, uint32_t count, uint32_t *detail)
-{
-    return ec_faults_set_table(&host->state.faults, &EC_TARGET_MODEL.sites, layer, first, entries, count, detail);
-}
-
-uint8_t ec_host_add_patch(ec_host *host, uint8_t matrix, uint16_t output, uint16_t input, int32_t delta, uint32_t *detail)
-{
-    ec_patch patch;
-    patch.matrix = matrix;
-    patch.output = output;
-    patch.input = input;
-    patch.delta = delta;
-    return ec_faults_add_patch(&host->state.faults, &EC_TARGET_MODEL.sites, patch, detail);
-}
-
-#else
-
-void ec_host_clear(ec_host *host)
-{
-    (void)host;
-}
-
-uint8_t ec_host_set_mask(ec_host *host, uint8_t layer, uint8_t kind, uint32_t first_byte, const uint8_t *bytes, uint32_t count,
-                         uint32_t *detail)
-{
-    (void)host, (void)layer, (void)kind, (void)first_byte, (void)bytes, (void)count, (void)detail;
-    return EC_ERROR_FAULTS_COMPILED_OUT;
-}
-
-uint8_t ec_host_set_fail_q(ec_host *host, uint8_t layer, uint32_t fail_q, uint32_t *detail)
-{
-    (void)host, (void)layer, (void)fail_q, (void)detail;
-    return EC_ERROR_FAULTS_COMPILED_OUT;
-}
-
-uint8_t ec_host_set_table(ec_host *host, uint8_t layer, uint32_t first, const uint8_t *entries, uint32_t count, uint32_t *detail)
-{
-    (void)host, (void)layer, (void)first, (void)entries, (void)count, (void)detail;
-    return EC_ERROR_FAULTS_COMPILED_OUT;
-}
-
-uint8_t ec_host_add_patch(ec_host *host, uint8_t matrix, uint16_t output, uint16_t input, int32_t delta, uint32_t *detail)
-{
-    (void)host, (void)matrix, (void)output, (void)input, (void)delta, (void)detail;
-    return EC_ERROR_FAULTS_COMPILED_OUT;
-}
-
-#endif
 
 uint32_t ec_host_feed(ec_host *host, const uint8_t *bytes, uint32_t count)
 {
