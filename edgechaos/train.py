@@ -216,7 +216,7 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
     return Epoch(loss_sum / len(inputs), correct / len(inputs))
 
 
-def _store(state: str | os.PathLike[str], identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
+def _store(state: Path, identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
     tensors = {}
     for name, parameter in module.named_parameters():
         tensors[f"weights/{name}"] = parameter.detach()
@@ -226,7 +226,7 @@ def _store(state: str | os.PathLike[str], identity: str, module: Trainable, opti
     write_atomic(state, save_tensors(tensors, {STATE_KEY: json.dumps(about)}))
 
 
-def _resume(state: str | os.PathLike[str] | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer) -> list[Epoch]:
+def _resume(state: Path | None, identity: str, module: Trainable, optimizer: torch.optim.Optimizer) -> list[Epoch]:
     if state is None or not state.exists():
         return []
     tensors, about = checkpoint.read_tensors(state, STATE_KEY, "training state")

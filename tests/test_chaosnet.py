@@ -49,7 +49,7 @@ def test_words_are_the_same_bits_in_torch(seed: int, stream: int, samples: list[
 
 
 def stored_net(stored: Any, mode: str) -> ChaosNet:
-    options = {"inputs": chaosnet_oracle.SIZES[0], "hidden": chaosnet_oracle.SIZES[1:-1], "classes": tuple("abcde")}
+    options: dict[str, Any] = {"inputs": chaosnet_oracle.SIZES[0], "hidden": chaosnet_oracle.SIZES[1:-1], "classes": tuple("abcde")}
     model = net(**options, ticks=chaosnet_oracle.TICKS, mode=mode, **chaosnet_oracle.OPTIONS)
     state = {"readout.weight": stored["weight_readout"], "readout.bias": stored["weight_bias"]}
     for k in range(len(model.cortex.layers)):
@@ -175,7 +175,13 @@ def test_flipped_weight_bits_have_no_meaning_in_floats() -> None:
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"hidden": ()}, "hidden"), ({"ticks": 0}, "ticks"), ({"decay": 1.5}, "decay"), ({"mode": "serial"}, "mode"), ({"std": (0.0,)}, "std")],
+    [
+        ({"hidden": ()}, "hidden"),
+        ({"ticks": 0}, "ticks"),
+        ({"decay": 1.5}, "decay"),
+        ({"mode": "serial"}, "mode"),
+        ({"std": (0.0,)}, "std"),
+    ],
 )
 def test_impossible_configurations_are_refused_by_name(options: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key} = ") as caught:

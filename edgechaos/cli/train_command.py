@@ -37,11 +37,11 @@ from edgechaos.cli.common import output_option, progress_bar
     help="Ticks from zero state, or one after another.",
 )
 @click.option("--omission", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of spikes lost in training, per tick.")
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="Passes over the training items.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    default=3e-3,
+    default=1e-2,
     show_default=True,
     help="At the start; it falls along half a cosine.",
 )
