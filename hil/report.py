@@ -21,6 +21,7 @@ from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.hil.figures import accuracy_figure, energy_figure
+from edgechaos.hil.headline import Figure, headline
 from edgechaos.hil.numbers import FILTERS
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.results import FORMAT
@@ -75,13 +76,28 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
     return Inputs(**found)
 
 
-def write_report(inputs: Inputs, path: Path) -> Path:
-    """Render and write atomically."""
-    return write_atomic(path, render(inputs))
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A rendered page and its headline figures."""
+
+    html: str
+    figures: tuple[Figure, ...]
+
+
+def write_report(inputs: Inputs, path: Path) -> tuple[Figure, ...]:
+    """Render and write atomically; returns the headline figures."""
+    report = compose(inputs)
+    write_atomic(path, report.html)
+    return report.figures
 
 
 def render(inputs: Inputs) -> str:
-    """The page. Raises ArtifactError where a document lacks what its kind must have."""
+    """The page alone; raises as `compose` does."""
+    return compose(inputs).html
+
+
+def compose(inputs: Inputs) -> Report:
+    """The page and its figures. Raises ArtifactError where a document lacks what its kind must have."""
     environment = Environment(
         loader=PackageLoader("edgechaos.hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -90,19 +106,25 @@ def render(inputs: Inputs) -> str:
     if campaign is not None and campaign.get("format") != FORMAT:
         raise ArtifactError(f"campaign results have format {campaign.get('format')}, this release reads {FORMAT}; run the campaign again")
     try:
-        return environment.get_template("report.html").render(
+        panels = list(_panels(campaign)) if campaign else []
+        energy = _energy(campaign) if campaign else None
+        verification = _verification(inputs.verification) if inputs.verification else None
+        figures = headline(panels, energy, verification)
+        html = environment.get_template("report.html").render(
             campaign=campaign,
             about=campaign["about"] if campaign else None,
-            panels=list(_panels(campaign)) if campaign else [],
-            energy=_energy(campaign) if campaign else None,
+            headline=figures,
+            panels=panels,
+            energy=energy,
             mix=_mix(campaign) if campaign else None,
-            verification=_verification(inputs.verification) if inputs.verification else None,
+            verification=verification,
             build=_build(inputs.build) if inputs.build else None,
             outcomes=OUTCOMES,
             data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise ArtifactError(f"a document of the report is incomplete ({type(error).__name__}: {error}); write it again") from error
+    return Report(html, figures)
 
 
 def _read(path: Path) -> Document:

@@ -186,7 +186,8 @@ def test_inputs_are_found_by_content(tmp_path: Path, document: dict[str, Any], h
     assert found == Inputs(document, VERIFICATION, BUILD)
     assert load_inputs([tmp_path]) == found
     assert load_inputs([tmp_path / "anything.json"]) == Inputs(None, VERIFICATION, None)
-    assert write_report(found, tmp_path / "report.html").read_text() == html
+    assert write_report(found, tmp_path / "report.html")[0].label == "Accuracy, clean"
+    assert (tmp_path / "report.html").read_text() == html
 
 
 def test_inputs_are_refused(tmp_path: Path, document: dict[str, Any]) -> None:

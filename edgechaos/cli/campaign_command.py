@@ -15,9 +15,12 @@ from edgechaos.cli.common import items_for, output_option, print_table, progress
 @click.option("--artifact", "model", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the campaign's own.")
 @click.option("--data", "data_name", metavar="NAME|FILE.npz", help="Instead of the campaign's own data set.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
+@click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @output_option("ledger and results", default="campaign")
-def command(file: Path, model: Path | None, data_name: str | None, workers: int | None, resume: bool, output: Path) -> None:
+def command(
+    file: Path, model: Path | None, data_name: str | None, workers: int | None, dask: str | None, resume: bool, output: Path
+) -> None:
     """Run or resume a fault campaign.
 
     Every trial is seeded and its outcome recorded; trials run on all cores.
@@ -26,9 +29,10 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
     from edgechaos import artifact
+    from edgechaos.devices.registry import open_device
     from edgechaos.errors import ConfigError
     from edgechaos.hil.config import read_campaign
-    from edgechaos.hil.evaluate import EvaluationSet
+    from edgechaos.hil.evaluate import EvaluationSet, Setup
     from edgechaos.hil.runner import run_campaign
     from edgechaos.hil.terminal import results_table
 
@@ -41,9 +45,15 @@ def command(file: Path, model: Path | None, data_name: str | None, workers: int 
     name = data_name or campaign.images.dataset or None
     codes, labels = items_for(graph, name, campaign.image_count)
     recorded = name or graph.metadata["dataset"]["name"]
+    items = EvaluationSet(recorded, codes, labels)
+    executor = None
+    if dask is not None:
+        from edgechaos.hil.dask_executor import DaskExecutor
+
+        executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask)
     with progress_bar("campaign") as bar:
         results = run_campaign(
-            campaign, graph, EvaluationSet(recorded, codes, labels), output / "ledger.sqlite", resume=resume, workers=workers, progress=bar
+            campaign, graph, items, output / "ledger.sqlite", resume=resume, workers=workers, executor=executor, progress=bar
         )
     written = results.write(output)
     print_table(results_table(results))

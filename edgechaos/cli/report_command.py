@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import output_option
+from edgechaos.cli.common import output_option, print_table
 
 
 @click.command("report")
@@ -20,7 +20,9 @@ def command(inputs: tuple[Path, ...], output: Path) -> None:
     \b
     Example: edgechaos report results -o report.html
     """
+    from edgechaos.hil.headline import headline_table
     from edgechaos.hil.report import load_inputs, write_report
 
-    path = write_report(load_inputs(inputs), output)
-    click.echo(f"report: {path.resolve()}")
+    figures = write_report(load_inputs(inputs), output)
+    print_table(headline_table(figures))
+    click.echo(f"report: {output.resolve()}")

@@ -1,0 +1,84 @@
+"""The headline figures of a report, for the page's tiles and the terminal's table alike.
+
+Enters: what `edgechaos.hil.report` read and prepared. Leaves: label, value, unit and note of each figure, as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgechaos.hil.numbers import integer, joules, percent, rate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FAULT_WORDS = {"omission": "omission", "dead": "dead neurons"}
+"""The two faults whose accuracy at half the rate is a headline; a reader must never take one for the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One headline figure. kind: for its color, the fault it belongs to or empty."""
+
+    label: str
+    value: str
+    unit: str
+    note: str
+    kind: str = ""
+
+
+def headline(
+    panels: Sequence[Mapping[str, Any]], energy: Mapping[str, Any] | None, verification: Mapping[str, Any] | None
+) -> tuple[Figure, ...]:
+    """The figures that the inputs hold; what is absent is left out here and named on the page."""
+    return tuple((*_accuracies(panels), *_energy(energy), *_exactness(verification)))
+
+
+def _accuracies(panels: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
+    if panels:
+        curve = panels[0]["curve"]
+        yield Figure(
+            "Accuracy, clean",
+            *_share(curve["points"][0]["clean"]),
+            f"{_interval(curve['points'][0]['clean'])}, {integer(curve['images'])} images",
+        )
+    for panel in panels:
+        if panel["fault"] in FAULT_WORDS:
+            half = panel["half"]
+            note = f"{_interval(half['accuracy'])}, worst mask {percent(half['worst_accuracy'])} %"
+            yield Figure(f"At {rate(half['rate'])} % {FAULT_WORDS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
+
+
+def _energy(energy: Mapping[str, Any] | None) -> Iterator[Figure]:
+    if energy is not None:
+        value, unit = joules(energy["energy_j"]).split(" ")
+        yield Figure("Energy per inference", value, unit, f"{joules(energy['low_j'])} to {joules(energy['high_j'])}, modelled")
+
+
+def _exactness(verification: Mapping[str, Any] | None) -> Iterator[Figure]:
+    if verification is not None:
+        wrong = sum(row["mismatches"] for row in verification["rows"].values())
+        note = f"of {integer(verification['integers'])} integers, {len(verification['rows'])} backends"
+        yield Figure("Exactness", integer(wrong), "mismatches", note)
+
+
+def _share(estimate: Mapping[str, Any]) -> tuple[str, str]:
+    return percent(estimate["value"]), "%"
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    return f"[{percent(estimate['low'])}, {percent(estimate['high'])}]"
+
+
+def headline_table(figures: Sequence[Figure]) -> Table:
+    """The same figures for the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "", "", box=None, show_header=False)
+    table.columns[1].justify = "right"
+    for figure in figures:
+        table.add_row(figure.label, f"[bold]{figure.value}[/] {figure.unit}", f"[dim]{escape(figure.note)}[/]")
+    return table
