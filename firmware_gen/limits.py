@@ -6,14 +6,18 @@ for each expected layer, how low a faulty loss may be, so that a device can refu
 
 from __future__ import annotations
 
-from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, noise_bound, prove_bounds
+from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, noise_bound, prove_bounds, weight_reach
 from edgechaos.errors import UnsupportedError
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
 from edgechaos.graph import ArgMax, ChaosLayer, IntegerGraph, MatMul, Readout, Requantize, expected_gain
 from edgechaos.random_bits import FAIL_ONE
 
+KINDS = (MatMul, Requantize, ChaosLayer, ArgMax)
+"""Node kinds of the C runtime; a Readout is a MatMul."""
 MOST_OUTPUTS = 65535
 MOST_SITES = 255
+CARRIED = (MatMul, Readout, Requantize, ChaosLayer, ArgMax)
+"""The kinds of node that the C runtime has words for."""
 
 
 def check_supported(graph: IntegerGraph) -> None:
@@ -26,6 +30,8 @@ def check_supported(graph: IntegerGraph) -> None:
         if not isinstance(label, ArgMax) or label.input != head.logits or not isinstance(logits, MatMul):
             raise UnsupportedError(f"head '{head.name}': firmware needs Readout -> ArgMax at its end")
     for node in graph.nodes:
+        if type(node) not in CARRIED or (isinstance(node, Requantize) and graph.tensors[node.input].dtype != "int32"):
+            raise UnsupportedError(f"node '{node.name}': the C runtime has no such {type(node).__name__}; run it as ONNX", node.name)
         if isinstance(node, MatMul):
             outputs, inputs = graph.value(node.weight).shape
             if outputs > MOST_OUTPUTS or inputs >= BIAS_INPUT:
@@ -69,11 +75,7 @@ def bias_limit(graph: IntegerGraph, node: MatMul) -> int:
     layer = expected_layer(graph, node) if isinstance(node, Readout) else None
     if layer is not None:
         gain = expected_gain(layer.ticks, lowest_fail_q(graph, layer))
-    return limit - _weight_reach(graph, node, x) * gain
-
-
-def _weight_reach(graph: IntegerGraph, node: MatMul, x: int) -> int:
-    return graph.value(node.weight).shape[1] * (1 << (graph.constants[node.weight].bits - 1)) * x
+    return limit - weight_reach(graph, node, x) * gain
 
 
 def lowest_fail_q(graph: IntegerGraph, layer: ChaosLayer) -> int:
@@ -84,7 +86,7 @@ def lowest_fail_q(graph: IntegerGraph, layer: ChaosLayer) -> int:
     lowest = 0
     for node in graph.nodes:
         if isinstance(node, Readout) and node.input == layer.output:
-            reach = _weight_reach(graph, node, max(map(abs, bounds[node.input])))
+            reach = weight_reach(graph, node, max(map(abs, bounds[node.input])))
             bias = max(map(abs, graph.value(node.bias).tolist()), default=0)
             # gain = (ticks * (65536 - q) + 128) >> 8 falls with q: find the first that fits.
             low, high = 0, FAIL_ONE
