@@ -106,6 +106,7 @@ def compose(inputs: Inputs) -> Report:
     if campaign is not None and campaign.get("format") != FORMAT:
         raise ArtifactError(f"campaign results have format {campaign.get('format')}, this release reads {FORMAT}; run the campaign again")
     try:
+        _check_same_model(inputs)
         panels = list(_panels(campaign)) if campaign else []
         energy = _energy(campaign) if campaign else None
         verification = _verification(inputs.verification) if inputs.verification else None
@@ -125,6 +126,19 @@ def compose(inputs: Inputs) -> Report:
     except (KeyError, TypeError, IndexError) as error:
         raise ArtifactError(f"a document of the report is incomplete ({type(error).__name__}: {error}); write it again") from error
     return Report(html, figures)
+
+
+def _check_same_model(inputs: Inputs) -> None:
+    """Figures of different models never share a page. Raises ArtifactError that names both."""
+    hashes = {
+        "campaign": inputs.campaign["about"]["model"]["hash"] if inputs.campaign else None,
+        "verify": inputs.verification["model_hash"] if inputs.verification else None,
+        "build": inputs.build.get("model_hash") if inputs.build else None,
+    }
+    of = {name: value for name, value in hashes.items() if value is not None}
+    if len(set(of.values())) > 1:
+        named = ", ".join(f"{name} of model {str(value)[:12]}" for name, value in of.items())
+        raise ArtifactError(f"these results are of different models ({named}); run the older commands again, or name the files that belong together")
 
 
 def _read(path: Path) -> Document:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgechaos.artifact import to_bytes
+from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.errors import ArtifactError, EdgeChaosError
 from edgechaos.hil import numbers
 from edgechaos.hil.config import EnergySettings, Images, Sweep, read_campaign, warnings
@@ -30,7 +30,7 @@ VERIFICATION: dict[str, Any] = {
     "passed": True,
     "integers": 1520,
     "model": "tiny",
-    "model_hash": "a" * 64,
+    "model_hash": content_hash(GRAPH),
     "head": "main",
     "seed": 1,
     "comparisons": [
@@ -262,3 +262,9 @@ def test_the_example_is_a_campaign() -> None:
     assert spec.energy is not None
     assert {s.fault for s in spec.sweep} == {"omission", "dead"}
     assert warnings(replace(spec, sweep=spec.sweep[:2])) == ()
+
+
+def test_figures_of_different_models_never_share_a_page(document: dict[str, Any]) -> None:
+    for other in (Inputs(document, {**VERIFICATION, "model_hash": "c" * 64}), Inputs(document, None, {**BUILD, "model_hash": "c" * 64})):
+        with pytest.raises(ArtifactError, match="different models"):
+            render(other)
