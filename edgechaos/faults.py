@@ -21,21 +21,24 @@ from numpy.typing import NDArray
 
 from edgechaos import random_bits
 from edgechaos.errors import AccumulatorOverflow, FaultError
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Node, Readout, expected_gain
+from edgechaos.graph import ChaosLayer, Constant, Conv, IntegerGraph, MatMul, Node, Readout, TopK, Weighted, expected_gain
 
 DEAD_STREAM = 0x10000
 STUCK_STREAM = 0x20000
 FLIP_STREAM = 0x30000
+UNIT_STREAM = 0x50000
 """Streams of the site draws; layers own 0..65535, so a mask never shares words with a layer's own draws."""
 
 ALL = "*"
+TARGETS = ("weight", "bias")
+"""Which words of a node may flip."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadNeurons:
-    """Permanently dead neurons: they never deliver a spike. Exactly round(rate * n) per layer, nested over rates.
+    """Permanently dead neurons: they never deliver a spike; dead units of a TopK never win. Exactly round(rate * n), nested.
 
-    layer: a ChaosLayer's name or "*". neurons: explicit indices instead of rate and seed.
+    layer: the name of a ChaosLayer or TopK, or "*". neurons: explicit indices instead of rate and seed.
     """
 
     kind: ClassVar[str] = "dead"
@@ -70,9 +73,9 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class WeightBitFlip:
-    """Permanent bit flips in the stored words of one MatMul's weights or bias.
+    """Permanent bit flips in the stored words of the weights or biases of a MatMul, Readout, Conv or EmbeddingBag.
 
-    node: a MatMul's or Readout's name, or "*". target: "weight" or "bias".
+    node: such a node's name, or "*". target: "weight" or "bias". Words that several nodes read flip for all of them.
     Exactly round(rate * bits) distinct bits, nested over rates; or `bits`, explicit (flat word index, bit) pairs.
     """
 
@@ -108,8 +111,8 @@ class FaultPlan:
 class ResolvedPlan:
     """What a plan means for one graph, in integers; what goes over the wire.
 
-    fail_q: layer -> 0..65536. dead, stuck: layer -> (n,) bool. patch: MatMul -> (k, 3) int32 rows (out, in, delta),
-    in = -1 for the bias.
+    fail_q: layer -> 0..65536. dead, stuck: layer -> (n,) bool. patch: weighted node -> (k, 3) int32 rows (row, column, delta),
+    column = -1 for the bias.
     """
 
     fail_q: Mapping[str, int] = field(default_factory=dict)
@@ -134,33 +137,34 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     """
     fail_q: dict[str, int] = {}
     masks: dict[type, dict[str, NDArray[np.bool_]]] = {DeadNeurons: {}, StuckAtOne: {}}
-    flips: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    flips: dict[str, set[tuple[int, int]]] = {}  # by constant
     for fault in plan.faults:
         if not 0.0 <= fault.rate <= 1.0:
             raise FaultError(f"{fault.kind}: rate {fault.rate} is outside 0..1")
         if not isinstance(fault, Omission) and fault.rate and (fault.bits if isinstance(fault, WeightBitFlip) else fault.neurons):
             raise FaultError(f"{fault.kind}: has a rate and explicit sites; give one of them")
         if isinstance(fault, WeightBitFlip):
-            for node in _matmuls(graph, fault):
-                sites = flips.setdefault((node.name, fault.target), set())
-                sites ^= _flip_sites(graph, node, fault)  # flipping one bit twice restores it
+            for constant, node in _words(graph, fault).items():
+                sites = flips.setdefault(constant, set())
+                sites ^= _flip_sites(graph, node, constant, fault)  # flipping one bit twice restores it
             continue
-        for layer in _layers(graph, fault.layer, fault.kind):
+        for layer in _layers(graph, fault):
             if isinstance(fault, Omission):
                 q = random_bits.fail_q(fault.rate)
                 if fail_q.setdefault(layer.name, q) != q:
                     raise FaultError(f"{fault.kind}: layer '{layer.name}' has two rates; a layer has one loss probability")
             else:
                 mask = masks[type(fault)].setdefault(layer.name, np.zeros(graph.tensors[layer.input].shape, bool))
-                mask[_neurons(layer, fault, len(mask))] = True
+                mask[_neurons(graph, layer, fault, len(mask))] = True
     for name in masks[DeadNeurons].keys() & masks[StuckAtOne].keys():
         both = masks[DeadNeurons][name] & masks[StuckAtOne][name]
         if both.any():
             raise FaultError(f"layer '{name}': neuron {int(both.argmax())} cannot be both dead and stuck at 1; use other seeds or neurons")
-    rows: dict[str, list[tuple[int, int, int]]] = {}
-    for (name, target), sites in flips.items():
-        rows.setdefault(name, []).extend(_patch_rows(graph, name, target, sites))
-    patch = {name: np.array(sorted(r), np.int32).reshape(-1, 3) for name, r in rows.items() if r}
+    patch = {}
+    for node in graph.weighted():
+        rows = [row for target in TARGETS for row in _patch_rows(graph, node, target, flips.get(str(_stored(node, target)), set()))]
+        if rows:
+            patch[node.name] = np.array(sorted(rows), np.int32)
     return ResolvedPlan(fail_q, masks[DeadNeurons], masks[StuckAtOne], patch)
 
 
@@ -181,17 +185,26 @@ def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
 
 def _check_names(graph: IntegerGraph, plan: ResolvedPlan) -> None:
     """A plan resolved for another graph must not pass for a fault without effect."""
-    layers = {n.name for n in graph.chaos_layers()}
-    matrices = {n.name: n for n in graph.nodes if isinstance(n, MatMul)}
-    for name in (plan.fail_q.keys() | plan.dead.keys() | plan.stuck.keys()) - layers:
-        raise FaultError(f"graph '{graph.name}' has no spiking layer '{name}'; resolve the plan for this graph")
+    spiking = {n.name for n in graph.chaos_layers()}
+    mortal = spiking | {n.name for n in graph.nodes if isinstance(n, TopK)}
+    for names, layers in ((plan.fail_q.keys() | plan.stuck.keys(), spiking), (plan.dead.keys(), mortal)):
+        for name in names - layers:
+            raise FaultError(f"graph '{graph.name}' has no layer '{name}' that this plan can break; resolve the plan for this graph")
+    weighted = {n.name: n for n in graph.weighted()}
     for name, rows in plan.patch.items():
-        if name not in matrices:
-            raise FaultError(f"graph '{graph.name}' has no matrix '{name}'; resolve the plan for this graph")
+        if name not in weighted:
+            raise FaultError(f"graph '{graph.name}' has no weights '{name}'; resolve the plan for this graph")
         of_bias = rows[rows[:, 1] < 0, 0]
-        bias = graph.value(matrices[name].bias)
+        bias = graph.value(_stored(weighted[name], "bias"))
         if len(of_bias) and not (of_bias.min() >= 0 and of_bias.max() < len(bias)):
             raise FaultError(f"'{name}' has {len(bias)} bias words, not word {int(of_bias.max())}; resolve the plan for this graph")
+
+
+def _stored(node: Weighted, target: str) -> str | None:
+    """The constant that holds the words of a target; None where the node has no such words."""
+    if target == "weight":
+        return node.weight
+    return node.bias if isinstance(node, MatMul | Conv) else None
 
 
 def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constants: dict[str, Constant]) -> Node:
@@ -206,7 +219,10 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
                 changes[what] = f"{node.name}_{what}"
                 constants[changes[what]] = Constant(mask.astype(np.int8), 8)
         return replace(node, **changes)
-    if isinstance(node, MatMul):
+    if isinstance(node, TopK) and plan.dead.get(node.name, np.zeros(1, bool)).any():
+        constants[f"{node.name}_dead"] = Constant(plan.dead[node.name].astype(np.int8), 8)
+        return replace(node, dead=f"{node.name}_dead")
+    if isinstance(node, Weighted):
         changes = {}
         rows = plan.patch.get(node.name, np.zeros((0, 3), np.int32))
         of_bias, of_weight = rows[rows[:, 1] < 0], rows[rows[:, 1] >= 0]
@@ -214,7 +230,7 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
             changes["patch"] = f"{node.name}_patch"
             constants[changes["patch"]] = Constant(of_weight.astype(np.int32), 32)
         if len(of_bias):
-            bias = graph.value(node.bias).copy()
+            bias = graph.value(_stored(node, "bias")).copy()
             np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
             changes["bias"] = f"{node.name}_bias_faulty"
             constants[changes["bias"]] = Constant(bias, 32)
@@ -226,39 +242,50 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
     return node
 
 
-def _layers(graph: IntegerGraph, name: str, kind: str) -> tuple[ChaosLayer, ...]:
-    layers = tuple(n for n in graph.chaos_layers() if name in (ALL, n.name))
+def _layers(graph: IntegerGraph, fault: DeadNeurons | StuckAtOne | Omission) -> tuple[ChaosLayer | TopK, ...]:
+    """Spiking layers; a unit of a TopK may be dead, but has no spikes to lose or to send."""
+    kinds = ChaosLayer | TopK if isinstance(fault, DeadNeurons) else ChaosLayer
+    able = tuple(n for n in graph.nodes if isinstance(n, kinds))
+    layers = tuple(n for n in able if fault.layer in (ALL, n.name))
     if not layers:
-        have = ", ".join(n.name for n in graph.chaos_layers()) or "none"
-        raise FaultError(f"{kind}: graph '{graph.name}' has no spiking layer '{name}'; it has {have}")
+        what, have = "layer of spiking neurons" + (" or k-WTA units" if kinds is not ChaosLayer else ""), ", ".join(n.name for n in able)
+        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {what} '{fault.layer}'; it has {have or 'none'}")
     return layers
 
 
-def _matmuls(graph: IntegerGraph, fault: WeightBitFlip) -> tuple[MatMul, ...]:
-    if fault.target not in ("weight", "bias"):
+def _words(graph: IntegerGraph, fault: WeightBitFlip) -> dict[str, Weighted]:
+    """The constants whose words a fault flips, each once, with the first node that reads it: nodes may share constants."""
+    if fault.target not in TARGETS:
         raise FaultError(f"{fault.kind}: unknown target '{fault.target}'; use 'weight' or 'bias'")
-    nodes = tuple(n for n in graph.nodes if isinstance(n, MatMul) and fault.node in (ALL, n.name))
-    nodes = tuple(n for n in nodes if fault.target == "weight" or n.bias is not None)
-    if not nodes:
-        have = ", ".join(n.name for n in graph.nodes if isinstance(n, MatMul))
-        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {fault.target} at '{fault.node}'; its matrices are {have}")
-    return nodes
+    weighted = graph.weighted()
+    named = {_stored(n, fault.target) for n in weighted if fault.node in (ALL, n.name)} - {None}
+    if not named:
+        have = ", ".join(n.name for n in weighted)
+        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {fault.target} at '{fault.node}'; its matrices are {have or 'none'}")
+    found: dict[str, Weighted] = {}
+    for node in weighted:
+        constant = _stored(node, fault.target)
+        if constant is not None and constant in named:
+            found.setdefault(constant, node)
+    return found
 
 
-def _neurons(layer: ChaosLayer, fault: DeadNeurons | StuckAtOne, count: int) -> NDArray[np.intp]:
+def _neurons(graph: IntegerGraph, layer: ChaosLayer | TopK, fault: DeadNeurons | StuckAtOne, count: int) -> NDArray[np.intp]:
     if fault.neurons:
         chosen = np.array(fault.neurons, np.intp)
         if chosen.min() < 0 or chosen.max() >= count:
             wrong = int(chosen[(chosen < 0) | (chosen >= count)][0])
             raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {wrong}")
         return chosen
-    stream = DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM
-    return nested_sites(fault.seed, stream | layer.fail_stream, count, fault.rate)
+    if isinstance(layer, TopK):
+        stream = UNIT_STREAM + graph.nodes.index(layer)
+    else:
+        stream = (DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM) | layer.fail_stream
+    return nested_sites(fault.seed, stream, count, fault.rate)
 
 
-def _flip_sites(graph: IntegerGraph, node: MatMul, fault: WeightBitFlip) -> set[tuple[int, int]]:
-    constant = graph.constants[node.weight if fault.target == "weight" else str(node.bias)]
-    size, width = constant.value.size, constant.bits
+def _flip_sites(graph: IntegerGraph, node: Weighted, constant: str, fault: WeightBitFlip) -> set[tuple[int, int]]:
+    size, width = graph.constants[constant].value.size, graph.constants[constant].bits
     if fault.bits:
         for word, bit in fault.bits:
             if not (0 <= word < size and 0 <= bit < width):
@@ -268,20 +295,20 @@ def _flip_sites(graph: IntegerGraph, node: MatMul, fault: WeightBitFlip) -> set[
     return {(int(s) // width, int(s) % width) for s in nested_sites(fault.seed, stream, size * width, fault.rate)}
 
 
-def _patch_rows(graph: IntegerGraph, name: str, target: str, sites: set[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """(out, in, w' - w) per flipped word; a word's flips are taken together."""
-    node = graph.node(name)
-    assert isinstance(node, MatMul)
-    constant = graph.constants[node.weight if target == "weight" else str(node.bias)]
+def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, sites: set[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(row, column, w' - w) per flipped word; a word's flips are taken together."""
     flipped: dict[int, int] = {}
     for word, bit in sites:
         flipped[word] = flipped.get(word, 0) ^ (1 << bit)
-    rows, inputs = [], graph.value(node.weight).shape[1]
+    if not flipped:
+        return []
+    constant = graph.constants[str(_stored(node, target))]
+    columns, rows = constant.value.size // len(constant.value), []
     for word, bits in flipped.items():
         old = int(constant.value.flat[word])
         new = (old ^ bits) & ((1 << constant.bits) - 1)
         new -= (new >> (constant.bits - 1)) << constant.bits
         if not -(2**31) < new - old < 2**31:
-            raise FaultError(f"'{name}': flipping bias word {word} moves it by more than an int32 can hold; exclude its top bit")
-        rows.append((word // inputs, word % inputs, new - old) if target == "weight" else (word, -1, new - old))
+            raise FaultError(f"'{node.name}': flipping bias word {word} moves it by more than an int32 can hold; exclude its top bit")
+        rows.append((word // columns, word % columns, new - old) if target == "weight" else (word, -1, new - old))
     return rows
