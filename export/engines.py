@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.errors import UnsupportedError
-from edgechaos.export.to_onnx import SAMPLE, SEED, to_onnx
+from edgechaos.export.to_onnx import SAMPLE, SEED, parameter_inputs, to_onnx
 from edgechaos.export.to_tvm import tvm_evaluator
 from edgechaos.extras import need
 from edgechaos.graph import IntegerGraph
-from edgechaos.reference import BATCH, Result, check_inputs
+from edgechaos.reference import BATCH, Result, check_inputs, check_parameters
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,12 +63,16 @@ class EngineModel:
         self._outputs = tuple(dict.fromkeys((self._head.logits, self._head.label, *keep)))
         self._evaluate = ENGINES[engine](to_onnx(graph, head, keep))
 
-    def run(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None) -> Result:
-        """As `edgechaos.reference.run`. Raises ShapeError where codes, samples or seed do not match."""
+    def run(
+        self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, parameters: Mapping[str, int] | None = None
+    ) -> Result:
+        """As `edgechaos.reference.run`. Raises ShapeError where codes, samples or seed do not match, GraphError for parameters."""
         ids = check_inputs(self._graph, self._head, codes, samples, seed)
-        word = np.array([seed], np.uint32)
+        settings = check_parameters(self._graph, parameters)
+        fixed = {SEED: np.array([seed], np.uint32)}
+        fixed |= {name: np.array([settings[node]], np.int32) for node, name in parameter_inputs(self._graph, self._head.name).items()}
         parts = [
-            self._evaluate({self._head.input: codes[i : i + BATCH], SAMPLE: ids[i : i + BATCH], SEED: word})
+            self._evaluate({self._head.input: codes[i : i + BATCH], SAMPLE: ids[i : i + BATCH], **fixed})
             for i in range(0, max(len(codes), 1), BATCH)
         ]
         found = dict(zip(self._outputs, (np.concatenate(column) for column in zip(*parts, strict=True)), strict=True))
@@ -83,7 +87,8 @@ def run(
     samples: ArrayLike | None = None,
     head: str | None = None,
     keep: tuple[str, ...] = (),
+    parameters: Mapping[str, int] | None = None,
     engine: str = "onnxruntime-on",
 ) -> Result:
     """Export, load and evaluate once: the signature of `edgechaos.reference.run`, and the engine."""
-    return EngineModel(graph, engine, head, keep).run(codes, seed=seed, samples=samples)
+    return EngineModel(graph, engine, head, keep).run(codes, seed=seed, samples=samples, parameters=parameters)

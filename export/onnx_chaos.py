@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgechaos.export.onnx_random import Words, gaussian, rounded_shift, shift_right
 from edgechaos.export.onnx_writer import OnnxWriter
 from edgechaos.graph import Q15, ChaosLayer, IntegerGraph
-from edgechaos.random_bits import GOLDEN, MUL_1, MUL_2, SECOND_PREFIX, binomial_table, gaussian_table
+from edgechaos.random_bits import binomial_table
 
 
 def chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, sample: str, seed: str) -> str:
     """Write one layer; returns its output, int8 spikes (batch, ticks, neurons) or counts (batch, neurons)."""
-    draw = _Words(w, sample, seed, graph.tensors[node.input].shape[0])
+    draw = Words(w, sample, seed, graph.tensors[node.input].shape[0])
     if node.sampling != "ticks":
         return _sampled(w, graph, node, draw)
     drive = node.input if graph.tensors[node.input].ticks else w.unsqueeze(node.input, 1)
@@ -31,48 +32,7 @@ def chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, sample: str, see
     return w.cast(spikes if node.emit == "spikes" else w.sum(w.cast(spikes, "int32"), 1), "int8")
 
 
-class _Words:
-    """Random words of any stream of one layer, written where they are needed."""
-
-    def __init__(self, w: OnnxWriter, sample: str, seed: str, neurons: int) -> None:
-        self.w, self.sample, self.seed, self.neurons = w, sample, seed, neurons
-
-    def stream(self, stream: int, ticks: int) -> str:
-        """uint32 (batch, ticks, neurons): `edgechaos.random_bits.words`, operation by operation."""
-        w = self.w
-        key = w.constant(f"stream_{stream}", np.uint32(GOLDEN * (stream + 1) & 0xFFFFFFFF))
-        head_a = self._mix(w.op("BitwiseXor", self.seed, key))
-        head_b = self._mix(w.op("Add", head_a, w.constant("second_prefix", np.uint32(SECOND_PREFIX))))
-        sample = w.unsqueeze(self.sample, 1)
-        tick = w.constant(f"ticks_{ticks}", np.arange(ticks, dtype=np.uint32))
-        prefix_a = self._mix(w.op("BitwiseXor", self._mix(w.op("BitwiseXor", sample, head_a)), tick))
-        prefix_b = self._mix(w.op("Add", self._mix(w.op("Add", sample, head_b)), tick))
-        steps = w.constant("neuron_steps", np.arange(self.neurons, dtype=np.uint32) * np.uint32(GOLDEN))
-        x = self._xor_shift(w.op("Add", w.unsqueeze(prefix_a, 2), steps), 16)
-        x = self._xor_shift(w.op("Mul", x, w.constant("mul_1", np.uint32(MUL_1))), 15)
-        x = w.op("Mul", w.op("Add", x, w.unsqueeze(prefix_b, 2)), w.constant("mul_2", np.uint32(MUL_2)))
-        return self._xor_shift(x, 16)
-
-    def _mix(self, x: str) -> str:
-        x = self._xor_shift(x, 16)
-        x = self._xor_shift(self.w.op("Mul", x, self.w.constant("mul_1", np.uint32(MUL_1))), 15)
-        return self._xor_shift(self.w.op("Mul", x, self.w.constant("mul_2", np.uint32(MUL_2))), 15)
-
-    def _xor_shift(self, x: str, bits: int) -> str:
-        return self.w.op("BitwiseXor", x, _shift(self.w, x, bits))
-
-
-def _shift(w: OnnxWriter, x: str, bits: int) -> str:
-    return w.op("BitShift", x, w.constant(f"shift_{bits}", np.uint32(bits)), direction="RIGHT")
-
-
-def _rounded_shift(w: OnnxWriter, x: str, bits: int) -> str:
-    """(x + 2^(bits-1)) >> bits, arithmetic, of int32 x in -2^30..2^30-1: the offset 2^30 makes the word non-negative."""
-    word = w.op("Add", w.cast(x, "uint32"), w.constant(f"round_{bits}", np.uint32((1 << 30) + (1 << (bits - 1)))))
-    return w.op("Sub", w.cast(_shift(w, word, bits), "int32"), w.constant(f"unround_{bits}", np.int32(1 << (30 - bits))))
-
-
-def _kept(w: OnnxWriter, node: ChaosLayer, draw: _Words) -> str | None:
+def _kept(w: OnnxWriter, node: ChaosLayer, draw: Words) -> str | None:
     """Which spikes are not lost, bool (batch, ticks, neurons); None where none ever is."""
     if node.fail_q == 0:
         return None
@@ -80,14 +40,12 @@ def _kept(w: OnnxWriter, node: ChaosLayer, draw: _Words) -> str | None:
     return w.op("GreaterOrEqual", w.cast(low, "int32"), w.constant("fail_q", np.int32(node.fail_q)))
 
 
-def _with_noise(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, draw: _Words) -> str:
+def _with_noise(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, draw: Words) -> str:
     """drive + ((G[word >> 22] * sigma, rounded) >> sigma_shift), int32."""
     if node.sigma is None:
         return drive
-    table = w.constant("gaussian", gaussian_table().astype(np.int32))
-    index = w.cast(_shift(w, draw.stream(node.noise_stream, node.ticks), 22), "int32")
-    product = w.op("Mul", w.op("Gather", table, index, axis=0), w.constant("sigma", graph.value(node.sigma)))
-    return w.op("Add", drive, _rounded_shift(w, product, node.sigma_shift))
+    product = w.op("Mul", gaussian(w, draw.stream(node.noise_stream, node.ticks)), w.constant("sigma", graph.value(node.sigma)))
+    return w.op("Add", drive, rounded_shift(w, product, node.sigma_shift))
 
 
 def _deliver(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, fired: str, kept: str | None) -> str:
@@ -117,25 +75,25 @@ def _stateful(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, 
         membrane = w.op("Clip", w.op("Add", membrane, now) if membrane else now, low, high)
         if refractory:
             ready = w.op("Sub", one, w.cast(refractory, "int32"))
-            membrane = _rounded_shift(w, w.op("Mul", membrane, ready), 15)
+            membrane = rounded_shift(w, w.op("Mul", membrane, ready), 15)
         fired = w.op("Greater", membrane, w.constant("threshold", graph.value(node.threshold)))
         spike = w.cast(_deliver(w, graph, node, fired, keep), "int32")
         spikes.append(spike)
         refill = w.op("Mul", spike, one)
         if refractory:
             decayed = w.op("Mul", refractory, w.constant("refractory_decay", np.uint32(node.refractory_decay_q15)))
-            refill = w.op("Add", w.cast(_shift(w, w.op("Add", decayed, half), 15), "int32"), refill)
+            refill = w.op("Add", w.cast(shift_right(w, w.op("Add", decayed, half), 15), "int32"), refill)
         refractory = w.cast(w.op("Clip", refill, w.constant("zero", np.int32(0)), one), "uint32")
-        membrane = _rounded_shift(w, w.op("Mul", membrane, w.constant("leak", np.int32(Q15 - node.decay_q15))), 15)
+        membrane = rounded_shift(w, w.op("Mul", membrane, w.constant("leak", np.int32(Q15 - node.decay_q15))), 15)
     return w.op("Concat", *spikes, axis=1)
 
 
-def _sampled(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, draw: _Words) -> str:
+def _sampled(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, draw: Words) -> str:
     """One comparison for all ticks; "binomial" counts the table entries <= word >> 1, in int64 since an entry may be 2^31."""
     fires = _deliver(w, graph, node, w.op("Greater", node.input, w.constant("threshold", graph.value(node.threshold))), None)
     if node.sampling == "expected":
         return w.cast(fires, "int8")
     word = w.op("Squeeze", draw.stream(node.fail_stream, 1), w.constant("axis_1", np.array([1], np.int64)))
-    draws = w.unsqueeze(w.cast(_shift(w, word, 1), "int64"), 2)
+    draws = w.unsqueeze(w.cast(shift_right(w, word, 1), "int64"), 2)
     passed = w.op("GreaterOrEqual", draws, w.constant("binomial", binomial_table(node.ticks, node.fail_q).astype(np.int64)))
     return w.cast(w.op("Mul", w.sum(w.cast(passed, "int32"), 2), w.cast(fires, "int32")), "int8")

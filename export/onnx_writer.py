@@ -55,6 +55,21 @@ class OnnxWriter:
         """Insert an axis of length 1."""
         return self.op("Unsqueeze", value, self.constant(f"axis_{axis}", np.array([axis], np.int64)))
 
+    def reshape(self, value: str, *shape: int) -> str:
+        """One sample's elements, row-major, as (batch, *shape)."""
+        return self.op("Reshape", value, self.constant("_".join(["shape", *map(str, shape)]), np.array([-1, *shape], np.int64)))
+
+    def max(self, value: str, axis: int) -> str:
+        """The maximum over one axis, which goes."""
+        return self.op("ReduceMax", value, self.constant(f"axis_{axis}", np.array([axis], np.int64)), keepdims=0)
+
+    def largest(self, value: str, k: int) -> str:
+        """The k largest of axis 1, largest first."""
+        name = f"{self.scope}/{len(self.nodes)}_TopK"
+        count = self.constant("k", np.array([k], np.int64))
+        self.nodes.append(self._helper.make_node("TopK", [value, count], [name, f"{name}_index"], name, axis=1, largest=1, sorted=1))
+        return name
+
     def sum(self, value: str, axis: int) -> str:
         """Sum over one axis, which goes."""
         return self.op("ReduceSum", value, self.constant(f"axis_{axis}", np.array([axis], np.int64)), keepdims=0)

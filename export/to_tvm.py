@@ -31,7 +31,7 @@ TARGET = "llvm"
 
 
 class TvmExporter(Exporter):
-    """`edgechaos export --target tvm`: a shared library for this machine, function `main(codes, sample, seed)`."""
+    """`edgechaos export --target tvm`: a shared library for this machine, function `main(codes, sample, seed[, k ...])`."""
 
     name = "tvm"
     extra = "tvm"

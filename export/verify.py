@@ -9,7 +9,7 @@ Source: docs/semantics.md, "Exactness".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,7 +40,7 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One plan on one set of inputs. `graph` is clean, `faulty` is `apply(graph, plan)`."""
+    """One plan on one set of inputs. `graph` is clean, `faulty` is `apply(graph, plan)`; parameters as for `reference.run`."""
 
     graph: IntegerGraph
     faulty: IntegerGraph
@@ -50,6 +50,7 @@ class Case:
     samples: NDArray[np.uint32]
     head: str
     keep: tuple[str, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 Backend = Callable[[Case], Answer]
@@ -120,7 +121,8 @@ def engine_backend(engine: str) -> Backend:
     """A backend that exports the faulty graph to ONNX and runs it in one of `edgechaos.export.engines.ENGINES`."""
 
     def run(case: Case) -> Answer:
-        return EngineModel(case.faulty, engine, case.head, case.keep).run(case.codes, seed=case.seed, samples=case.samples)
+        model = EngineModel(case.faulty, engine, case.head, case.keep)
+        return model.run(case.codes, seed=case.seed, samples=case.samples, parameters=case.parameters)
 
     return run
 
@@ -134,6 +136,7 @@ def verify(
     seed: int = 0,
     samples: NDArray[np.uint32] | None = None,
     head: str | None = None,
+    parameters: Mapping[str, int] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Verification:
     """Compare every backend with the reference under every plan; codes (batch, *input shape).
@@ -144,14 +147,15 @@ def verify(
     """
     spec = graph.head(head)
     ids = reference.check_inputs(graph, spec, codes, samples, seed)
+    settings = reference.check_parameters(graph, parameters)
     keep = tuple(name for name in (reference.readout_input(graph, spec),) if name != spec.input)
     comparisons: list[Comparison] = []
     total = len(plans) * len(backends)
     for plan_name, plan in plans:
         resolved = resolve(graph, plan) if plan.faults else CLEAN
         faulty = apply(graph, resolved)
-        case = Case(graph, faulty, resolved, codes, seed, ids, spec.name, keep)
-        expected = _by_name(reference.run(faulty, codes, seed=seed, samples=ids, head=spec.name, keep=keep))
+        case = Case(graph, faulty, resolved, codes, seed, ids, spec.name, keep, settings)
+        expected = _by_name(reference.run(faulty, codes, seed=seed, samples=ids, head=spec.name, keep=keep, parameters=settings))
         for backend_name, backend in backends.items():
             if progress is not None:
                 progress(len(comparisons), total, f"{backend_name}: {plan_name}")
