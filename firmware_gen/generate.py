@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos import __version__
 from edgechaos.artifact import content_hash
+from edgechaos.bounds import GAUSSIAN_MAX
 from edgechaos.errors import BuildError
 from edgechaos.firmware_gen.boards import Board
 from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
@@ -134,7 +134,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
     numbers = {
         "EC_FAULTS": int(faults),
         "EC_NOISE": int(_noisy(graph)),
-        "EC_GAUSSIAN_MAX": int(np.abs(gaussian_table()).max()),
+        "EC_GAUSSIAN_MAX": GAUSSIAN_MAX,
         "EC_MAX_PAYLOAD": f"{board.max_payload if board else HOST_PAYLOAD}u",
         "EC_INPUT_BYTES": f"{plan.input_bytes}u",
         "EC_SCRATCH_EVENTS": plan.scratch_events,

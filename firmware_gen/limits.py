@@ -12,8 +12,6 @@ from edgechaos.firmware_gen.protocol import BIAS_INPUT
 from edgechaos.graph import ArgMax, ChaosLayer, IntegerGraph, MatMul, Readout, Requantize, expected_gain
 from edgechaos.random_bits import FAIL_ONE
 
-KINDS = (MatMul, Requantize, ChaosLayer, ArgMax)
-"""Node kinds of the C runtime; a Readout is a MatMul."""
 MOST_OUTPUTS = 65535
 MOST_SITES = 255
 CARRIED = (MatMul, Readout, Requantize, ChaosLayer, ArgMax)

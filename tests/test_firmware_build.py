@@ -22,7 +22,7 @@ from edgechaos.firmware_gen.kernels import choose_kernels, crossover
 from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.writer import Names, Writer
-from edgechaos.graph import Constant, IntegerGraph
+from edgechaos.graph import Constant, IntegerGraph, Lut, Tensor
 from tests.firmware_host import GCC, ZIG, compile_host, library
 from tests.graphs import Spec, chaos_graph
 from tests.test_firmware_protocol import frame, replies
@@ -271,3 +271,14 @@ def test_constants_of_any_value_are_written(tmp_path: Path) -> None:
     graph = chaos_graph(noise=False)
     lowest = Constant(np.full(8, -(2**31), np.int32), 32)
     library(replace(graph, constants={**graph.constants, "cortex0_threshold": lowest}).validate(), tmp_path, flags=STRICT).close()
+
+
+def test_a_kind_of_node_that_c_lacks_is_refused_by_name() -> None:
+    graph = chaos_graph(noise=False)
+    acc = Tensor("more", "int8", (8,))
+    pool = Lut("curve", "cortex0_count", "more", table="table")
+    tensors = {**graph.tensors, "more": acc}
+    nodes = (*graph.nodes[:2], pool, replace(graph.nodes[2], input="more"), graph.nodes[3])
+    table = Constant(np.arange(-128, 128).astype(np.int8), 8)
+    with pytest.raises(UnsupportedError, match=r"node 'curve'.*Lut"):
+        generate(replace(graph, tensors=tensors, nodes=nodes, constants={**graph.constants, "table": table}), MPS2)

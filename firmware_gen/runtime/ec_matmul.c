@@ -19,6 +19,15 @@
 #endif
 #endif
 
+/* Out-of-order cores lose more to a wrong guess than to a store; the small ones have nothing to guess with. */
+#ifndef EC_BRANCHLESS
+#if defined(__x86_64__) || defined(__aarch64__)
+#define EC_BRANCHLESS 1
+#else
+#define EC_BRANCHLESS 0
+#endif
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__ARMEL__)
 #include <arm_acle.h>
 #define EC_SMLAD 1
@@ -136,10 +145,17 @@ static int32_t find_events(const ec_matrix *matrix, const int8_t *x, uint32_t *p
         for (const uint32_t stop = i + 4u < inputs ? i + 4u : inputs; i < stop; i++) {
             const int32_t xi = x[i];
             sum += xi;
+#if EC_BRANCHLESS /* both lists are written at every input and kept where it belongs: no branch to guess wrong */
+            put_event(front, i * stride, xi);
+            put_event(back - 2, i * stride, -xi);
+            front += 2 * (xi > 0);
+            back -= 2 * (xi < 0);
+#else
             if (xi > 0)
                 front = put_event(front, i * stride, xi) + 2;
             else if (xi < 0)
                 back = put_event(back - 2, i * stride, -xi);
+#endif
         }
     }
     while ((uint32_t)(front - pair) % (2u * EC_EVENT_GROUP) != 0u)
@@ -222,6 +238,12 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
 
 #else
 
+/* Two products of a byte and |x| <= 128 fit 16 bits, 255 * 128 * 2 < 2^16: twice the lanes of 32-bit products. */
+static inline uint32_t two_products(uint8_t w0, uint16_t x0, uint8_t w1, uint16_t x1)
+{
+    return (uint16_t)(w0 * x0 + w1 * x1);
+}
+
 static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *restrict acc)
 {
     const uint32_t outputs = matrix->outputs;
@@ -229,10 +251,9 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
     for (const uint32_t *event = all.pair; event != end; event += 8) { /* four rows share each load and store of the sums */
         const uint8_t *const w0 = matrix->rows + event[0], *const w1 = matrix->rows + event[2];
         const uint8_t *const w2 = matrix->rows + event[4], *const w3 = matrix->rows + event[6];
-        const int32_t x0 = sign * (int32_t)event[1], x1 = sign * (int32_t)event[3];
-        const int32_t x2 = sign * (int32_t)event[5], x3 = sign * (int32_t)event[7];
+        const uint16_t x0 = (uint16_t)event[1], x1 = (uint16_t)event[3], x2 = (uint16_t)event[5], x3 = (uint16_t)event[7];
         for (uint32_t o = 0; o < outputs; o++)
-            acc[o] += w0[o] * x0 + w1[o] * x1 + w2[o] * x2 + w3[o] * x3;
+            acc[o] += sign * (int32_t)(two_products(w0[o], x0, w1[o], x1) + two_products(w2[o], x2, w3[o], x3));
     }
 }
 
