@@ -162,7 +162,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
             raise FaultError(f"layer '{name}': neuron {int(both.argmax())} cannot be both dead and stuck at 1; use other seeds or neurons")
     patch = {}
     for node in graph.weighted():
-        rows = [row for target in TARGETS for row in _patch_rows(graph, node, target, flips.get(str(_stored(node, target)), set()))]
+        rows = [row for target in TARGETS for row in _patch_rows(graph, node, target, flips.get(str(stored_words(node, target)), set()))]
         if rows:
             patch[node.name] = np.array(sorted(rows), np.int32)
     return ResolvedPlan(fail_q, masks[DeadNeurons], masks[StuckAtOne], patch)
@@ -195,13 +195,13 @@ def _check_names(graph: IntegerGraph, plan: ResolvedPlan) -> None:
         if name not in weighted:
             raise FaultError(f"graph '{graph.name}' has no weights '{name}'; resolve the plan for this graph")
         of_bias = rows[rows[:, 1] < 0, 0]
-        bias = graph.value(_stored(weighted[name], "bias"))
+        bias = graph.value(stored_words(weighted[name], "bias"))
         if len(of_bias) and not (of_bias.min() >= 0 and of_bias.max() < len(bias)):
             raise FaultError(f"'{name}' has {len(bias)} bias words, not word {int(of_bias.max())}; resolve the plan for this graph")
 
 
-def _stored(node: Weighted, target: str) -> str | None:
-    """The constant that holds the words of a target; None where the node has no such words."""
+def stored_words(node: Weighted, target: str) -> str | None:
+    """The constant that holds the words of a target, "weight" or "bias"; None where the node has no such words."""
     if target == "weight":
         return node.weight
     return node.bias if isinstance(node, MatMul | Conv) else None
@@ -230,7 +230,7 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
             changes["patch"] = f"{node.name}_patch"
             constants[changes["patch"]] = Constant(of_weight.astype(np.int32), 32)
         if len(of_bias):
-            bias = graph.value(_stored(node, "bias")).copy()
+            bias = graph.value(stored_words(node, "bias")).copy()
             np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
             changes["bias"] = f"{node.name}_bias_faulty"
             constants[changes["bias"]] = Constant(bias, 32)
@@ -258,13 +258,13 @@ def _words(graph: IntegerGraph, fault: WeightBitFlip) -> dict[str, Weighted]:
     if fault.target not in TARGETS:
         raise FaultError(f"{fault.kind}: unknown target '{fault.target}'; use 'weight' or 'bias'")
     weighted = graph.weighted()
-    named = {_stored(n, fault.target) for n in weighted if fault.node in (ALL, n.name)} - {None}
+    named = {stored_words(n, fault.target) for n in weighted if fault.node in (ALL, n.name)} - {None}
     if not named:
         have = ", ".join(n.name for n in weighted)
         raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {fault.target} at '{fault.node}'; its matrices are {have or 'none'}")
     found: dict[str, Weighted] = {}
     for node in weighted:
-        constant = _stored(node, fault.target)
+        constant = stored_words(node, fault.target)
         if constant is not None and constant in named:
             found.setdefault(constant, node)
     return found
@@ -302,7 +302,7 @@ def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, sites: set[tup
         flipped[word] = flipped.get(word, 0) ^ (1 << bit)
     if not flipped:
         return []
-    constant = graph.constants[str(_stored(node, target))]
+    constant = graph.constants[str(stored_words(node, target))]
     columns, rows = constant.value.size // len(constant.value), []
     for word, bits in flipped.items():
         old = int(constant.value.flat[word])

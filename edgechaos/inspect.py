@@ -7,6 +7,7 @@ kernels. Flash counts constants and RAM live tensors and neuron state: what ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgechaos.artifact import content_hash
-from edgechaos.graph import ChaosLayer, IntegerGraph, MatMul, Node, Tensor
+from edgechaos.graph import ChaosLayer, EmbeddingBag, IntegerGraph, Node, Tensor, Weighted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,9 +98,8 @@ def inspect(graph: IntegerGraph) -> Inspection:
 def _layer(graph: IntegerGraph, node: Node) -> LayerInfo:
     x, y = graph.tensors[node.input], graph.tensors[node.output]
     macs, bits, activity = 0, 0, None
-    if isinstance(node, MatMul):
-        weight = graph.constants[node.weight]
-        macs, bits = weight.value.size * max(x.ticks, 1), weight.bits
+    if isinstance(node, Weighted):
+        macs, bits = _macs(graph, node), graph.constants[node.weight].bits
         activity = graph.metadata.get("activity", {}).get(node.input)
     constants = {name for _, name in node.constants()}
     return LayerInfo(
@@ -118,6 +118,15 @@ def _layer(graph: IntegerGraph, node: Node) -> LayerInfo:
     )
 
 
+def _macs(graph: IntegerGraph, node: Weighted) -> int:
+    """Products per sample; a bag adds one vector per token, without products."""
+    x, size = graph.tensors[node.input], graph.constants[node.weight].value.size
+    if isinstance(node, EmbeddingBag):
+        return 0
+    positions = math.prod(graph.tensors[node.output].shape[1:])
+    return size * positions * max(x.ticks, 1)
+
+
 def _parameters(graph: IntegerGraph, constant: str) -> int:
     return int(graph.constants[constant].value.size)
 
@@ -132,7 +141,7 @@ def _tensor_bytes(tensor: Tensor) -> int:
 
 def _ram_bytes(graph: IntegerGraph) -> int:
     """The largest sum over a node of all tensors alive while it runs; neuron state lives with its layer."""
-    last_read = {node.input: i for i, node in enumerate(graph.nodes)}
+    last_read = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs()}
     first_written = {node.output: i for i, node in enumerate(graph.nodes)} | {head.input: 0 for head in graph.heads}
     results = {name for head in graph.heads for name in (head.logits, head.label)}
     peak = 0

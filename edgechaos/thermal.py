@@ -51,7 +51,7 @@ def thermal_codes(temperature: float, temperature_max: float, weight_scale: floa
     return ThermalCodes(k, k_max, shift_a, shift_b)
 
 
-def temperature_k(graph: IntegerGraph, node: str, temperature: float) -> int:
+def thermal_k(graph: IntegerGraph, node: str, temperature: float) -> int:
     """The k that a ThermalNoise node of a graph needs at a temperature: what `parameters` and a device take.
 
     Raises GraphError where the node is no ThermalNoise, its matrix states no scale, or the temperature is above its limit.

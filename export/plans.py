@@ -1,16 +1,20 @@
-"""The standard fault plans of `edgechaos verify`: twenty, covering every fault kind alone and together.
+"""The standard fault plans of `edgechaos verify`: twenty, covering every fault kind that a graph carries, alone and together.
 
 Enters: a graph. Leaves: named plans that this graph carries. What a graph cannot carry is replaced, never left out:
-stuck-at-1 on a sampled layer by more dead neurons, bias flips without a bias by more weight flips.
+stuck-at-1 on a sampled layer by more dead neurons, bias flips without a bias by more weight flips, and so is every fault of
+spikes in a graph that has none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
 from edgechaos.errors import FaultError
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
-from edgechaos.graph import IntegerGraph, MatMul
+from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
+from edgechaos.graph import ChaosLayer, IntegerGraph, TopK, Weighted
 
 PATCH_ROWS = 64
 """Words flipped by any of these plans, at most: what the patch memory of a small board holds."""
@@ -20,39 +24,61 @@ BIAS_BITS = (24, 20, 15, 11, 7, 3, 0)
 
 def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     """Twenty (name, plan) pairs, each of which `edgechaos.faults.apply` accepts for this graph."""
-    matrices = tuple(n for n in graph.nodes if isinstance(n, MatMul))
-    share = max(1, PATCH_ROWS // len(matrices))
-    no_stuck = any(layer.sampling != "ticks" for layer in graph.chaos_layers())
+    matrices = _one_per_constant(graph, "weight")
+    share = max(1, PATCH_ROWS // len(graph.weighted()))
+    spiking = graph.chaos_layers()
+    mortal = tuple(n for n in graph.nodes if isinstance(n, ChaosLayer | TopK))
+    no_stuck = any(layer.sampling != "ticks" for layer in spiking)
 
-    def stuck(rate: float, seed: int) -> Fault:
-        return DeadNeurons(rate=rate, seed=seed) if no_stuck else StuckAtOne(rate=rate, seed=seed)
+    def omission(rate: float) -> tuple[Fault, ...]:
+        return (Omission(rate=rate),) if spiking else flips(matrices, rate * share, 10)
 
-    def flips(nodes: tuple[MatMul, ...], words: int, seed: int) -> tuple[Fault, ...]:
-        return tuple(WeightBitFlip(n.name, rate=min(1.0, words / _weight_bits(graph, n)), seed=seed) for n in nodes)
+    def dead(rate: float, seed: int) -> tuple[Fault, ...]:
+        return (DeadNeurons(rate=rate, seed=seed),) if mortal else flips(matrices, rate * share, seed + 20)
+
+    def stuck(rate: float, seed: int) -> tuple[Fault, ...]:
+        return (StuckAtOne(rate=rate, seed=seed),) if spiking and not no_stuck else dead(rate, seed)
+
+    def flips(nodes: tuple[Weighted, ...], words: float, seed: int) -> tuple[Fault, ...]:
+        """At least one bit; a word that several nodes read takes a row of patch memory in each."""
+        faults = []
+        for node in nodes:
+            bits, readers = _weight_bits(graph, node), sum(n.weight == node.weight for n in graph.weighted())
+            faults.append(WeightBitFlip(node.name, rate=min(1.0, max(1, int(words / readers)) / bits), seed=seed))
+        return tuple(faults)
 
     def sign_bits(words: int) -> tuple[Fault, ...]:
         return tuple(WeightBitFlip(n.name, bits=_spread(graph, n.weight, words, graph.constants[n.weight].bits - 1)) for n in matrices)
 
-    dead_and_stuck = _every_third(graph, DeadNeurons, 0) + _every_third(graph, DeadNeurons if no_stuck else StuckAtOne, 1)
+    dead_and_stuck = _every_third(graph, DeadNeurons, mortal, 0) + _every_third(graph, DeadNeurons if no_stuck else StuckAtOne, spiking, 1)
     half = max(1, share // 2)
-    bias = _bias_flips(graph, matrices, half) or flips(matrices, half, 7)
+    bias = _bias_flips(graph, half) or flips(matrices, half, 7)
     plans: list[tuple[str, tuple[Fault, ...]]] = [
-        *((f"omission {rate:g}", (Omission(rate=rate),)) for rate in (0.001, 0.1, 0.5, 0.9, 1.0)),
-        *((f"dead {rate:g}", (DeadNeurons(rate=rate, seed=1),)) for rate in (0.1, 0.5, 1.0)),
-        *((f"stuck at 1 {rate:g}", (stuck(rate, 2),)) for rate in (0.1, 0.5)),
+        *((f"omission {rate:g}", omission(rate)) for rate in (0.001, 0.1, 0.5, 0.9, 1.0)),
+        *((f"dead {rate:g}", dead(rate, 1)) for rate in (0.1, 0.5, 1.0)),
+        *((f"stuck at 1 {rate:g}", stuck(rate, 2)) for rate in (0.1, 0.5)),
         *((f"weight flips, {words} in every matrix", flips(matrices, words, 3)) for words in (1, 4, share)),
         ("weight sign bits, every matrix", sign_bits(share)),
         ("weight flips, first matrix", flips(matrices[:1], PATCH_ROWS, 4)),
         ("weight flips, readout", flips(matrices[-1:], PATCH_ROWS, 5)),
         ("bias flips", bias),
-        ("dead and stuck at 1", dead_and_stuck),
-        ("omission, dead, weight flips", (Omission(rate=0.3), DeadNeurons(rate=0.2, seed=6), *flips(matrices, share, 6))),
-        ("every kind", (Omission(rate=0.25), *dead_and_stuck, *sign_bits(half), *bias)),
+        ("dead and stuck at 1", dead_and_stuck or dead(0.4, 8)),
+        (
+            "omission, dead, weight flips",
+            (*(omission(0.3) if spiking else ()), *(dead(0.2, 6) if mortal else ()), *flips(matrices, share, 6)),
+        ),
+        ("every kind", (*(omission(0.25) if spiking else ()), *dead_and_stuck, *sign_bits(half), *bias)),
     ]
     return tuple((name, FaultPlan(faults)) for name, faults in plans)
 
 
-def _weight_bits(graph: IntegerGraph, node: MatMul) -> int:
+def _one_per_constant(graph: IntegerGraph, target: Literal["weight", "bias"]) -> tuple[Weighted, ...]:
+    """Of the nodes that share their words, the first: flipping the same bit twice would restore it."""
+    nodes = {stored: node for node in reversed(graph.weighted()) if (stored := stored_words(node, target)) is not None}
+    return tuple(reversed(nodes.values()))
+
+
+def _weight_bits(graph: IntegerGraph, node: Weighted) -> int:
     constant = graph.constants[node.weight]
     return constant.value.size * constant.bits
 
@@ -63,15 +89,18 @@ def _spread(graph: IntegerGraph, constant: str, words: int, bit: int) -> tuple[t
     return tuple((int(word), bit) for word in np.unique(np.linspace(0, size - 1, min(words, size)).astype(int)))
 
 
-def _every_third(graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], start: int) -> tuple[Fault, ...]:
-    sizes = {layer.name: graph.tensors[layer.input].shape[0] for layer in graph.chaos_layers()}
+def _every_third(
+    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[ChaosLayer | TopK], start: int
+) -> tuple[Fault, ...]:
+    sizes = {layer.name: graph.tensors[layer.input].shape[0] for layer in layers}
     return tuple(kind(name, neurons=tuple(range(start, n, 3))) for name, n in sizes.items() if n > start)
 
 
-def _bias_flips(graph: IntegerGraph, matrices: tuple[MatMul, ...], words: int) -> tuple[Fault, ...]:
-    """One high bit in some bias words of every matrix that has a bias; () without a bias or where no flip is safe."""
+def _bias_flips(graph: IntegerGraph, words: int) -> tuple[Fault, ...]:
+    """One high bit in some words of every bias; () without a bias or where no flip is safe."""
+    biases = [(node.name, str(stored_words(node, "bias"))) for node in _one_per_constant(graph, "bias")]
     for bit in BIAS_BITS:
-        faults = tuple(WeightBitFlip(n.name, "bias", bits=_spread(graph, n.bias, words, bit)) for n in matrices if n.bias is not None)
+        faults = tuple(WeightBitFlip(name, "bias", bits=_spread(graph, constant, words, bit)) for name, constant in biases)
         try:
             apply(graph, FaultPlan(faults))
         except FaultError:

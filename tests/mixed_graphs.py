@@ -120,7 +120,7 @@ class Builder:
         if mode == "stateful":
             x, spread = self.requantize(x, f"{name}_drive", "int16", 3 * spread), 8000
         n = self.tensors[x].shape[0]
-        threshold = self.constant(f"{name}_threshold", self.rng.integers(-spread / 4, spread, n).astype(np.int32), 32)
+        threshold = self.constant(f"{name}_threshold", self.rng.integers(-int(spread / 4), int(spread), n).astype(np.int32), 32)
         return self.add(
             ChaosLayer, x, "int8", (n,), 0 if last else ticks, mode=mode, ticks=ticks, threshold=threshold, fail_q=20000,
             fail_stream=stream, noise_stream=stream + 1, emit="count" if last else "spikes", decay_q15=655, refractory_decay_q15=31130,
@@ -204,7 +204,7 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
 def _text(b: Builder, spec: Mixed, x: str) -> str:
     weight = b.weight("embedding", len(WORDS) + 2, 5)
     means = np.minimum(1.0, 100.0 / (REACH[b.bits] * np.maximum(1, np.arange(spec.length + 1))))
-    return b.add(EmbeddingBag, x, "int8", (5,), weight=weight, **b.rescaling("embedding", means))
+    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling("embedding", means))
 
 
 def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Encoding) -> None:
