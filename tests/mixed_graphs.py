@@ -190,11 +190,13 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
     if spec.table != "none":
         x = b.lut(x, "pixels", per_channel=spec.table == "channel")
     for i in range(spec.depth):
-        fan_in = b.tensors[x].shape[0] * spec.kernel[0] * spec.kernel[1]
-        x = b.conv(x, f"conv{i}", 3, spec.kernel, spec.stride, spec.pad)
+        channels, *size = b.tensors[x].shape
+        kernel = min(spec.kernel[0], size[0]), min(spec.kernel[1], size[1])
+        pad = min(spec.pad[0], kernel[0] - 1), min(spec.pad[1], kernel[1] - 1)
+        fan_in = channels * kernel[0] * kernel[1]
+        x = b.conv(x, f"conv{i}", 3, kernel, spec.stride, pad)
         x = b.requantize(x, f"conv{i}", "int8", _spread(b, fan_in), spec.per_channel, relu=True)
-        size = b.tensors[x].shape
-        if spec.pool != "none" and min(size[1:]) >= 2:
+        if spec.pool != "none" and min(b.tensors[x].shape[1:]) >= 2:
             x = b.pool(x, MaxPool if spec.pool == "max" else AveragePool, (2, 2), (2, 1))
             x = x if spec.pool == "max" else b.requantize(x, f"pool{i}", "int8", 300.0)
     x = b.matmul(x, "embed", 5)
@@ -266,7 +268,7 @@ def mixed_specs(draw: st.DrawFn) -> Mixed:
         stride=draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
         pad=(draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1))),
         pool=draw(st.sampled_from(["max", "average", "none"])),
-        depth=draw(st.integers(1, 2)) if kernel == (1, 1) or max(kernel) < 3 else 1,
+        depth=draw(st.integers(1, 2)),
         hidden=hidden,
         classes=draw(st.integers(1, 6)),
         k=draw(st.integers(1, hidden)),
