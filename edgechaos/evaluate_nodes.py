@@ -124,7 +124,7 @@ def topk(graph: IntegerGraph, node: Node, x: Array) -> Array:
 
 def thermal_noise(node: ThermalNoise, x: Array, codes: Array, k: int, seed: int, samples: NDArray[np.uint32]) -> Array:
     """int32 (batch, n)."""
-    square = np.square(codes.reshape(len(codes), -1).astype(np.int64)).sum(axis=1)
+    square = np.square(codes.astype(np.int64)).sum(axis=tuple(range(1, codes.ndim)))
     norm = np.sqrt(square).astype(np.int32)  # exact: below 2^53, a float64 root rounds up to an integer only where it is one
     amplitude = np.minimum(AMPLITUDE_MAX, rounded_shift(norm * np.int32(k), node.shift_a))
     word = random_bits.words(seed, node.stream, samples, 1, x.shape[1])[:, 0]
