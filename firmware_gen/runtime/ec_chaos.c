@@ -46,12 +46,21 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
         if (layer->sigma != NULL)
             reach = ec_noise_bound(layer->sigma[n], layer->sigma_shift);
 #endif
+#if EC_SPECULATIVE /* both lists are written and one is kept; where the two places meet, they get the same neuron */
+        const uint32_t fires = (uint32_t)(drive[n] + reach > layer->threshold[n]) & (overruled(layer, run, n) ^ 1u);
+        const uint32_t sure = fires & (uint32_t)(drive[n] - reach > layer->threshold[n]);
+        list[found.sure] = (uint16_t)n;
+        list[neurons - 1u - found.unsure] = (uint16_t)n;
+        found.sure += sure;
+        found.unsure += fires - sure;
+#else
         if (drive[n] + reach <= layer->threshold[n] || overruled(layer, run, n))
             continue;
         if (drive[n] - reach > layer->threshold[n])
             list[found.sure++] = (uint16_t)n;
         else
             list[neurons - ++found.unsure] = (uint16_t)n;
+#endif
     }
     return found;
 }

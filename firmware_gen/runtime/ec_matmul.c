@@ -11,20 +11,13 @@
  */
 #include "ec_matmul.h"
 
+#include <string.h>
+
 #ifndef EC_WIDE
 #if defined(__ARM_ARCH) && !defined(__aarch64__) && __ARM_ARCH >= 7 && defined(__ARMEL__)
 #define EC_WIDE 1
 #else
 #define EC_WIDE 0
-#endif
-#endif
-
-/* Out-of-order cores lose more to a wrong guess than to a store; the small ones have nothing to guess with. */
-#ifndef EC_BRANCHLESS
-#if defined(__x86_64__) || defined(__aarch64__)
-#define EC_BRANCHLESS 1
-#else
-#define EC_BRANCHLESS 0
 #endif
 #endif
 
@@ -129,6 +122,28 @@ static inline uint32_t *put_event(uint32_t *pair, uint32_t row, int32_t x)
     return pair;
 }
 
+#if EC_SPECULATIVE
+
+/* Bit k of the result: byte k of v is not 0. */
+static inline uint64_t active_bytes(uint64_t v)
+{
+    const uint64_t low = 0x7F7F7F7F7F7F7F7Fu;
+    const uint64_t high_bits = (((v & low) + low) | v) & ~low;
+    return ((high_bits >> 7) * 0x0102040810204080u) >> 56;
+}
+
+/* Bit k: input i + k of the next `count` <= 64 inputs is not 0. */
+static inline uint64_t active_inputs(const int8_t *x, uint32_t count)
+{
+    uint64_t chunk[8] = {0}, mask = 0;
+    memcpy(chunk, x, count);
+    for (uint32_t k = 0; k < 8u; k++)
+        mask |= active_bytes(chunk[k]) << (8u * k);
+    return mask;
+}
+
+#endif
+
 /* Fills `pair` with positive inputs from the front and negative ones from the back, each list padded with events of 0 to
  * whole groups; returns the sum of all x.
  */
@@ -137,6 +152,19 @@ static int32_t find_events(const ec_matrix *matrix, const int8_t *x, uint32_t *p
     const uint32_t inputs = matrix->inputs, stride = matrix->stride;
     uint32_t *front = pair, *const end = pair + 2u * (inputs + 2u * (EC_EVENT_GROUP - 1u)), *back = end;
     int32_t sum = 0;
+#if EC_SPECULATIVE
+    for (uint32_t first = 0; first < inputs; first += 64u) {
+        for (uint64_t mask = active_inputs(x + first, inputs - first < 64u ? inputs - first : 64u); mask != 0u; mask &= mask - 1u) {
+            const uint32_t i = first + (uint32_t)__builtin_ctzll(mask);
+            const int32_t xi = x[i];
+            sum += xi;
+            put_event(front, i * stride, xi); /* both lists are written and one is kept: no branch to guess wrong */
+            put_event(back - 2, i * stride, -xi);
+            front += 2 * (xi > 0);
+            back -= 2 * (xi < 0);
+        }
+    }
+#else
     for (uint32_t i = 0; i < inputs;) {
         if (i + 4u <= inputs && load_word(x + i) == 0u) { /* zeros come in runs: four at once */
             i += 4u;
@@ -145,19 +173,13 @@ static int32_t find_events(const ec_matrix *matrix, const int8_t *x, uint32_t *p
         for (const uint32_t stop = i + 4u < inputs ? i + 4u : inputs; i < stop; i++) {
             const int32_t xi = x[i];
             sum += xi;
-#if EC_BRANCHLESS /* both lists are written at every input and kept where it belongs: no branch to guess wrong */
-            put_event(front, i * stride, xi);
-            put_event(back - 2, i * stride, -xi);
-            front += 2 * (xi > 0);
-            back -= 2 * (xi < 0);
-#else
             if (xi > 0)
                 front = put_event(front, i * stride, xi) + 2;
             else if (xi < 0)
                 back = put_event(back - 2, i * stride, -xi);
-#endif
         }
     }
+#endif
     while ((uint32_t)(front - pair) % (2u * EC_EVENT_GROUP) != 0u)
         front = put_event(front, 0, 0) + 2;
     while ((uint32_t)(end - back) % (2u * EC_EVENT_GROUP) != 0u)
@@ -238,22 +260,34 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
 
 #else
 
-/* Two products of a byte and |x| <= 128 fit 16 bits, 255 * 128 * 2 < 2^16: twice the lanes of 32-bit products. */
-static inline uint32_t two_products(uint8_t w0, uint16_t x0, uint8_t w1, uint16_t x1)
+/* Columns whose sums stay in registers while the rows pass by; a constant, so that the compiler unrolls. */
+#define EC_COLUMNS 64u
+
+static inline void add_columns(const uint8_t *rows, events all, int32_t sign, uint32_t columns, int32_t *acc)
 {
-    return (uint16_t)(w0 * x0 + w1 * x1);
+    const uint32_t *const end = all.pair + 2u * all.count;
+    int32_t sums[EC_COLUMNS] = {0};
+    for (const uint32_t *event = all.pair; event != end; event += 2) {
+        const uint8_t *const w = rows + event[0];
+        const int32_t x = (int32_t)event[1];
+        for (uint32_t o = 0; o < columns; o++)
+            sums[o] += w[o] * x;
+    }
+    for (uint32_t o = 0; o < columns; o++)
+        acc[o] += sign * sums[o];
 }
 
-static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *restrict acc)
+static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *acc)
 {
-    const uint32_t outputs = matrix->outputs;
-    const uint32_t *const end = all.pair + 2u * all.count;
-    for (const uint32_t *event = all.pair; event != end; event += 8) { /* four rows share each load and store of the sums */
-        const uint8_t *const w0 = matrix->rows + event[0], *const w1 = matrix->rows + event[2];
-        const uint8_t *const w2 = matrix->rows + event[4], *const w3 = matrix->rows + event[6];
-        const uint16_t x0 = (uint16_t)event[1], x1 = (uint16_t)event[3], x2 = (uint16_t)event[5], x3 = (uint16_t)event[7];
-        for (uint32_t o = 0; o < outputs; o++)
-            acc[o] += sign * (int32_t)(two_products(w0[o], x0, w1[o], x1) + two_products(w2[o], x2, w3[o], x3));
+    const uint8_t *rows = matrix->rows;
+    uint32_t left = matrix->outputs;
+    for (; left >= EC_COLUMNS; left -= EC_COLUMNS, rows += EC_COLUMNS, acc += EC_COLUMNS)
+        add_columns(rows, all, sign, EC_COLUMNS, acc);
+    for (; left > 0u; rows += 8u, acc += 8u, left -= left < 8u ? left : 8u) { /* rows are padded to whole eights */
+        int32_t last[8] = {0};
+        add_columns(rows, all, sign, 8u, last);
+        for (uint32_t o = 0; o < 8u && o < left; o++)
+            acc[o] += last[o];
     }
 }
 

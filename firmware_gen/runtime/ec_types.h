@@ -15,6 +15,15 @@
 
 EC_STATIC_ASSERT((-1 >> 1) == -1 && (int32_t)0x80000000u < 0);
 
+/* 1 on 64-bit out-of-order cores: they lose more to a wrong guess than to a store that is thrown away. */
+#ifndef EC_SPECULATIVE
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__AARCH64EL__))
+#define EC_SPECULATIVE 1
+#else
+#define EC_SPECULATIVE 0
+#endif
+#endif
+
 #define EC_AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
 
 /* (x + 2^(shift-1)) >> shift, ties up; |x| < 2^30, shift 1..30. */
