@@ -15,7 +15,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from edgechaos import random_bits
 from edgechaos.errors import DataError
 from edgechaos.extras import need
+from edgechaos.text import Text
 
 DATA_FOLDER = "EDGECHAOS_DATA"
 """Environment variable: a folder that holds `mnist/train-images-idx3-ubyte.gz` and its three companions."""
@@ -54,24 +55,27 @@ class Dataset:
     """Items (n, ...) uint8, labels (n,) int64 of 0..len(classes)-1, in a fixed split.
 
     mean, std: of the training items / 255, one per channel. content_hash: SHA-256 over all items and labels.
+    Texts are items (n, length) uint16, their token ids under `text`; `texts` keeps (training, test) as they were read.
     """
 
     name: str
-    train_items: NDArray[np.uint8]
+    train_items: NDArray[Any]
     train_labels: NDArray[np.int64]
-    test_items: NDArray[np.uint8]
+    test_items: NDArray[Any]
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
     licence: str
+    text: Text | None = None
+    texts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     content_hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
         for items, labels in ((self.train_items, self.train_labels), (self.test_items, self.test_labels)):
-            _check(self.name, items, labels, len(self.classes))
+            _check(self.name, items, labels, len(self.classes), "uint8" if self.text is None else "uint16")
             for array in (items, labels):
                 digest.update(f"{array.dtype.str} {array.shape}\n".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -81,6 +85,20 @@ class Dataset:
     def inputs(self) -> int:
         """Elements of one item."""
         return math.prod(self.train_items.shape[1:])
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """(channels, height, width) of one item, or () where items are no images."""
+        shape = self.train_items.shape[1:]
+        return () if self.text is not None or len(shape) not in (2, 3) else (*(1,) * (3 - len(shape)), *shape)
+
+    def tokenized(self, text: Text, length: int) -> Dataset:
+        """The same texts under another vocabulary, `length` tokens each. Raises DataError for a set that is not of texts."""
+        if self.text is None:
+            raise DataError(f"data set '{self.name}' has no texts; this model takes texts")
+        if (text, length) == (self.text, self.inputs):
+            return self
+        return replace(self, text=text, train_items=text.ids(self.texts[0], length), test_items=text.ids(self.texts[1], length))
 
 
 def load(name: str, *, folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
@@ -151,9 +169,9 @@ def split(
     return Dataset(name, train, labels[train_order], items[test_order], labels[test_order], classes, mean, std, source, licence)
 
 
-def _check(name: str, items: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
-    if items.dtype != np.uint8 or items.ndim < 2 or items[:1].size == 0:
-        raise DataError(f"data set '{name}': items must be uint8 (n, ...) with at least one, not {items.dtype} {items.shape}")
+def _check(name: str, items: NDArray[Any], labels: NDArray[Any], classes: int, dtype: str = "uint8") -> None:
+    if items.dtype != np.dtype(dtype) or items.ndim < 2 or items[:1].size == 0:
+        raise DataError(f"data set '{name}': items must be {dtype} (n, ...) with at least one, not {items.dtype} {items.shape}")
     if labels.shape != (len(items),):
         raise DataError(f"data set '{name}': {len(items)} items, but labels are {labels.shape}")
     if labels.min() < 0 or labels.max() >= classes:

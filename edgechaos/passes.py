@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from edgechaos.errors import GraphError, UnsupportedError
-from edgechaos.quantize.float_model import FloatModel, FloatNode, Linear, Normalize
+from edgechaos.quantize.float_model import BatchNorm, Conv, FloatModel, FloatNode, Linear, Normalize, Shape, Table, Thermal
 
 Pass = Callable[[FloatModel], FloatModel]
 
@@ -47,12 +49,31 @@ def fold_linear(model: FloatModel) -> FloatModel:
     return model
 
 
+def fold_batch_norm(model: FloatModel) -> FloatModel:
+    """Merge each batch normalization into the convolution before it: W' = scale W, b' = scale b + offset, per channel.
+
+    Raises UnsupportedError for one that follows anything else, or a convolution that something else reads too.
+    """
+    nodes: dict[str, FloatNode] = {n.name: n for n in model.nodes}
+    for node in model.nodes:
+        if isinstance(node, BatchNorm):
+            conv = model.node(node.input)
+            if not isinstance(conv, Conv) or len(model.readers(conv.name)) != 1:
+                raise UnsupportedError(f"node '{node.name}': batch normalization folds into a convolution that it alone reads", node.name)
+            weight = conv.weight * node.scale[:, None, None, None]
+            bias = node.offset + (0.0 if conv.bias is None else node.scale * conv.bias)
+            nodes[node.name] = replace(conv, name=node.name, weight=weight, bias=bias)
+            del nodes[conv.name]
+    return replace(model, nodes=tuple(nodes.values())).validate()
+
+
 def fold_normalization(model: FloatModel) -> FloatModel:
     """Fold (x / 255 - mean) / std over pixels into the linear layers that read it; inputs become codes x >> 1.
 
     W (2c/255 - mean) / std + b  =  (W g) (step c) + (b - W mean / std),  step = the mean of 2 / (255 std),
     g = 2 / (255 std step): 1 where all inputs share one std. A zero pixel stays code 0, so event-driven kernels skip it.
-    Raises UnsupportedError where something else than a linear layer reads the normalized pixels.
+    What pads (a convolution) or takes a norm of its input (thermal noise) needs the normalized values themselves: a table of
+    all codes goes before it. Raises UnsupportedError where anything else reads the normalized pixels.
     """
     heads = {head.input: head for head in model.heads}
     nodes: dict[str, FloatNode] = {n.name: n for n in model.nodes}
@@ -61,9 +82,13 @@ def fold_normalization(model: FloatModel) -> FloatModel:
             continue
         if node.input not in heads or heads[node.input].encoding.kind != "pixels":
             raise UnsupportedError(f"node '{node.name}': only the pixels that enter a head can be normalized", node.name)
+        readers = model.readers(node.name)
+        if any(isinstance(r, Conv) or any(isinstance(n, Thermal) for n in model.readers(r.name)) for r in readers):
+            nodes[node.name] = _table(node, heads[node.input].shape)
+            continue
         gain = PIXEL_CODE / node.std
         step = float(gain.mean())
-        for reader in model.readers(node.name):
+        for reader in readers:
             if type(reader) is not Linear:
                 raise UnsupportedError(f"node '{reader.name}': its input's normalization folds into a linear layer only", reader.name)
             bias = -reader.weight @ (node.mean / node.std) + (0.0 if reader.bias is None else reader.bias)
@@ -71,6 +96,16 @@ def fold_normalization(model: FloatModel) -> FloatModel:
         del nodes[node.name]
         heads[node.input] = replace(heads[node.input], step=step)
     return replace(model, nodes=tuple(nodes.values()), heads=tuple(heads[h.input] for h in model.heads)).validate()
+
+
+def _table(node: Normalize, shape: Shape) -> Table:
+    """One row for all inputs where they share mean and std, else one per entry of axis 0. Codes below 0 are never pixels."""
+    mean, std = (v.reshape(shape[0], -1) for v in (node.mean, node.std))
+    if any((v != v[:, :1]).any() for v in (mean, std)):
+        raise UnsupportedError(f"node '{node.name}': mean and std must be one per channel for a layer that pads its input", node.name)
+    values = (PIXEL_CODE * np.arange(-128, 128) - mean[:, :1]) / std[:, :1]
+    values[:, :128] = values[:, 128:129]
+    return Table(node.name, node.input, values[0] if (values == values[0]).all() else values)
 
 
 def order(model: FloatModel) -> FloatModel:
@@ -90,8 +125,8 @@ def order(model: FloatModel) -> FloatModel:
 
 
 def fold(model: FloatModel) -> FloatModel:
-    """All passes that quantization needs, in their order: sort, prune, chain-fold, input fold."""
-    passes: tuple[Pass, ...] = (order, prune_unread, fold_linear, fold_normalization)
+    """All passes that quantization needs, in their order: sort, prune, batch-norm fold, chain-fold, input fold."""
+    passes: tuple[Pass, ...] = (order, prune_unread, fold_batch_norm, fold_linear, fold_normalization)
     for apply in passes:
         model = apply(model)
     return model

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
 
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from edgechaos.data import Dataset
 from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.files import write_atomic
+from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults
@@ -37,6 +38,7 @@ from edgechaos.random_bits import fail_q, stream_head, words
 
 EPOCH_STREAM = 0x60000
 SHARE_STREAM = 0x70000
+DYNAMICS_STREAM = 0x78000
 STATE_KEY = "edgechaos_training_state"
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
@@ -100,8 +102,11 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+M = TypeVar("M", bound=Model)
+
+
 class Trainable(Protocol):
-    """What `fit` needs of a torch module: logits of a batch under conditions, its parameters, its spiking layers."""
+    """What `fit` needs of a torch module: logits of a batch under conditions, its state, its spiking layers, its own dynamics."""
 
     def __call__(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes)."""
@@ -112,6 +117,15 @@ class Trainable(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """As torch.nn.Module."""
 
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """As torch.nn.Module."""
+
+    def before_step(self) -> None:
+        """Called between the gradient and the optimizer's step."""
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """Called after the optimizer's step; whatever is drawn comes from `generator`."""
+
 
 def new_model(data: Dataset, *, seed: int = 0, **options: Any) -> ChaosNet:
     """An untrained ChaosNet for a data set, its weights drawn from `seed`; options: fields of ChaosNetConfig."""
@@ -121,13 +135,13 @@ def new_model(data: Dataset, *, seed: int = 0, **options: Any) -> ChaosNet:
 
 
 def train(
-    model: ChaosNet,
+    model: M,
     data: Dataset,
     recipe: Recipe = Recipe(),
     *,
     output: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
-) -> ChaosNet:
+) -> M:
     """Train in place and return the model, in eval mode, with `facts`: data set, recipe, history, test accuracy.
 
     output: the checkpoint to write. Until it is whole, `<output>.state` beside it holds the last finished epoch; the
@@ -135,7 +149,8 @@ def train(
     Raises ConfigError, and ArtifactError where that state belongs to another run.
     """
     state = None if output is None else Path(f"{os.fspath(output)}.state")
-    identity = {"config": asdict(model.config), "data": data.content_hash}
+    model.train()
+    identity = {"family": model.family, "config": asdict(model.config), "data": data.content_hash}
     with _threads(recipe.check().threads):
         history = fit(model, model.preprocess(data.train_items), data.train_labels, recipe, "train", identity, state, progress)
         model.eval()
@@ -196,6 +211,7 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
     """One pass over all items in an order, with random words and learning rates that (seed, epoch) alone decide."""
     seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
     shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+    dynamics = torch.Generator().manual_seed(stream_head(seed, DYNAMICS_STREAM))
     steps = math.ceil(len(inputs) / recipe.batch)
     shares = recipe.omission * (
         words(seed, SHARE_STREAM, [0], 1, steps)[0, 0] / 2**32 if recipe.omission_draw == "uniform" else np.ones(steps)
@@ -210,14 +226,16 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
         loss = nn.functional.cross_entropy(logits, target[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        module.before_step()
         optimizer.step()
+        module.after_step(dynamics)
         loss_sum += float(loss.detach()) * len(index)
         correct += int((logits.argmax(dim=1) == target[index]).sum())
     return Epoch(loss_sum / len(inputs), correct / len(inputs))
 
 
 def _store(state: Path, identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
-    tensors = {}
+    tensors = {f"buffers/{name}": buffer for name, buffer in module.named_buffers()}
     for name, parameter in module.named_parameters():
         tensors[f"weights/{name}"] = parameter.detach()
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -235,6 +253,8 @@ def _resume(state: Path | None, identity: str, module: Trainable, optimizer: tor
             f"{state}: belongs to another model, data set or recipe; delete it to start anew, or resume with those", str(state)
         )
     with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(tensors[f"buffers/{name}"])
         for name, parameter in module.named_parameters():
             parameter.copy_(tensors[f"weights/{name}"])
             moments = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors}

@@ -1,9 +1,7 @@
-"""The torch ChaosNet against its plain restatement, golden files, the counter-based words and the published weights."""
+"""The torch ChaosNet against its plain restatement, golden files and the counter-based words."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 from edgechaos import random_bits
 from edgechaos.errors import ConfigError, ShapeError, UnsupportedError
 from edgechaos.faults import CLEAN, ResolvedPlan
-from edgechaos.models import checkpoint, words
+from edgechaos.models import words
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults
@@ -81,20 +79,6 @@ def test_golden_file_is_what_the_restatement_says(mode: str) -> None:
         for k, layer in enumerate(spikes):
             np.testing.assert_array_equal(layer, stored[f"{mode}_spikes{k}"])
         np.testing.assert_allclose(logits, stored[f"{mode}_logits"], atol=1e-12)
-
-
-CHECKPOINTS = Path(os.environ.get("EDGECHAOS_CHECKPOINTS", Path(__file__).parents[2] / "shared" / "checkpoints"))
-PUBLISHED = "a_mnist_sleep_f0.5_lr1e-3"
-
-if (CHECKPOINTS / f"{PUBLISHED}.pt").is_file():  # the published weights are not part of the project
-
-    def test_published_checkpoint_gives_its_published_spikes_and_logits() -> None:
-        model = checkpoint.load_published(CHECKPOINTS / f"{PUBLISHED}.pt", ticks=5, mode="parallel", noise_std=0.0)
-        with np.load(CHECKPOINTS / "golden" / f"{PUBLISHED}.npz", allow_pickle=False) as golden, torch.inference_mode():
-            x = torch.from_numpy(golden["input"]).flatten(1)
-            conditions = Conditions(0, torch.arange(len(x)))
-            np.testing.assert_array_equal(model.spikes(x, conditions)[-1].numpy(), golden["spikes"].transpose(1, 0, 2))
-            np.testing.assert_allclose(model(x, conditions).numpy(), golden["logits"], atol=1e-4)
 
 
 def layer(**options: Any) -> Spiking:

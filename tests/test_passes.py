@@ -111,7 +111,7 @@ def test_normalization_that_cannot_fold_is_refused_by_name() -> None:
         (1, Linear("in0", "normalized", np.ones((5, 7))), "'in0': does not take the 6 values of 'normalized'"),
         (1, Linear("in0", "normalized", np.full((5, 6), np.nan)), "'in0': a weight is not finite"),
         (1, Linear("In0", "normalized", np.ones((5, 6))), "'In0': the name is taken, or not of the form"),
-        (7, Readout("logits", "in1", np.ones((3, 4))), "'logits': a readout reads a spiking layer"),
+        (7, Readout("logits", "in1", np.ones((3, 4))), "'logits': a readout reads spikes or an activation"),
         (7, Readout("logits", "cortex1", np.ones((2, 4))), "head 'main': 3 classes for 2 logits"),
     ],
 )

@@ -1,4 +1,4 @@
-"""ChaosNet in torch: pixels -> linear -> spiking cortex of any depth -> linear readout of the mean spikes.
+"""ChaosNet in torch: a front-end -> spiking cortex of any depth -> linear readout of the mean spikes.
 
 Enters: a configuration, raw items. Leaves: logits, spikes, and the `FloatModel` that quantization reads. Parameter
 names are those of the published checkpoints. The published `recurrent` matrix is feed-forward: it maps a layer's
@@ -8,8 +8,9 @@ Source: ChaosNet, as published.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from torch import Tensor, nn
 from edgechaos.data import Dataset
 from edgechaos.errors import ConfigError, ShapeError
 from edgechaos.graph import Encoding, TickMode
+from edgechaos.models import fronts
+from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, spiking_ticks
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
+from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.text import FIRST_WORD, Text
 
+Front = Literal["pixels", "vision", "language"]
 EXCITATORY = 0.8
 """Share of a recurrent matrix's rows that start at or above 0; the others start at or below."""
 
@@ -32,6 +37,9 @@ class ChaosNetConfig:
 
     hidden: neurons per spiking layer. mean, std: of the pixels / 255, one per channel (channels first).
     fail_prob: the layers' own spike loss, at evaluation too; omission as augmentation belongs to the recipe.
+    signed: training keeps every recurrent row on the side of 0 where it starts, excitatory or inhibitory.
+    front: what stands before the cortex (`edgechaos.models.fronts`). vision: image (C, H, W) of `inputs` pixels, channels of the
+    convolutions, embed values into the cortex, `average` over the whole image or not. language: text, `inputs` tokens, embed.
     """
 
     inputs: int
@@ -46,6 +54,13 @@ class ChaosNetConfig:
     fail_prob: float = 0.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    signed: bool = False
+    front: Front = "pixels"
+    image: tuple[int, ...] = ()
+    channels: tuple[int, ...] = (16, 32)
+    embed: int = 16
+    average: bool = False
+    text: Text | None = None
 
     def check(self) -> ChaosNetConfig:
         """Returns self. Raises ConfigError that names the first value that no network can have."""
@@ -60,16 +75,37 @@ class ChaosNetConfig:
             *((f, 0.0 <= getattr(self, f) <= 1.0, "in 0..1") for f in fractions),
             ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
             ("std", all(s > 0 for s in self.std), "above 0"),
+            ("front", self.front in ("pixels", "vision", "language"), "'pixels', 'vision' or 'language'"),
+            ("embed", self.embed > 0, "at least 1"),
+            ("text", (self.front == "language") == (self.text is not None), "a vocabulary for the language front-end, and only there"),
+            ("channels", len(self.channels) > 0 and min(self.channels) > 0, "one or more sizes of at least 1"),
+            ("image", self.front != "vision" or self._has_image(), "(channels, height, width) that hold the inputs and every halving"),
         )
         for key, good, wanted in rules:
             if not good:
                 raise ConfigError(f"ChaosNet: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
         return self
 
+    def _has_image(self) -> bool:
+        return len(self.image) == 3 and math.prod(self.image) == self.inputs and min(self.image[1:]) >> len(self.channels) > 0
+
+    @property
+    def cortex_inputs(self) -> int:
+        """Values that the first spiking layer reads."""
+        return self.inputs if self.front == "pixels" else self.embed
+
 
 def config_for(data: Dataset, **options: Any) -> ChaosNetConfig:
-    """The configuration of a pixels ChaosNet for a data set; `options` are fields of ChaosNetConfig."""
-    return ChaosNetConfig(inputs=data.inputs, classes=data.classes, mean=data.mean, std=data.std, **options)
+    """The configuration of a ChaosNet for a data set; `options` are fields of ChaosNetConfig.
+
+    A data set of texts takes the language front-end, one of images the pixels, or vision by `front="vision"`.
+    """
+    about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std}
+    if data.text is not None:
+        about |= {"front": "language", "text": data.text}
+    elif options.get("front") == "vision":
+        about |= {"image": data.image}
+    return ChaosNetConfig(**about | options)
 
 
 class CortexLayer(nn.Module):
@@ -116,37 +152,48 @@ class Cortex(nn.Module):
         for layer in self.chain():
             name = layer.spiking.name
             nodes += [
-                Linear(layer.spiking.input, value, _array(layer.input_weights.weight)),
+                Linear(layer.spiking.input, value, array(layer.input_weights.weight)),
                 layer.spiking,
-                Linear(f"{name}_recurrent", name, _array(layer.recurrent.weight)),
+                Linear(f"{name}_recurrent", name, array(layer.recurrent.weight)),
             ]
             value = nodes[-1].name
         return nodes
 
 
-class ChaosNet(nn.Module):
-    """The pixels network. `facts` records how it was trained; it travels with checkpoints and into artifacts."""
+class ChaosNet(Model):
+    """The network: `feature_extractor` and `projection`, or `embedding`, or neither; then `cortex` and `readout`."""
 
     family = "chaosnet"
+    config: ChaosNetConfig
 
     def __init__(self, config: ChaosNetConfig) -> None:
-        super().__init__()
-        self.config = config.check()
-        self.cortex = Cortex(config.inputs, config)
+        super().__init__(config.check())
+        if config.front == "vision":
+            self.feature_extractor = fronts.feature_extractor(config)
+            self.projection = fronts.projection(config)
+        elif config.text is not None:
+            self.embedding = nn.Embedding(len(config.text.vocabulary) + FIRST_WORD, config.embed, padding_idx=0)
+        self.cortex = Cortex(config.cortex_inputs, config)
         self.readout = nn.Linear(config.hidden[-1], len(config.classes))
-        self.facts: dict[str, Any] = {}
 
     def preprocess(self, items: NDArray[Any]) -> Tensor:
-        """Normalized inputs (batch, inputs) float32 of uint8 items (batch, ...), channels first."""
-        if items.dtype != np.uint8 or items[:1].size not in (0, self.config.inputs):
-            raise ShapeError(f"this ChaosNet takes uint8 items of {self.config.inputs} pixels, got {items.dtype} {items.shape}")
-        x = torch.from_numpy(items.astype(np.float32)).reshape(len(items), len(self.config.mean), -1)
-        mean, std = torch.tensor(self.config.mean)[:, None], torch.tensor(self.config.std)[:, None]
-        return x.div_(255.0).sub_(mean).div_(std).flatten(1)
+        """Normalized pixels (batch, inputs) float32, or token ids (batch, inputs) int64 of uint16 ids. Raises ShapeError."""
+        if self.config.front != "language":
+            return super().preprocess(items)
+        if items.dtype != np.uint16 or items.ndim != 2 or items.shape[1] != self.config.inputs:
+            raise ShapeError(f"this ChaosNet takes uint16 ids of {self.config.inputs} tokens, got {items.dtype} {items.shape}")
+        return torch.from_numpy(items.astype(np.int64))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the cortex reads, (batch, cortex_inputs)."""
+        if self.config.front == "vision":
+            image: Tensor = self.feature_extractor(x.reshape(-1, *self.config.image))
+            return cast(Tensor, self.projection(image))
+        return fronts.embedding_mean(self.embedding.weight, x) if self.config.front == "language" else x
 
     def spikes(self, x: Tensor, conditions: Conditions) -> list[Tensor]:
-        """The spikes of every layer, each (batch, ticks, neurons), for normalized inputs (batch, inputs)."""
-        layers: list[Tensor] = self.cortex(x, conditions)
+        """The spikes of every layer, each (batch, ticks, neurons), for preprocessed inputs."""
+        layers: list[Tensor] = self.cortex(self.features(x), conditions)
         return layers
 
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
@@ -158,16 +205,36 @@ class ChaosNet(nn.Module):
         """The descriptions of the spiking layers, first to last."""
         return tuple(layer.spiking for layer in self.cortex.chain())
 
+    def after_step(self, generator: torch.Generator) -> None:
+        """Where `signed`: excitatory rows stay at or above 0, inhibitory rows at or below."""
+        if self.config.signed:
+            with torch.no_grad():
+                for layer in self.cortex.chain():
+                    excitatory = int(EXCITATORY * layer.spiking.neurons)
+                    layer.recurrent.weight[:excitatory].clamp_(min=0.0)
+                    layer.recurrent.weight[excitatory:].clamp_(max=0.0)
+
     def describe(self, name: str = "chaosnet") -> FloatModel:
         """The network as data, float64, nothing folded yet."""
-        config = self.config
-        repeat = config.inputs // len(config.mean)
-        mean, std = (np.repeat(np.array(v, np.float64), repeat) for v in (config.mean, config.std))
-        nodes: list[FloatNode] = [Normalize("normalized", "input", mean, std), *self.cortex.describe("normalized")]
+        config, encoding = self.config, Encoding("pixels")
+        if config.front == "language":
+            nodes, encoding = fronts.describe_language(self.embedding, "input"), Encoding("tokens", config.text)
+        elif config.front == "vision":
+            nodes = [self.normalization(), *fronts.describe_vision(self.feature_extractor, self.projection, config, "normalized")]
+        else:
+            nodes = [self.normalization()]
+        nodes += self.cortex.describe(nodes[-1].name)
         last = self.spiking_layers()[-1].name
-        nodes.append(Readout("logits", last, _array(self.readout.weight), _array(self.readout.bias)))
-        head = FloatHead("main", "input", config.inputs, "logits", config.classes, Encoding("pixels"))
+        nodes.append(Readout("logits", last, array(self.readout.weight), array(self.readout.bias)))
+        head = FloatHead("main", "input", config.inputs, "logits", config.classes, encoding, image=config.image or None)
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
+
+    def summary(self) -> dict[str, Any]:
+        """Front-end, ticks and the neuron's constants."""
+        config = self.config
+        constants = ("threshold", "noise_std", "decay", "refractory_decay", "fail_prob")
+        values = {"ticks": config.ticks, "tick_mode": config.mode, "float": {name: getattr(config, name) for name in constants}}
+        return values if config.front == "pixels" else {"front": config.front, **values}
 
 
 def _spiking(k: int, neurons: int, config: ChaosNetConfig) -> Spiking:
@@ -185,7 +252,3 @@ def _spiking(k: int, neurons: int, config: ChaosNetConfig) -> Spiking:
         fail_stream=2 * k,
         noise_stream=2 * k + 1,
     )
-
-
-def _array(parameter: Tensor) -> NDArray[np.float64]:
-    return parameter.detach().double().numpy()

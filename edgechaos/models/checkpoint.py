@@ -1,8 +1,8 @@
 """Checkpoints: a trained model in one safetensors file, its configuration and training facts as JSON in the header.
 
-Enters: a model. Leaves: a file written atomically, and back. Also reads the published `.pt` checkpoints, which hold
-weights alone. What is read is hostile until checked: nothing is unpickled beyond plain tensors, nothing is allocated
-that the file does not hold, unknown keys are refused.
+Enters: a model. Leaves: a file written atomically, and back. Also reads the state_dict of a published `.pt` file, which holds
+weights alone (`edgechaos.models.importers` makes a model of it). What is read is hostile until checked: nothing is unpickled
+beyond plain tensors, nothing is allocated that the file does not hold, unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import cattrs
@@ -22,8 +23,22 @@ from torch import Tensor
 
 from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
+from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.dlm import Dlm, DlmConfig
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.tnn import Tnn, TnnConfig
 
+FAMILIES: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
+    {
+        "chaosnet": (ChaosNet, ChaosNetConfig),
+        "dlm": (Dlm, DlmConfig),
+        "tnn": (Tnn, TnnConfig),
+        "plain": (PlainNet, PlainConfig),
+    }
+)
+COUNTER = "num_batches_tracked"
+"""The one integer that a batch normalization keeps; nothing is computed from it."""
 FORMAT_VERSION = 1
 KEY = "edgechaos_checkpoint"
 MAX_LAYERS = 64
@@ -46,7 +61,7 @@ def read_tensors(path: str | os.PathLike[str], key: str, what: str) -> tuple[dic
     return tensors, about
 
 
-def save(model: ChaosNet, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write weights, configuration and facts atomically."""
     config = cattrs.unstructure(model.config)
     about = {"format": FORMAT_VERSION, "family": model.family, "config": config, "facts": model.facts}
@@ -54,7 +69,7 @@ def save(model: ChaosNet, path: str | os.PathLike[str]) -> None:
     write_atomic(path, save_tensors(tensors, {KEY: json.dumps(about, sort_keys=True)}))
 
 
-def load(path: str | os.PathLike[str]) -> ChaosNet:
+def load(path: str | os.PathLike[str]) -> Model:
     """The model of a checkpoint, ready to evaluate.
 
     Raises ArtifactError where the file is truncated, corrupt, of another format or family, or its weights and its
@@ -62,24 +77,24 @@ def load(path: str | os.PathLike[str]) -> ChaosNet:
     """
     tensors, about = read_tensors(path, KEY, "checkpoint")
     place = os.fspath(path)
-    if about.get("format") != FORMAT_VERSION or about.get("family") != ChaosNet.family:
-        found = f"format {about.get('format')!r}, family {about.get('family')!r}"
-        raise ArtifactError(f"{place}: {found} cannot be read; this release reads format {FORMAT_VERSION}, 'chaosnet'", place)
+    family = about.get("family")
+    if about.get("format") != FORMAT_VERSION or not isinstance(family, str) or family not in FAMILIES:
+        found = f"format {about.get('format')!r}, family {family!r}"
+        known = ", ".join(map(repr, FAMILIES))
+        raise ArtifactError(f"{place}: {found} cannot be read; this release reads format {FORMAT_VERSION}, {known}", place)
+    kind, config_kind = FAMILIES[family]
     try:
-        config = cattrs.Converter(forbid_extra_keys=True).structure(about["config"], ChaosNetConfig)
+        config: Any = cattrs.Converter(forbid_extra_keys=True).structure(about["config"], config_kind)
     except Exception as error:  # cattrs raises groups of anything: every one means a malformed configuration
         raise ArtifactError(f"{place}: malformed configuration: {'; '.join(cattrs.transform_error(error)[:3])}", place) from error
-    model = _assemble(config, tensors, place)
+    model = assemble(kind, config, tensors, place)
     facts = about.get("facts")
     model.facts = dict(facts) if isinstance(facts, Mapping) else {}
     return model
 
 
-def load_published(path: str | os.PathLike[str], **options: Any) -> ChaosNet:
-    """A published pixels checkpoint (`torch.save` of a state_dict); sizes come from the weights.
-
-    options: the fields of ChaosNetConfig that weights do not show, `ticks` and `mode` above all. Raises as `load`.
-    """
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint, `torch.save` of a state_dict. Raises ArtifactError for anything else."""
     data = read_file(path, "published checkpoint")
     place = os.fspath(path)
     try:
@@ -88,29 +103,22 @@ def load_published(path: str | os.PathLike[str], **options: Any) -> ChaosNet:
         raise ArtifactError(f"{place}: not a plain state_dict, or corrupt ({type(error).__name__}); nothing was executed", place) from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ArtifactError(f"{place}: not a state_dict of tensors", place)
-    inputs = [state.get(f"cortex.layers.{k}.input_weights.weight") for k in range(MAX_LAYERS)]
-    layers = [w for w in inputs if w is not None and w.dim() == 2]
-    if not layers or "readout.weight" not in state:
-        raise ArtifactError(f"{place}: has no cortex.layers.0.input_weights.weight and readout.weight; not a pixels ChaosNet", place)
-    sizes = {
-        "inputs": layers[0].shape[1],
-        "hidden": tuple(w.shape[0] for w in layers),
-        "classes": tuple(str(c) for c in range(len(state["readout.weight"]))),
-    }
-    return _assemble(ChaosNetConfig(**{**sizes, **options}), state, place)
+    return dict(state)
 
 
-def _assemble(config: ChaosNetConfig, tensors: Mapping[str, Tensor], place: str) -> ChaosNet:
+def assemble(kind: type[Model], config: Any, tensors: Mapping[str, Tensor], place: str) -> Model:
+    """The model of a configuration and its weights. Raises ArtifactError, naming `place`, where they disagree."""
     try:
-        if len(config.hidden) > MAX_LAYERS:
-            raise ConfigError(f"ChaosNet: {len(config.hidden)} layers are more than the {MAX_LAYERS} that are read", "hidden")
+        if max(len(getattr(config, sizes, ())) for sizes in ("hidden", "channels")) > MAX_LAYERS:
+            raise ConfigError(f"{kind.__name__}: {len(config.hidden)} layers are more than the {MAX_LAYERS} that are read", "hidden")
         with torch.device("meta"):  # allocates nothing: a hostile size meets the shapes in the file first
-            model = ChaosNet(config)
+            model = kind(config)
         model.load_state_dict(dict(tensors), strict=True, assign=True)
     except EdgeChaosError as error:
         raise ArtifactError(f"{place}: {error}", place) from error
     except (RuntimeError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{place}: weights and configuration disagree: {str(error).splitlines()[-1].strip()}", place) from error
-    if not all(t.is_floating_point() and bool(t.isfinite().all()) for t in model.state_dict().values()):
+    floats = (t for name, t in model.state_dict().items() if not name.endswith(COUNTER))
+    if not all(t.is_floating_point() and bool(t.isfinite().all()) for t in floats):
         raise ArtifactError(f"{place}: a weight is not a finite float", place)
     return model.float().eval()

@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
 from edgechaos.faults import CLEAN, ResolvedPlan
-from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.random_bits import fail_q
 
 BATCH = 256
 
 
-def evaluate_under(
-    model: ChaosNet, items: NDArray[Any], plan: ResolvedPlan = CLEAN, seed: int = 0, batch: int = BATCH
-) -> NDArray[np.float32]:
+def evaluate_under(model: Model, items: NDArray[Any], plan: ResolvedPlan = CLEAN, seed: int = 0, batch: int = BATCH) -> NDArray[np.float32]:
     """Logits (n, classes) float32 of raw items under a plan, in inference mode, `batch` items at a time.
 
     Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights.
@@ -38,14 +36,14 @@ def evaluate_under(
     return logits
 
 
-def omission_everywhere(model: ChaosNet, omission: float | None) -> ResolvedPlan:
+def omission_everywhere(model: Model, omission: float | None) -> ResolvedPlan:
     """The plan that replaces every layer's own loss probability; None leaves the model as it is."""
     if omission is None:
         return CLEAN
     return ResolvedPlan(fail_q={layer.name: fail_q(omission) for layer in model.spiking_layers()})
 
 
-def evaluate(model: ChaosNet, data: Dataset, *, seed: int = 0, omission: float | None = None) -> float:
+def evaluate(model: Model, data: Dataset, *, seed: int = 0, omission: float | None = None) -> float:
     """Test accuracy in 0..1, with each spike lost with probability `omission` (None: the model's own)."""
     logits = evaluate_under(model, data.test_items, omission_everywhere(model, omission), seed)
     return float((logits.argmax(axis=1) == data.test_labels).mean())

@@ -70,6 +70,12 @@ class FakeQuantModel(nn.Module):
         """The spiking nodes, in execution order."""
         return self.described.spiking_layers()
 
+    def before_step(self) -> None:
+        """Fine-tuning has no dynamics of its own."""
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """Fine-tuning has no dynamics of its own."""
+
     def round_biases(self) -> None:
         """Move every bias to a multiple of its accumulator's scale, so that lowering rounds nothing but noise and membranes."""
         steps = {head.input: head.step for head in self.described.heads}

@@ -20,7 +20,7 @@ from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.quantize.float_model import FloatModel
 
 if TYPE_CHECKING:
-    from edgechaos.models.chaosnet import ChaosNet
+    from edgechaos.models.base import Model
     from edgechaos.quantize.fake_quant import FakeQuantModel
     from edgechaos.train import ProgressCallback
 
@@ -30,7 +30,7 @@ FINE_TUNE_RATE = 1e-3
 
 
 def quantize(
-    model: ChaosNet,
+    model: Model,
     data: Dataset,
     *,
     method: Method = "qat",
@@ -123,23 +123,16 @@ def input_codes(model: FloatModel, items: NDArray[Any]) -> NDArray[Any]:
     return head.encoding.codes(items).reshape(len(items), head.size)
 
 
-def about(model: ChaosNet, data: Dataset, method: Method, per_channel: bool, sampling: Sampling) -> dict[str, Any]:
+def about(model: Model, data: Dataset, method: Method, per_channel: bool, sampling: Sampling) -> dict[str, Any]:
     """The metadata of a graph, JSON: what the model was, how it was trained, how it was quantized."""
-    config = model.config
+    summary = model.summary()
+    noisy = summary.get("float", {}).get("noise_std", 0.0) > 0 and bool(model.spiking_layers())
     return {
         "family": model.family,
         "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
-        "normalization": {"mean": list(config.mean), "std": list(config.std)},
-        "ticks": config.ticks,
-        "tick_mode": config.mode,
-        "noise": "dropped" if sampling != "ticks" and config.noise_std > 0 else "table_gaussian" if config.noise_std > 0 else "none",
-        "float": {
-            "threshold": config.threshold,
-            "noise_std": config.noise_std,
-            "decay": config.decay,
-            "refractory_decay": config.refractory_decay,
-            "fail_prob": config.fail_prob,
-        },
+        "normalization": {"mean": list(model.config.mean), "std": list(model.config.std)},
+        "noise": "none" if not noisy else "table_gaussian" if sampling == "ticks" else "dropped",
+        **summary,
         "training": dict(model.facts),
         "quantization": {"method": method, "per_channel": per_channel, "weight_bits": 8, "sampling": sampling},
     }

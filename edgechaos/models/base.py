@@ -1,0 +1,115 @@
+"""What every trainable model of the project is: logits under conditions, a configuration, a description as data.
+
+Enters: raw items. Leaves: logits, and the FloatModel that quantization reads. Subclasses keep the parameter names of the published
+checkpoints, so that these load as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgechaos.errors import ShapeError
+from edgechaos.models import words
+from edgechaos.models.spiking import Conditions
+from edgechaos.quantize.float_model import FloatModel, Normalize, Spiking
+
+
+class Config(Protocol):
+    """What the configurations of all families share."""
+
+    @property
+    def inputs(self) -> int:
+        """Elements of one item."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of the pixels / 255, one per channel."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """As mean."""
+
+
+class Model(nn.Module):
+    """Base of the families. `facts` records how a model was trained; it travels with checkpoints and into artifacts."""
+
+    family: ClassVar[str]
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.facts: dict[str, Any] = {}
+
+    def preprocess(self, items: NDArray[Any]) -> Tensor:
+        """Normalized inputs (batch, inputs) float32 of uint8 items (batch, ...), channels first. Raises ShapeError."""
+        if items.dtype != np.uint8 or items[:1].size not in (0, self.config.inputs):
+            raise ShapeError(
+                f"this {type(self).__name__} takes uint8 items of {self.config.inputs} pixels, got {items.dtype} {items.shape}"
+            )
+        x = torch.from_numpy(items.astype(np.float32)).reshape(len(items), len(self.config.mean), -1)
+        mean, std = torch.tensor(self.config.mean)[:, None], torch.tensor(self.config.std)[:, None]
+        return x.div_(255.0).sub_(mean).div_(std).flatten(1)
+
+    @abstractmethod
+    def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Logits (batch, classes) of preprocessed inputs."""
+
+    @abstractmethod
+    def describe(self, name: str = ...) -> FloatModel:
+        """The network as data, float64, nothing folded yet."""
+
+    def spiking_layers(self) -> tuple[Spiking, ...]:
+        """The descriptions of the spiking layers, first to last."""
+        return ()
+
+    def summary(self) -> dict[str, Any]:
+        """What an artifact's metadata says of the configuration, JSON."""
+        return {}
+
+    def before_step(self) -> None:
+        """Called between the gradient and the optimizer's step."""
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """Called after the optimizer's step; whatever is drawn comes from `generator`."""
+
+    def normalization(self) -> Normalize:
+        """The node `normalized` that reads the pixels at `input`."""
+        repeat = self.config.inputs // len(self.config.mean)
+        mean, std = (np.repeat(np.array(v, np.float64), repeat) for v in (self.config.mean, self.config.std))
+        return Normalize("normalized", "input", mean, std)
+
+
+def array(parameter: Tensor) -> NDArray[np.float64]:
+    """A parameter's values for a FloatModel."""
+    return parameter.detach().double().numpy()
+
+
+def gaussian(x: Tensor, conditions: Conditions, stream: int) -> Tensor:
+    """Table-Gaussian numbers of the shape (batch, n) and dtype of x, of tick 0 of a stream."""
+    word = words.words(conditions.seed, stream, conditions.samples, 1, x.shape[1])[:, 0]
+    return words.gaussian(word, x.dtype)
+
+
+def thermal(x: Tensor, read: Tensor, temperature: float, conditions: Conditions, stream: int) -> Tensor:
+    """x + 0.01 sqrt(T) ||read|| G per output: what Gaussian noise on every weight adds, exactly."""
+    if temperature == 0.0:
+        return x
+    deviation = 0.01 * math.sqrt(temperature) * read.flatten(1).norm(dim=1, keepdim=True)
+    return x + gaussian(x, conditions, stream) * deviation
+
+
+def winners(x: Tensor, k: int) -> Tensor:
+    """1 at the k largest of each row, else 0; among equals the lowest index wins. In the dtype of x."""
+    best = torch.sort(x.detach(), dim=1, descending=True, stable=True).indices[:, :k]
+    return torch.zeros_like(x).scatter_(1, best, 1.0)

@@ -1,0 +1,128 @@
+"""Plain networks: the comparison that every spiking or sparse result needs, at equal accuracy.
+
+Enters: normalized pixels. Leaves: logits. An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2
+per entry of `channels`, then Linear (`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations,
+which are the usual ways to a fault-tolerant network.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from edgechaos.errors import ConfigError
+from edgechaos.graph import Encoding
+from edgechaos.models import words
+from edgechaos.models.base import Model, array, gaussian
+from edgechaos.models.spiking import Conditions
+from edgechaos.quantize.float_model import Conv, FloatHead, FloatModel, FloatNode, Linear, Pool, Readout, Relu
+from edgechaos.random_bits import fail_q
+
+AUGMENTATION_STREAM = 0x8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainConfig:
+    """hidden: of an MLP; channels: of a CNN, with image (C, H, W). dropout in 0..1 and noise_std act in training alone."""
+
+    inputs: int
+    classes: tuple[str, ...]
+    hidden: tuple[int, ...] = (128,)
+    channels: tuple[int, ...] = ()
+    image: tuple[int, ...] = ()
+    dropout: float = 0.0
+    noise_std: float = 0.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def check(self) -> PlainConfig:
+        """Returns self. Raises ConfigError that names the first value that no network can have."""
+        halved = len(self.image) == 3 and math.prod(self.image) == self.inputs and min(self.image[1:]) >> len(self.channels) > 0
+        rules: tuple[tuple[str, bool, str], ...] = (
+            ("inputs", self.inputs > 0, "at least 1"),
+            ("classes", len(self.classes) > 0, "at least one name"),
+            ("hidden", bool(self.channels) or (len(self.hidden) > 0 and min(self.hidden) > 0), "one or more sizes of at least 1"),
+            ("channels", all(c > 0 for c in self.channels), "sizes of at least 1"),
+            ("image", not self.channels or halved, "(channels, height, width) that hold the inputs and every halving"),
+            ("dropout", 0 <= self.dropout < 1, "in 0..1, below 1"),
+            ("noise_std", self.noise_std >= 0, "at least 0"),
+            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
+            ("std", all(s > 0 for s in self.std), "above 0"),
+        )
+        for key, good, wanted in rules:
+            if not good:
+                raise ConfigError(f"plain network: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
+        return self
+
+
+class PlainNet(Model):
+    """An MLP, or a CNN where the configuration has channels."""
+
+    family = "plain"
+    config: PlainConfig
+
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__(config.check())
+        if config.channels:
+            sizes = (config.image[0], *config.channels)
+            for k, (before, after) in enumerate(itertools.pairwise(sizes), 1):
+                self.add_module(f"conv{k}", nn.Conv2d(before, after, 3, padding=1))
+            height, width = (n >> len(config.channels) for n in config.image[1:])
+            self.fc = nn.Linear(sizes[-1] * height * width, len(config.classes))
+        else:
+            sizes = (config.inputs, *config.hidden, len(config.classes))
+            for k, (before, after) in enumerate(itertools.pairwise(sizes), 1):
+                self.add_module(f"fc{k}", nn.Linear(before, after))
+
+    def body(self) -> list[tuple[str, Any]]:
+        """(name, module) of every layer but the last."""
+        prefix, count = ("conv", len(self.config.channels)) if self.config.channels else ("fc", len(self.config.hidden))
+        return [(f"{prefix}{k}", self.get_submodule(f"{prefix}{k}")) for k in range(1, count + 1)]
+
+    def last(self) -> nn.Linear:
+        """The layer that writes the logits."""
+        return self.fc if self.config.channels else cast(nn.Linear, self.get_submodule(f"fc{len(self.config.hidden) + 1}"))
+
+    def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Logits (batch, classes) of normalized inputs (batch, inputs)."""
+        if self.config.channels:
+            x = x.reshape(-1, *self.config.image)
+        for k, (_, layer) in enumerate(self.body()):
+            x = layer(x).relu()
+            if self.config.channels:
+                x = nn.functional.max_pool2d(x, 2)
+            x = self._augmented(x, conditions, AUGMENTATION_STREAM + 2 * k)
+        return cast(Tensor, self.last()(x.flatten(1)))
+
+    def _augmented(self, x: Tensor, conditions: Conditions, stream: int) -> Tensor:
+        flat = x.flatten(1)
+        if self.training and self.config.dropout > 0:
+            word = words.words(conditions.seed, stream, conditions.samples, 1, flat.shape[1])[:, 0]
+            flat = flat * ~words.lost(word, fail_q(self.config.dropout)) / (1.0 - self.config.dropout)
+        if self.training and self.config.noise_std > 0:
+            flat = flat + gaussian(flat, conditions, stream + 1) * self.config.noise_std
+        return flat.reshape(x.shape)
+
+    def describe(self, name: str = "plain") -> FloatModel:
+        """The network as data, float64, nothing folded yet; without its augmentation."""
+        nodes: list[FloatNode] = [self.normalization()]
+        for layer_name, layer in self.body():
+            value, weight, bias = nodes[-1].name, array(layer.weight), array(layer.bias)
+            if self.config.channels:
+                nodes += [Conv(layer_name, value, weight, bias, pad=(1, 1)), Relu(f"{layer_name}_relu", layer_name)]
+                nodes.append(Pool(f"{layer_name}_pool", f"{layer_name}_relu", (2, 2), (2, 2)))
+            else:
+                nodes += [Linear(layer_name, value, weight, bias), Relu(f"{layer_name}_relu", layer_name)]
+        nodes.append(Readout("logits", nodes[-1].name, array(self.last().weight), array(self.last().bias)))
+        config = self.config
+        image = config.image if config.channels else None
+        head = FloatHead("main", "input", config.inputs, "logits", config.classes, Encoding("pixels"), image=image)
+        return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
+
+    def summary(self) -> dict[str, Any]:
+        """What the network trained with."""
+        return {"float": {"dropout": self.config.dropout, "noise_std": self.config.noise_std}}

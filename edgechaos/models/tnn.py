@@ -1,0 +1,177 @@
+"""The thermodynamic network (TNN): sparse layers in which only the k strongest units speak.
+
+Enters: normalized pixels. Leaves: logits. A layer is kWTA((W x + b) gain), GELU between layers; the output layer is not sparse.
+Training uses the same hard winners as inference, with the gradient of the soft mask sigmoid((x - kth) / T) (straight-through): a
+soft mask in training alone costs about five points at inference. Around the gradient's step:
+
+    consolidation   each weight learns at exp(-5 c) + 0.01 of the rate; c grows by its share of |gradient * weight|
+    homeostasis     the gain of units that win too seldom rises, of those that win too often falls, within 0.1..10
+    sleep           weights shrink a little where they are not consolidated, and c decays
+
+Source: the published program's equations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgechaos.errors import ConfigError
+from edgechaos.graph import Encoding
+from edgechaos.models.base import Model, array, winners
+from edgechaos.models.spiking import Conditions
+from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Winners
+
+GAIN_RANGE = (0.1, 10.0)
+HOMEOSTASIS_RATE = 0.01
+CONSOLIDATION_RATE = 1e-3
+SLEEP_SHRINK = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TnnConfig:
+    """sparsity: the share of units that win, at least one. softness: the T of the mask whose gradient training uses."""
+
+    inputs: int
+    classes: tuple[str, ...]
+    hidden: tuple[int, ...] = (256,)
+    sparsity: float = 0.05
+    softness: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def check(self) -> TnnConfig:
+        """Returns self. Raises ConfigError that names the first value that no network can have."""
+        rules: tuple[tuple[str, bool, str], ...] = (
+            ("inputs", self.inputs > 0, "at least 1"),
+            ("classes", len(self.classes) > 0, "at least one name"),
+            ("hidden", len(self.hidden) > 0 and min(self.hidden) > 0, "one or more sizes of at least 1"),
+            ("sparsity", 0 < self.sparsity <= 1, "above 0, at most 1"),
+            ("softness", 0 < self.softness < math.inf, "above 0"),
+            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
+            ("std", all(s > 0 for s in self.std), "above 0"),
+        )
+        for key, good, wanted in rules:
+            if not good:
+                raise ConfigError(f"TNN: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
+        return self
+
+    def winners(self, units: int) -> int:
+        """How many of a layer's units win."""
+        return max(1, math.floor(self.sparsity * units))
+
+
+class TnnLayer(nn.Module):
+    """One matrix with a gain per unit. `energy` and the activities are records that a published checkpoint carries."""
+
+    consolidation: Tensor
+    gain: Tensor
+    running_activity: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.register_buffer("gain", torch.ones(outputs))
+        for name, shape in (
+            ("consolidation", (outputs, inputs)),
+            ("running_activity", (outputs,)),
+            ("input_activity", (inputs,)),
+            ("output_activity", (outputs,)),
+            ("energy", ()),
+        ):
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, outputs): what the units rank by."""
+        return nn.functional.linear(x, self.weight, self.bias) * self.gain
+
+    def protect(self) -> None:
+        """Slow the gradient down where weights are consolidated, and consolidate those that matter."""
+        gradient = self.weight.grad
+        if gradient is not None:
+            importance = (gradient * self.weight).abs()
+            gradient.mul_(torch.exp(-5.0 * self.consolidation) + 0.01)
+            self.consolidation.add_(importance / importance.max().clamp(min=1e-12), alpha=CONSOLIDATION_RATE).clamp_(max=1.0)
+
+    def balance(self, target: float) -> None:
+        """Move the gains towards units that all win equally often."""
+        self.gain.mul_(1.0 + HOMEOSTASIS_RATE * (target - self.running_activity)).clamp_(*GAIN_RANGE)
+
+
+class Tnn(Model):
+    """The network, `layers.0`, `layers.1`, ..."""
+
+    family = "tnn"
+    config: TnnConfig
+
+    def __init__(self, config: TnnConfig) -> None:
+        super().__init__(config.check())
+        sizes = (config.inputs, *config.hidden, len(config.classes))
+        self.layers = nn.ModuleList(TnnLayer(before, after) for before, after in itertools.pairwise(sizes))
+
+    def chain(self) -> list[TnnLayer]:
+        """The layers, typed."""
+        return [cast(TnnLayer, layer) for layer in self.layers]
+
+    def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Logits (batch, classes) of normalized inputs (batch, inputs)."""
+        *hidden, last = self.chain()
+        for layer in hidden:
+            x = nn.functional.gelu(self._sparse(layer, layer(x)))
+        return cast(Tensor, last(x))
+
+    def _sparse(self, layer: TnnLayer, rank: Tensor) -> Tensor:
+        """The winners' values; backward, the soft mask around the weakest winner."""
+        k = self.config.winners(rank.shape[1])
+        hard = winners(rank, k)
+        if not self.training:
+            return rank * hard
+        with torch.no_grad():
+            layer.running_activity.mul_(0.99).add_(hard.mean(dim=0), alpha=0.01)
+            weakest = rank.topk(k, dim=1).values[:, -1:]
+        soft = rank * torch.sigmoid((rank - weakest) / self.config.softness)
+        return soft + (rank * hard - soft).detach()
+
+    def before_step(self) -> None:
+        """Consolidation."""
+        with torch.no_grad():
+            for layer in self.chain():
+                layer.protect()
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """Homeostasis of the sparse layers."""
+        with torch.no_grad():
+            for layer in self.chain()[:-1]:
+                layer.balance(self.config.winners(len(layer.gain)) / len(layer.gain))
+
+    def sleep(self) -> None:
+        """Between tasks or epochs: weights that are not consolidated shrink, and consolidation decays."""
+        with torch.no_grad():
+            for layer in self.chain():
+                layer.weight.mul_(1.0 - SLEEP_SHRINK * torch.exp(-5.0 * layer.consolidation))
+                layer.consolidation.mul_(1.0 - SLEEP_SHRINK)
+
+    def describe(self, name: str = "tnn") -> FloatModel:
+        """The network as data, float64, the gains folded in."""
+        nodes = list[FloatNode]([self.normalization()])
+        for k, layer in enumerate(self.chain()):
+            kind = Readout if k == len(self.layers) - 1 else Linear
+            gain, value = array(layer.gain), nodes[-1].name
+            nodes.append(kind(f"layer{k}", value, array(layer.weight) * gain[:, None], array(layer.bias) * gain))
+            if kind is Linear:
+                k_wins = self.config.winners(len(gain))
+                nodes += [Winners(f"layer{k}_winners", f"layer{k}", k_wins), Gelu(f"layer{k}_gelu", f"layer{k}_winners")]
+        config = self.config
+        head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, Encoding("pixels"))
+        return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
+
+    def summary(self) -> dict[str, Any]:
+        """The share of winners."""
+        return {"float": {"sparsity": self.config.sparsity}}

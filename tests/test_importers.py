@@ -1,0 +1,198 @@
+"""Import of published checkpoints: goldens, freshly made ones of other sizes, open questions, damaged and hostile files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.models import checkpoint
+from edgechaos.models.base import Model
+from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.dlm import Dlm, DlmConfig
+from edgechaos.models.importers import load_published, read_vocabulary
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.spiking import Conditions
+from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.text import Text
+
+CHECKPOINTS = Path(os.environ.get("EDGECHAOS_CHECKPOINTS", Path(__file__).parents[2] / "shared" / "checkpoints"))
+CLEAN: dict[str, Any] = {"fail_prob": 0.0, "noise_std": 0.0}
+VISION: dict[str, Any] = {"ticks": 10, "normalization": "mnist", "image": (28, 28), **CLEAN}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "a_mnist_sleep_f0.5_lr1e-3": {"ticks": 5, "mode": "parallel", "normalization": "mnist", **CLEAN},
+    "b_vision5K_parallel_16x64_t10": {"mode": "parallel", **VISION},
+    "b_vision5K_stateful_16x64_t10": {"mode": "stateful", **VISION},
+    "b_agnews_parallel_16x64_t10": {
+        "ticks": 10, "mode": "parallel", "length": 128, "vocabulary": CHECKPOINTS / "ag_news_vocab.json", **CLEAN,
+    },
+    "c_tnn_784_256_10_s0.05": {"normalization": "mnist", "sparsity": 0.05},
+    "c_dlm_784_256_10_T0.1": {"normalization": "mnist", "current_strength": 0.1, "temperature": 0.0},
+}  # fmt: skip
+
+if CHECKPOINTS.is_dir():  # the published weights are not part of the project
+
+    @pytest.mark.parametrize("name", PUBLISHED)
+    def test_published_checkpoints_give_their_published_spikes_and_logits(name: str) -> None:
+        model = load_published(CHECKPOINTS / f"{name}.pt", **PUBLISHED[name])
+        golden_file = next((CHECKPOINTS / "golden").glob(f"{name}*.npz"))
+        with np.load(golden_file, allow_pickle=False) as golden, torch.inference_mode():
+            x = torch.from_numpy(golden["input"]).flatten(1)
+            conditions = Conditions(0, torch.arange(len(x)))
+            np.testing.assert_allclose(model(x, conditions).numpy(), golden["logits"], atol=1e-4)
+            if isinstance(model, ChaosNet):
+                np.testing.assert_array_equal(model.spikes(x, conditions)[-1].numpy(), golden["spikes"].transpose(1, 0, 2))
+
+
+WORDS = Text(tuple(f"w{i}" for i in range(30)))
+NAMES = ("a", "b", "c")
+NEURON: dict[str, Any] = {"mode": "stateful", "ticks": 4, "fail_prob": 0.25}
+FRESH: dict[str, tuple[Model, dict[str, Any]]] = {
+    "pixels, two layers": (
+        ChaosNet(ChaosNetConfig(inputs=20, classes=NAMES, hidden=(7, 5), **NEURON)),
+        {"normalization": "none", **NEURON},
+    ),
+    "vision": (
+        ChaosNet(
+            ChaosNetConfig(
+                inputs=432, classes=NAMES, hidden=(9,), front="vision", image=(3, 12, 12), channels=(4, 6), embed=5,
+                mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), **NEURON,
+            )
+        ),
+        {"image": (12, 12), "mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7), **NEURON},
+    ),
+    "vision, average": (
+        ChaosNet(
+            ChaosNetConfig(inputs=120, classes=NAMES, front="vision", image=(1, 10, 12), channels=(4, 6), average=True, embed=5, **NEURON)
+        ),
+        {"image": (10, 12), "normalization": "none", **NEURON},
+    ),
+    "language": (
+        ChaosNet(ChaosNetConfig(inputs=6, classes=NAMES, hidden=(9,), front="language", text=WORDS, embed=5, **NEURON)),
+        {"text": WORDS, "length": 6, **NEURON},
+    ),
+    "tnn": (Tnn(TnnConfig(inputs=20, classes=NAMES, hidden=(9, 8), sparsity=0.3)), {"normalization": "none", "sparsity": 0.3}),
+    "dlm": (
+        Dlm(DlmConfig(inputs=20, classes=NAMES, hidden=(9, 8), temperature=2.0)),
+        {"normalization": "none", "current_strength": 0.1, "temperature": 2.0},
+    ),
+    "mlp": (PlainNet(PlainConfig(inputs=20, classes=NAMES, hidden=(9, 8))), {"normalization": "none"}),
+    "cnn": (
+        PlainNet(PlainConfig(inputs=130, classes=NAMES, channels=(4,), image=(1, 10, 13))),
+        {"normalization": "none", "image": (10, 13)},
+    ),
+}  # fmt: skip
+
+
+def items(model: Model, count: int = 5) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if getattr(model.config, "text", None) is not None:
+        return rng.integers(0, 40, (count, model.config.inputs)).astype(np.uint16)
+    return rng.integers(0, 256, (count, model.config.inputs), dtype=np.uint8)
+
+
+def logits(model: Model) -> np.ndarray:
+    with torch.inference_mode():
+        result: np.ndarray = model.eval()(model.preprocess(items(model)), Conditions(3, torch.arange(5))).numpy()
+    return result
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_other_sizes_import_too_and_our_own_checkpoints_keep_them(name: str, tmp_path: Path) -> None:
+    model, options = FRESH[name]
+    torch.save(model.state_dict(), tmp_path / "p.pt")
+    imported = load_published(tmp_path / "p.pt", classes=NAMES, **options)
+    assert imported.config == model.config
+    np.testing.assert_array_equal(logits(imported), logits(model))
+    checkpoint.save(imported, tmp_path / "own.safetensors")
+    loaded = checkpoint.load(tmp_path / "own.safetensors")
+    assert (type(loaded), loaded.config) == (type(model), model.config)
+    np.testing.assert_array_equal(logits(loaded), logits(model))
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_every_open_question_is_asked_with_its_consequence(name: str, tmp_path: Path) -> None:
+    model, options = FRESH[name]
+    torch.save(model.state_dict(), tmp_path / "p.pt")
+    defaults = {"mean", "std", "text"}
+    for key in options.keys() - {"std"}:
+        left = {k: v for k, v in options.items() if k != key and not (key == "mean" and k == "std")}
+        asked = {"mean": "normalization", "text": "vocabulary"}[key] if key in defaults else key
+        with pytest.raises(ConfigError, match=rf"do not say {asked}; give:\n  {asked}: \w+") as caught:
+            load_published(tmp_path / "p.pt", **left)
+        assert caught.value.key == asked
+
+
+def test_answers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.pt"
+    model, options = FRESH["vision"]
+    torch.save(model.state_dict(), path)
+    for change, message in (
+        ({"image": (20, 20)}, "an image of 20 x 20 leaves 150 features, the weights take 54"),
+        ({"normalization": "imagenet"}, "unknown normalization 'imagenet'; use mnist"),
+        ({"classes": ("a",)}, "1 class names for 3 classes"),
+        ({"sparsity": 0.1}, "chaosnet takes no option 'sparsity' here"),
+        ({"hidden": (3,)}, "takes no option 'hidden' here"),
+        ({"mode": "serial"}, "mode = 'serial', but must be"),
+    ):
+        with pytest.raises(EdgeChaosError, match=message):
+            load_published(path, **{**options, **change})
+    model, options = FRESH["language"]
+    torch.save(model.state_dict(), path)
+    with pytest.raises(ConfigError, match="32 embeddings, but the vocabulary has 4 ids"):
+        load_published(path, **{**options, "text": Text(("a", "b"))})
+
+
+class Hostile:
+    """Would make a folder when it is unpickled."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = str(victim)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.victim,)
+
+
+def test_damaged_foreign_and_hostile_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.pt"
+    model, options = FRESH["vision"]
+    state = model.state_dict()
+    torch.save(state, path)
+    whole = path.read_bytes()
+    for data in (whole[: len(whole) // 2], b"", b"no archive", pickle.dumps(Hostile(tmp_path / "victim"))):
+        path.write_bytes(data)
+        with pytest.raises(ArtifactError, match="nothing was executed"):
+            load_published(path, **options)
+    torch.save({"weights": Hostile(tmp_path / "victim")}, path)
+    with pytest.raises(ArtifactError, match="nothing was executed"):
+        load_published(path, **options)
+    assert not (tmp_path / "victim").exists()
+    for changed, message in (
+        ({"a": torch.zeros(2), "b": torch.zeros(2)}, "keys a, b, ... belong to no family that is known: ChaosNet has"),
+        ({**state, "projection.1.weight": torch.zeros(4)}, r"projection.1.weight is of shape \(4,\), expected 2 dimensions"),
+        ({**state, "readout.bias": torch.zeros(9)}, "weights and configuration disagree: .*readout.bias"),
+        ({**state, "more": torch.zeros(9)}, "weights and configuration disagree: .*more"),
+        ({**state, "readout.bias": torch.full((3,), float("nan"))}, "a weight is not a finite float"),
+        ([1, 2], "not a state_dict of tensors"),
+    ):
+        torch.save(changed, path)
+        with pytest.raises(ArtifactError, match=message):
+            load_published(path, **options)
+
+
+def test_vocabularies_are_read_as_published(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.json"
+    for stored in ({"<unk>": 1, "<pad>": 0, "b": 3, "a": 2}, ["<pad>", "<unk>", "a", "b"]):
+        path.write_text(json.dumps(stored))
+        assert read_vocabulary(path) == Text(("a", "b"))
+    for broken in ("{", "[1, 2, 3]", '{"a": 0, "b": 2, "c": 5}', '["<pad>", "<unk>"]', "3", "[" * 100_000):
+        path.write_text(broken)
+        with pytest.raises(ConfigError, match="vocabulary"):
+            read_vocabulary(path)
