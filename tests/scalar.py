@@ -7,7 +7,7 @@ have been read the same way twice. Signed arithmetic is unbounded here: a result
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import comb
 from statistics import NormalDist
 from typing import Any
@@ -148,81 +148,3 @@ def run(model: dict[str, Any], codes: Row, seed: int, sample: int, fault: dict[s
     counts = [sum(column) for column in zip(*spikes, strict=True)]
     logits = matmul(weights["readout"], biases["readout"], counts)
     return {"counts": counts, "logits": logits, "label": logits.index(max(logits)), "state_hash": state_hash(counts, logits)}
-
-
-Image = list[list[Row]]
-"""[channel][row][column]"""
-
-
-def conv(weight: list[Image], bias: Row, x: Image, stride: tuple[int, int], pad: tuple[int, int]) -> Image:
-    """int32 [output][row][column]; outside the image there is code 0."""
-    height, width, (kh, kw) = len(x[0]), len(x[0][0]), (len(weight[0][0]), len(weight[0][0][0]))
-
-    def at(c: int, row: int, column: int) -> int:
-        return x[c][row][column] if 0 <= row < height and 0 <= column < width else 0
-
-    return [
-        [
-            [
-                b
-                + sum(
-                    w[c][i][j] * at(c, row * stride[0] + i - pad[0], column * stride[1] + j - pad[1])
-                    for c in range(len(x))
-                    for i in range(kh)
-                    for j in range(kw)
-                )
-                for column in range((width + 2 * pad[1] - kw) // stride[1] + 1)
-            ]
-            for row in range((height + 2 * pad[0] - kh) // stride[0] + 1)
-        ]
-        for w, b in zip(weight, bias, strict=True)
-    ]
-
-
-def pool(x: Image, kernel: tuple[int, int], stride: tuple[int, int], what: Callable[[Row], int]) -> Image:
-    """what: `max` or `sum` of each window."""
-    return [
-        [
-            [
-                what([channel[row + i][column + j] for i in range(kernel[0]) for j in range(kernel[1])])
-                for column in range(0, len(channel[0]) - kernel[1] + 1, stride[1])
-            ]
-            for row in range(0, len(channel) - kernel[0] + 1, stride[0])
-        ]
-        for channel in x
-    ]
-
-
-def embedding_bag(weight: list[Row], ids: Row, multiplier: Row, shift: Row, low: int, high: int) -> Row:
-    told = [i if i < len(weight) else 1 for i in ids if i != 0]
-    if not told:
-        return [0] * len(weight[0])
-    count = len(told)
-    return [requantize(sum(weight[i][d] for i in told), multiplier[count], shift[count], low, high) for d in range(len(weight[0]))]
-
-
-def topk(x: Row, k: int, dead: Row) -> Row:
-    """dead: indices. One winner after another: the largest that is left, the lowest index among equals."""
-    left, out = [n for n in range(len(x)) if n not in dead], [0] * len(x)
-    for _ in range(min(k, len(left))):
-        best = left[0]
-        for n in left:
-            if x[n] > x[best]:
-                best = n
-        left.remove(best)
-        out[best] = x[best]
-    return out
-
-
-def norm(codes: Row) -> int:
-    """The largest integer whose square is not above the sum of squares, bit by bit."""
-    square, root = sum(c * c for c in codes), 0
-    for bit in range(15, -1, -1):
-        if (root + (1 << bit)) ** 2 <= square:
-            root += 1 << bit
-    return root
-
-
-def thermal_noise(x: Row, codes: Row, k: int, shifts: tuple[int, int], seed: int, sample: int, stream: int) -> Row:
-    amplitude = min(32767, rounded_shift(norm(codes) * k, shifts[0]))
-    return [v + rounded_shift(gaussian(word(seed, sample, 0, stream, n) >> 22) * amplitude, shifts[1]) for n, v in enumerate(x)]

@@ -1,10 +1,9 @@
-"""The feed-forward nodes: the interpreter against a scalar reading of the rules, ties, saturation, bounds; rules broken once each."""
+"""Every kind of node: the interpreter against a scalar reading of the rules, ties, saturation, bounds; rules broken once each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,76 +19,24 @@ from edgechaos.evaluate_nodes import topk
 from edgechaos.graph import (
     NODE_KINDS,
     AveragePool,
-    ChaosLayer,
     Conv,
     EmbeddingBag,
     Encoding,
-    Head,
     IntegerGraph,
     Lut,
     MatMul,
     MaxPool,
     Node,
-    Requantize,
     Text,
     ThermalNoise,
     TopK,
 )
 from edgechaos.random_bits import gaussian_table
 from edgechaos.thermal import ThermalCodes, thermal_codes, thermal_k
-from tests import scalar
+from tests import scalar_nodes
 from tests.mixed_graphs import FAMILIES, WORDS, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_graph import with_constant, with_head, with_node, with_tensor
-from tests.test_reference import scalar_layer
-
-
-def flat(value: Any) -> list[int]:
-    return [v for part in value for v in flat(part)] if isinstance(value, list) else [value]
-
-
-def scalar_values(graph: IntegerGraph, head: Head, codes: Any, seed: int, sample: int) -> dict[str, Any]:
-    """Every tensor of a head for one item, as nested lists of Python integers."""
-    values: dict[str, Any] = {head.input: codes}
-    for node in graph.path(head.name):
-        values[node.output] = scalar_node(graph, node, values, seed, sample)
-    return values
-
-
-def scalar_node(graph: IntegerGraph, node: Node, values: dict[str, Any], seed: int, sample: int) -> Any:
-    x = values[node.input]
-    if isinstance(node, MatMul):
-        return scalar.matmul(graph.value(node.weight).tolist(), graph.value(node.bias).tolist(), flat(x))
-    if isinstance(node, Conv):
-        return scalar.conv(graph.value(node.weight).tolist(), graph.value(node.bias).tolist(), x, node.stride, node.pad)
-    if isinstance(node, MaxPool | AveragePool):
-        return scalar.pool(x, node.kernel, node.stride, max if isinstance(node, MaxPool) else sum)
-    if isinstance(node, EmbeddingBag):
-        tables = [graph.value(c).tolist() for c in (node.weight, node.multiplier, node.shift)]
-        return scalar.embedding_bag(tables[0], x, tables[1], tables[2], node.low, node.high)
-    if isinstance(node, Requantize):
-        multiplier, shift = (np.resize(graph.value(c), len(x)).tolist() for c in (node.multiplier, node.shift))
-        return [
-            each(channel, partial(scalar.requantize, multiplier=m, shift=s, low=node.low, high=node.high))
-            for channel, m, s in zip(x, multiplier, shift, strict=True)
-        ]
-    if isinstance(node, Lut):
-        tables = np.broadcast_to(graph.value(node.table), (len(x), 256)).tolist()
-        return [each(channel, partial(look_up, table)) for channel, table in zip(x, tables, strict=True)]
-    if isinstance(node, TopK):
-        return scalar.topk(x, node.k, [])
-    if isinstance(node, ThermalNoise):
-        return scalar.thermal_noise(x, flat(values[node.codes]), node.k, (node.shift_a, node.shift_b), seed, sample, node.stream)
-    if isinstance(node, ChaosLayer):
-        return scalar_layer(graph, node, [x], seed, sample)[0]
-    return [x.index(max(x))]
-
-
-def look_up(table: list[int], code: int) -> int:
-    return table[code + 128]
-
-
-def each(value: Any, change: Callable[[int], int]) -> Any:
-    return [each(part, change) for part in value] if isinstance(value, list) else change(value)
+from tests.vectors.make import describe
 
 
 @given(mixed_specs(), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 2))
@@ -101,8 +48,9 @@ def test_random_graphs_agree_with_scalar_rules_and_bounds(spec: Mixed, seed: int
         keep = tuple(n.output for n in graph.path(head.name))
         codes = items_for(graph, 4, seed=seed % 997, head=head.name)
         found = reference.run(graph, codes, seed=seed, samples=[sample, sample + 1, 0, 1], head=head.name, keep=keep)
+        nodes = describe(graph, head.name)
         for item in range(2):
-            expected = scalar_values(graph, head, codes[item].tolist(), seed, sample + item)
+            expected = scalar_nodes.run(nodes, head.input, codes[item].tolist(), seed, sample + item)
             for name in keep:
                 assert found.tensors[name][item].tolist() == expected[name], name
         for name in keep:
@@ -154,7 +102,7 @@ def kwta(values: list[int], k: int, dead: str | None = None) -> list[int]:
 )
 def test_winners(values: list[int], k: int, dead: str | None, winners: list[int]) -> None:
     assert kwta(values, k, dead) == winners
-    assert scalar.topk(values, k, [i for i, c in enumerate(dead or "") if c == "1"]) == winners
+    assert scalar_nodes.topk(values, k, [i for i, c in enumerate(dead or "") if c == "1"]) == winners
 
 
 def test_a_text_without_tokens_and_ids_beyond_the_vocabulary() -> None:
@@ -192,7 +140,7 @@ def test_extreme_codes_reach_the_proved_bound_of_a_convolution() -> None:
 @given(st.lists(st.integers(-128, 127), min_size=1, max_size=300))
 @settings(max_examples=60, deadline=None)
 def test_the_norm_is_the_floor_of_the_root(codes: list[int]) -> None:
-    root = scalar.norm(codes)
+    root = scalar_nodes.norm(codes)
     square = sum(c * c for c in codes)
     assert root**2 <= square < (root + 1) ** 2
     assert int(np.sqrt(np.int64(square))) == root

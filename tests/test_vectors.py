@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from edgechaos.artifact import FORMAT_VERSION
-from tests import scalar
+from edgechaos.graph import NODE_KINDS
+from tests import scalar, scalar_nodes
 from tests.vectors.make import VECTORS, render
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -106,3 +107,25 @@ def test_graphs(case: dict[str, Any]) -> None:
             assert found == written, (run["name"], k)
         different.add(json.dumps(run["logits"]))
     assert len(different) == len(case["runs"]), "every fault shows in some logit"
+
+
+@pytest.mark.parametrize("case", vectors("nodes"), ids=lambda c: c["family"])
+def test_nodes(case: dict[str, Any]) -> None:
+    different = set()
+    for run in case["runs"]:
+        nodes = {node["name"]: node for node in case["nodes"]}
+        for name, target, word, bit in run["flips"]:
+            nodes[name] = scalar_nodes.flip(nodes[name], target, word, 1 << bit)
+        for name, units in run["dead"]:
+            nodes[name] = {**nodes[name], "dead": [int(n in units) for n in range(max(units) + 1)]}
+        for k, (codes, sample) in enumerate(zip(case["codes"], case["samples"], strict=True)):
+            found = scalar_nodes.run(list(nodes.values()), case["input"], codes, case["seed"], sample)
+            assert {name: values[k] for name, values in run["tensors"].items()} == {n: v for n, v in found.items() if n != case["input"]}
+            read = scalar_nodes.flat(found[case["readout_input"]])
+            assert scalar.state_hash(read, found[case["logits"]]) == run["state_hashes"][k]
+        different.add(json.dumps(run["tensors"]))
+    assert len(different) == len(case["runs"]), "every fault shows in some tensor"
+
+
+def test_node_vectors_name_every_kind() -> None:
+    assert {node["kind"] for case in vectors("nodes") for node in case["nodes"]} == set(NODE_KINDS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from edgechaos import random_bits, reference
 from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize
+from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize, TopK, Weighted
 from edgechaos.quantize.rounding import requantize, rounded_shift
 from tests.graphs import chaos_graph, codes_for
+from tests.mixed_graphs import Mixed, items_for, mixed_graph
 
 HERE = Path(__file__).parent
 TOP = 2**32 - 1
@@ -243,7 +244,52 @@ def graphs() -> list[dict[str, Any]]:
     return written
 
 
-VECTORS = {"random_words": random_words, "arithmetic": arithmetic, "stateful": stateful, "sites": sites, "graphs": graphs}
+def describe(graph: IntegerGraph, head: str | None = None) -> list[dict[str, Any]]:
+    """The nodes of a head in the vectors' own notation: every field by name, constants inline, `bits` of stored weights."""
+    described = []
+    for node in graph.path(head):
+        fields_ = {f.name: getattr(node, f.name) for f in fields(node) if getattr(node, f.name) is not None}
+        inline = {name: graph.value(constant).tolist() for name, constant in node.constants()}
+        bits = {"bits": graph.constants[node.weight].bits} if isinstance(node, Weighted) else {}
+        described.append({"kind": type(node).__name__, **fields_, **inline, **bits})
+    return described
+
+
+def nodes() -> list[dict[str, Any]]:
+    """One small model per family and stored width, clean and under flips and dead units: every tensor of every item."""
+    written = []
+    for spec in (
+        Mixed("vision", 8, (2, 5, 4), stride=(2, 1), table="channel", hidden=5, seed=1),
+        Mixed("vision", 4, (1, 6, 6), pool="average", hidden=5, mode="stateful", seed=2),
+        Mixed("text", 2, hidden=5, spiking=False, seed=3),
+        Mixed("kwta", 8, hidden=7, k=3, depth=2, seed=4),
+        Mixed("thermal", 4, hidden=6, seed=5),
+    ):
+        graph = mixed_graph(spec)
+        head, samples, seed = graph.head(), [0, 99, TOP], 2025
+        codes = items_for(graph, len(samples), seed=spec.seed)
+        weighted = graph.weighted()
+        flips = [(node.name, "weight", 2 * k, graph.constants[node.weight].bits - 1) for k, node in enumerate(weighted)]
+        if spec.family != "text":
+            flips.append((weighted[0].name, "bias", 1, 9))
+        dead = [(node.name, (0, 2)) for node in graph.nodes if isinstance(node, TopK)]
+        faults: list[tuple[str, list[tuple[str, str, int, int]], list[tuple[str, tuple[int, int]]]]]
+        faults = [("clean", [], []), ("flips", flips, [])] + ([("dead", [], dead)] if dead else [])
+        runs = []
+        for name, flipped, killed in faults:
+            plan: list[Fault] = [WeightBitFlip(node, target, bits=((word, bit),)) for node, target, word, bit in flipped]
+            plan += [DeadNeurons(node, neurons=units) for node, units in killed]
+            keep = tuple(node.output for node in graph.path())
+            found = reference.run(apply(graph, FaultPlan(tuple(plan))), codes, seed=seed, samples=samples, keep=keep).tensors
+            hashes = reference.state_hash(found[reference.readout_input(graph, head)], found[head.logits])
+            tensors = {tensor: found[tensor].tolist() for tensor in keep}
+            runs.append({"name": name, "flips": flipped, "dead": killed, "tensors": tensors, "state_hashes": hashes.tolist()})
+        about = {"family": spec.family, "input": head.input, "readout_input": reference.readout_input(graph, head), "logits": head.logits}
+        written.append({**about, "nodes": describe(graph), "seed": seed, "samples": samples, "codes": codes.tolist(), "runs": runs})
+    return written
+
+
+VECTORS = {"random_words": random_words, "arithmetic": arithmetic, "stateful": stateful, "sites": sites, "graphs": graphs, "nodes": nodes}
 
 
 def render(name: str) -> str:
