@@ -1,8 +1,7 @@
 """The feed-forward nodes in integer ONNX operations.
 
-Enters: a writer, the graph, a node. Leaves: operations that end in the node's output tensor. No float enters. ConvInteger,
-MaxPool and TopK of ONNX are not used on the codes themselves: runtimes carry no int8 x int8 convolution (and uint8 operands
-saturate on AVX2), and differ in the order of ties. Windows are gathered, and summed by the same MatMulInteger as everything else.
+Enters: a writer, the graph, a node. Leaves: operations that end in the node's output tensor. No float enters. ConvInteger
+is not used, because TVM imports none: windows are gathered, and summed by the same MatMulInteger as everything else.
 Source: docs/semantics.md.
 """
 

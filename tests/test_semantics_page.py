@@ -32,7 +32,7 @@ def test_constants(number: int) -> None:
 def test_the_rest() -> None:
     assert f"**format version** (now **{FORMAT_VERSION}**" in PAGE
     assert IDENTIFIER.pattern in PAGE
-    for stream in (faults.DEAD_STREAM, faults.STUCK_STREAM, faults.FLIP_STREAM):
+    for stream in (faults.DEAD_STREAM, faults.STUCK_STREAM, faults.FLIP_STREAM, faults.UNIT_STREAM):
         assert hex(stream) in PAGE
     for kind in NODE_KINDS:
         assert kind in PAGE
