@@ -40,6 +40,8 @@ from edgechaos.windows import output_size
 
 MAX_VOCABULARY = 1 << 16
 """Token ids are uint16."""
+MAX_GATHERED = 1 << 26
+"""Codes that one item's windows or token vectors take in all: a file must not ask for more memory than its words."""
 
 
 def require(condition: bool, node: Node | None, message: str) -> None:
@@ -190,6 +192,8 @@ def _check_windows(node: Conv | MaxPool | AveragePool, x: Tensor, kernel: tuple[
     require(good, node, f"kernel {kernel}, stride {node.stride} and pad {pad} must be at least 1, and pad smaller than the kernel")
     size = output_size(x.shape, kernel, node.stride, pad)
     require(min(size) >= 1, node, f"kernel {kernel} is larger than its padded input {x.shape}")
+    gathered = x.shape[0] * math.prod(size) * math.prod(kernel)
+    require(gathered <= MAX_GATHERED, node, f"its windows read {gathered} codes, more than {MAX_GATHERED}")
     return size
 
 
@@ -222,6 +226,7 @@ def _check_embedding_bag(graph: IntegerGraph, node: Node) -> None:
     good = weight.dtype == np.int8 and weight.ndim == 2 and 2 <= len(weight) <= MAX_VOCABULARY
     require(good, node, f"weight {weight.shape} is not int8 (2..{MAX_VOCABULARY} ids, vector)")
     require((y.dtype, y.shape, y.ticks) == ("int8", weight.shape[1:], 0), node, f"output must be int8 {weight.shape[1:]}")
+    require(x.size * y.size <= MAX_GATHERED, node, f"its vectors take {x.size * y.size} codes, more than {MAX_GATHERED}")
     _check_rescaling(graph, node, y, ((x.shape[0] + 1,),), f"one per count of tokens, 0..{x.shape[0]}")
     require(node.low <= 0 <= node.high, node, f"clip {node.low}..{node.high} must hold 0, the vector of a text without tokens")
     _check_patch(graph, node)

@@ -27,6 +27,7 @@ from edgechaos.graph import (
     MatMul,
     MaxPool,
     Node,
+    Requantize,
     Text,
     ThermalNoise,
     TopK,
@@ -335,6 +336,18 @@ OVERFLOWS: list[tuple[Mixed, Callable[[IntegerGraph], IntegerGraph], str]] = [
 def test_overflows_are_found(spec: Mixed, breaks: Callable[[IntegerGraph], IntegerGraph], message: str) -> None:
     with pytest.raises(AccumulatorOverflow, match=message):
         breaks(mixed_graph(spec)).validate()
+
+
+def test_files_cannot_ask_for_more_memory_than_a_model_needs() -> None:
+    graph = mixed_graph(pool="average", table="none")
+    pool = first(graph, AveragePool)
+    graph = with_tensor(with_tensor(graph, "image", shape=(1, 4000, 4000)), graph.node(pool).input, shape=(3, 4000, 4000))
+    graph = with_tensor(graph, graph.node(first(graph, Requantize)).input, shape=(3, 4000, 4000))
+    with pytest.raises(GraphError, match="its windows read 144000000 codes"):
+        graph.validate()
+    text = with_tensor(mixed_graph(family="text"), "ids", shape=(2**24,))
+    with pytest.raises(GraphError, match="its vectors take 83886080 codes"):
+        text.validate()
 
 
 def test_fewer_stored_bits_prove_tighter_bounds() -> None:
