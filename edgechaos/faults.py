@@ -248,8 +248,8 @@ def _layers(graph: IntegerGraph, fault: DeadNeurons | StuckAtOne | Omission) -> 
     able = tuple(n for n in graph.nodes if isinstance(n, kinds))
     layers = tuple(n for n in able if fault.layer in (ALL, n.name))
     if not layers:
-        what, have = "layer of spiking neurons" + (" or k-WTA units" if kinds is not ChaosLayer else ""), ", ".join(n.name for n in able)
-        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {what} '{fault.layer}'; it has {have or 'none'}")
+        what, have = "spiking layer" if kinds is ChaosLayer else "spiking or k-WTA layer", ", ".join(n.name for n in able) or "none"
+        raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {what} '{fault.layer}'; it has {have}")
     return layers
 
 

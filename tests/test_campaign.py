@@ -181,7 +181,7 @@ def test_common_random_numbers_and_shared_trials() -> None:
 
 
 def test_impossible_plan_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sweep dead at rate 0\.5, mask 0: .*no spiking layer 'cortex9'"):
+    with pytest.raises(ConfigError, match=r"sweep dead at rate 0\.5, mask 0: .*no spiking or k-WTA layer 'cortex9'"):
         run(tmp_path, campaign(sweep=(Sweep("dead", (0.5,), layer="cortex9"),)))
     assert not (tmp_path / "ledger.sqlite").exists()
 

@@ -172,7 +172,7 @@ REFUSED: list[tuple[Fault | tuple[Fault, ...], str]] = [
     (Omission(rate=1.5), r"omission: rate 1\.5 is outside 0\.\.1"),
     (DeadNeurons(rate=-0.1), r"dead: rate -0\.1"),
     (WeightBitFlip(rate=float("nan")), "rate nan is outside"),
-    (Omission("cortex9", 0.5), "no layer of spiking neurons 'cortex9'; it has cortex0, cortex1"),
+    (Omission("cortex9", 0.5), "no spiking layer 'cortex9'; it has cortex0, cortex1"),
     (WeightBitFlip("cortex9", rate=0.1), "no weight at 'cortex9'; its matrices are cortex0_matmul"),
     (WeightBitFlip(target="threshold", rate=0.1), "unknown target 'threshold'"),
     (DeadNeurons("cortex0", neurons=(10,)), r"has neurons 0\.\.9, not 10"),

@@ -104,10 +104,10 @@ def test_dead_units_never_win_and_rates_are_nested() -> None:
 @pytest.mark.parametrize(
     ("spec", "fault", "message"),
     [
-        (Mixed("kwta"), Omission(rate=0.5), r"omission: graph 'mixed' has no layer of spiking neurons '\*'; it has none"),
-        (Mixed("kwta"), StuckAtOne("topk2", rate=0.5), "stuck_at_1: .* no layer of spiking neurons 'topk2'"),
-        (Mixed("thermal"), DeadNeurons(rate=0.5), r"dead: .* no layer of spiking neurons or k-WTA units '\*'; it has none"),
-        (Mixed("kwta"), DeadNeurons("matmul0", neurons=(0,)), "units 'matmul0'; it has topk2"),
+        (Mixed("kwta"), Omission(rate=0.5), r"omission: graph 'mixed' has no spiking layer '\*'; it has none"),
+        (Mixed("kwta"), StuckAtOne("topk2", rate=0.5), "stuck_at_1: .* no spiking layer 'topk2'"),
+        (Mixed("thermal"), DeadNeurons(rate=0.5), r"dead: .* no spiking or k-WTA layer '\*'; it has none"),
+        (Mixed("kwta"), DeadNeurons("matmul0", neurons=(0,)), "layer 'matmul0'; it has topk2"),
         (Mixed("kwta"), DeadNeurons("topk2", neurons=(9,)), r"has neurons 0\.\.8, not 9"),
         (Mixed("text"), WeightBitFlip("embeddingbag0", "bias", rate=0.1), "has no bias at 'embeddingbag0'"),
         (Mixed(), WeightBitFlip("maxpool3", rate=0.1), "has no weight at 'maxpool3'; its matrices are conv1"),
