@@ -9,26 +9,30 @@ from pathlib import Path
 from edgechaos.errors import EdgeChaosError
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
+def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, executable: bool = False) -> Path:
     """Write to a temporary file beside `path`, flush it to disk, then rename: a reader sees the old file or the new.
 
+    executable: whoever may read the file may run it, from the moment it has its name.
     Raises EdgeChaosError where the folder cannot be made or written, or the disk is full; the old file stays.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_and_rename(temporary, target, data.encode() if isinstance(data, str) else data)
+        _write_and_rename(temporary, target, data.encode() if isinstance(data, str) else data, executable)
     except OSError as error:
         raise EdgeChaosError(f"cannot write {target}: {error.strerror}; nothing was changed; free space or choose another place") from error
     return target
 
 
-def _write_and_rename(temporary: Path, target: Path, data: bytes) -> None:
+def _write_and_rename(temporary: Path, target: Path, data: bytes, executable: bool) -> None:
     try:
         with open(temporary, "xb") as out:
             out.write(data)
             out.flush()
+            if executable:
+                mode = os.fstat(out.fileno()).st_mode
+                os.fchmod(out.fileno(), mode | (mode & 0o444) >> 2)
             os.fsync(out.fileno())
         os.replace(temporary, target)
     finally:

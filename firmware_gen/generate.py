@@ -33,7 +33,7 @@ HASHES = "src/ec_hashes.h"
 HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
 """Capacities of a host build, where memory costs nothing."""
 
-OPTIMIZE = ("-std=c99", "-O2", "-fno-unroll-loops", "-ffunction-sections", "-fdata-sections")
+OPTIMIZE = ("-std=c99", "-O2", "-flto", "-fno-unroll-loops", "-ffunction-sections", "-fdata-sections")
 FREESTANDING = (
     *("-ffreestanding", "-fno-builtin", "-isystem", "freestanding"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0"),

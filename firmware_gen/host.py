@@ -40,9 +40,7 @@ def build_host_server(graph: IntegerGraph, out_dir: str | Path | None = None, *,
 def _deliver(built: Path, out_dir: str | Path | None, name: str) -> Path:
     if out_dir is None:
         return built
-    target = write_atomic(Path(out_dir) / name, built.read_bytes())
-    target.chmod(built.stat().st_mode)
-    return target
+    return write_atomic(Path(out_dir) / name, built.read_bytes(), executable=True)
 
 
 def _cached(firmware: Firmware, kind: str, arguments: tuple[str, ...]) -> Path:
@@ -59,10 +57,8 @@ def _cached(firmware: Firmware, kind: str, arguments: tuple[str, ...]) -> Path:
         for path, data in {**firmware.files, **main}.items():
             (folder / path).write_bytes(data)
         zig_cc([*firmware.flags, "-Isrc", *firmware.sources, *arguments, "-o", "built"], folder)
-        mode = (folder / "built").stat().st_mode
         # Renamed into place: two processes that build at once both end with a whole file.
-        write_atomic(target, (folder / "built").read_bytes())
-        target.chmod(mode)
+        write_atomic(target, (folder / "built").read_bytes(), executable=True)
     return target
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,9 @@ def test_reading(tmp_path: Path) -> None:
         read_file(tmp_path, "artifact")
     with pytest.raises(EdgeChaosError, match="more than 1,000 bytes"):
         read_file("/dev/zero", "artifact", limit=1000)
+
+
+def test_an_executable_is_one_from_the_start(tmp_path: Path) -> None:
+    program = write_atomic(tmp_path / "program", "#!/bin/sh\nexit 7\n", executable=True)
+    assert subprocess.run([program]).returncode == 7
+    assert not os.access(write_atomic(tmp_path / "text", "x"), os.X_OK)

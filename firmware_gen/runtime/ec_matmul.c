@@ -36,6 +36,8 @@ typedef struct events {
     uint32_t count;       /* a multiple of EC_EVENT_GROUP */
 } events;
 
+#if EC_WIDE || EC_SMLAD || !EC_SPECULATIVE
+
 /* Four bytes as a word, whatever their type. The built-in also compiles to one load where -ffreestanding makes memcpy a
  * call. A weight row is aligned; four inputs of a tick need not be.
  */
@@ -45,6 +47,8 @@ static inline uint32_t load_word(const void *p)
     __builtin_memcpy(&word, p, sizeof word);
     return word;
 }
+
+#endif
 
 #if EC_SMLAD
 
