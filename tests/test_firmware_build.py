@@ -246,7 +246,7 @@ def test_kernel_choice_follows_measured_activity() -> None:
         (("clock_hz", "klock_hz"), "klock_hz"),
         (("clock_hz = 25_000_000", 'clock_hz = "fast"'), "clock_hz"),
         (("[edge]", 'flags = ["-fplugin=x.so"]\n[edge]'), "flags"),
-        (("patch_capacity = 4096", 'patch_capacity = 4096\nflags = ["-fplugin=x.so"]'), "not on the list"),
+        (("patch_capacity = 1024", 'patch_capacity = 1024\nflags = ["-fplugin=x.so"]'), "not on the list"),
         (("pin = 0", "pin = 99"), "edge.pin"),
         (("max_payload = 1024", "max_payload = 4"), "max_payload"),
         (('port = "mps2"', 'port = "../x"'), "port"),

@@ -20,7 +20,7 @@ typedef struct tiny_state {
     ec_faults faults;
 #endif
 } tiny_state;
-EC_STATIC_ASSERT(sizeof(tiny_state) == 49316u);
+EC_STATIC_ASSERT(sizeof(tiny_state) == 12452u);
 
 extern const ec_model tiny_model;
 
