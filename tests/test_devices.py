@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
@@ -54,8 +55,7 @@ class TestSerial(DeviceConformance):
             port.close()
 
     def make(self, graph: IntegerGraph, holds: IntegerGraph) -> Device:
-        number = len(self.served)
-        self.served.append(ServedPty(FakeBoard(holds, uid=number.to_bytes(16, "big"))))
+        self.served.append(ServedPty(FakeBoard(holds, uid=secrets.token_bytes(16))))  # locked by UID: tests run side by side
         return SerialBoard(graph, self.served[-1].path)
 
 

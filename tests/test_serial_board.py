@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from tests.graphs import codes_for
 from tests.ptys import Pty, ServedPty
 
 GRAPH = GRAPHS["parallel"]
+ONE, ANOTHER = secrets.token_bytes(16), secrets.token_bytes(16)
+"""Boards of this process alone: a board is locked by its UID, and other tests run beside these."""
 IMPATIENT = Timeouts(hello_s=0.05, request_s=0.05, infer_s=0.05)
 
 
 @pytest.fixture
 def board() -> Iterator[ServedPty]:
-    served = ServedPty(FakeBoard(GRAPH, uid=b"one of its kind!"))
+    served = ServedPty(FakeBoard(GRAPH, uid=ONE))
     yield served
     served.close()
 
@@ -60,9 +63,9 @@ def test_a_board_is_opened_by_one_process_at_a_time(board: ServedPty) -> None:
 
 
 def test_a_board_is_locked_through_whatever_port(board: ServedPty) -> None:
-    twin = ServedPty(FakeBoard(GRAPH, uid=b"one of its kind!"))
+    twin = ServedPty(FakeBoard(GRAPH, uid=ONE))
     try:
-        with SerialBoard(GRAPH, board.path), pytest.raises(LinkError, match=r"6f6e65.* is in use"):
+        with SerialBoard(GRAPH, board.path), pytest.raises(LinkError, match=f"{ONE.hex()}.* is in use"):
             SerialBoard(GRAPH, twin.path).open()
         with SerialBoard(GRAPH, twin.path) as device:
             assert agrees(device, GRAPH)
@@ -71,7 +74,7 @@ def test_a_board_is_locked_through_whatever_port(board: ServedPty) -> None:
 
 
 def test_the_board_that_is_meant(board: ServedPty) -> None:
-    meant = b"one of its kind!".hex()
+    meant = ONE.hex()
     with SerialBoard(GRAPH, board.path, uid=meant) as device:
         assert device.open().uid == meant
     with pytest.raises(DeviceRefused, match=f"leads to board {meant}, not 00"):
@@ -150,7 +153,7 @@ def test_noise_on_the_line_is_mended(board: ServedPty) -> None:
 
 
 def test_two_boards_at_once(board: ServedPty) -> None:
-    other = ServedPty(FakeBoard(GRAPHS["stateful"], uid=b"another of a kind"[:16]))
+    other = ServedPty(FakeBoard(GRAPHS["stateful"], uid=ANOTHER))
     right: list[bool] = []
     with SerialBoard(GRAPH, board.path) as first, SerialBoard(GRAPHS["stateful"], other.path) as second:
         work = [
