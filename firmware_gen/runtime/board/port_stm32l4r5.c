@@ -1,10 +1,12 @@
-/* STM32L4R5 on a Nucleo-144. Registers and sequences: RM0432 rev 9; sections are given beside each. */
+/* STM32L4R5 on a Nucleo-144. Registers and sequences: RM0432 (STM32L4+ reference manual). Compiled and linked in the
+ * tests; not yet run on silicon.
+ */
 #include "cortex_m.h"
 #include "ec_board.h"
 #include "ec_port.h"
 #include "ec_protocol.h"
 
-/* RCC, 6.4 */
+/* RCC */
 #define RCC_CR EC_REGISTER(0x40021000u)
 #define RCC_CFGR EC_REGISTER(0x40021008u)
 #define RCC_PLLCFGR EC_REGISTER(0x4002100Cu)
@@ -13,19 +15,19 @@
 #define RCC_APB1ENR2 EC_REGISTER(0x4002105Cu)
 #define RCC_CCIPR EC_REGISTER(0x40021088u)
 #define RCC_CSR EC_REGISTER(0x40021094u)
-/* PWR, 5.4 */
+/* PWR */
 #define PWR_CR2 EC_REGISTER(0x40007004u)
 #define PWR_SR2 EC_REGISTER(0x40007014u)
 #define PWR_CR5 EC_REGISTER(0x40007080u)
-/* FLASH, 3.7 */
+/* FLASH */
 #define FLASH_ACR EC_REGISTER(0x40022000u)
-/* GPIO, 8.4 */
+/* GPIO */
 #define GPIOG 0x48001800u
 #define GPIO_MODER(port) EC_REGISTER((port) + 0x00u)
 #define GPIO_BSRR(port) EC_REGISTER((port) + 0x18u)
 #define GPIO_AFRL(port) EC_REGISTER((port) + 0x20u)
 #define GPIO_AFRH(port) EC_REGISTER((port) + 0x24u)
-/* LPUART, 51.7 */
+/* LPUART */
 #define LPUART_CR1 EC_REGISTER(EC_SERIAL_BASE + 0x00u)
 #define LPUART_BRR EC_REGISTER(EC_SERIAL_BASE + 0x0Cu)
 #define LPUART_ISR EC_REGISTER(EC_SERIAL_BASE + 0x1Cu)
@@ -34,7 +36,7 @@
 #define LPUART_TDR EC_REGISTER(EC_SERIAL_BASE + 0x28u)
 
 #define HSI_HZ 16000000u
-#define UID_BASE 0x1FFF7590u /* 58.1, 96 bits */
+#define UID_BASE 0x1FFF7590u /* 96 bits */
 
 static uint8_t reset_cause;
 
@@ -49,7 +51,7 @@ static void replace(volatile uint32_t *reg, uint32_t mask, uint32_t bits)
     *reg = (*reg & ~mask) | bits;
 }
 
-/* HSI16 / 2 * 30 / 2 = 120 MHz in range 1 boost (5.1.5); the AHB runs at half speed while switching (6.2.9). */
+/* HSI16 / 2 * 30 / 2 = 120 MHz in range 1 boost; the AHB runs at half speed while switching. */
 static void start_clock(void)
 {
     RCC_APB1ENR1 |= 1u << 28; /* PWREN */
@@ -59,7 +61,7 @@ static void start_clock(void)
     }
     RCC_CR |= 1u << 8; /* HSION */
     wait_set(&RCC_CR, 1u << 10);
-    FLASH_ACR = (1u << 10) | (1u << 9) | (1u << 8) | 5u; /* data and instruction cache, prefetch, 5 wait states (3.3.3) */
+    FLASH_ACR = (1u << 10) | (1u << 9) | (1u << 8) | 5u; /* data and instruction cache, prefetch, 5 wait states */
     while ((FLASH_ACR & 15u) != 5u) {
     }
     RCC_PLLCFGR = (1u << 24) | (30u << 8) | (1u << 4) | 2u; /* R = 2 on, N = 30, M = 2, from HSI16 */
@@ -73,7 +75,7 @@ static void start_clock(void)
     replace(&RCC_CFGR, 15u << 4, 0);
 }
 
-/* PG7 and PG8 are supplied by VDDIO2, which is isolated after reset (5.1.3). */
+/* PG7 and PG8 are supplied by VDDIO2, which is isolated after reset. */
 static void start_serial(void)
 {
     PWR_CR2 |= 1u << 9;                     /* IOSV */
@@ -84,7 +86,7 @@ static void start_serial(void)
     replace(&GPIO_AFRL(GPIOG), 15u << 28, 8u << 28); /* PG7: AF8 */
     replace(&GPIO_AFRH(GPIOG), 15u, 8u);             /* PG8: AF8 */
     replace(&GPIO_MODER(GPIOG), (3u << 14) | (3u << 16), (2u << 14) | (2u << 16));
-    LPUART_BRR = (uint32_t)((256ull * HSI_HZ + EC_SERIAL_BAUD / 2u) / EC_SERIAL_BAUD); /* 51.4.7 */
+    LPUART_BRR = (uint32_t)((256ull * HSI_HZ + EC_SERIAL_BAUD / 2u) / EC_SERIAL_BAUD);
     LPUART_CR1 = (1u << 5) | (1u << 3) | (1u << 2) | 1u;                                 /* RXNEIE, TE, RE, UE */
     EC_NVIC_ISER(EC_SERIAL_IRQ) = 1u << (EC_SERIAL_IRQ % 32u);
 }
