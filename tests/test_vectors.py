@@ -69,6 +69,17 @@ def test_arithmetic() -> None:
         assert (acc > math.floor(real)) == spike == (acc > real), (real, acc)
 
 
+def test_ties_and_amplitudes() -> None:
+    found = vectors("arithmetic")
+    for values, k, dead, winners in found["topk"]:
+        assert scalar_nodes.topk(values, k, dead) == winners, (values, k, dead)
+    for codes, k, shift_a, shift_b, noise in found["amplitude"]:
+        amplitude = min(32767, scalar.rounded_shift(scalar_nodes.norm(codes) * k, shift_a))
+        assert scalar.rounded_shift(scalar.gaussian(1023) * amplitude, shift_b) == noise, (codes, k)
+    saturated = scalar.rounded_shift(scalar.gaussian(1023) * 32767, 13)
+    assert max(noise for *_, shift_b, noise in found["amplitude"] if shift_b == 13) == saturated
+
+
 def test_arithmetic_covers_ties_and_saturation() -> None:
     rows = vectors("arithmetic")["requantize"]
     assert {row[5] for row in rows} >= {-128, 127, -32768, 32767}

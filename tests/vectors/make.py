@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos import random_bits, reference
+from edgechaos import evaluate_nodes, random_bits, reference
 from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize, TopK, Weighted
+from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize, ThermalNoise, TopK, Weighted
 from edgechaos.quantize.rounding import requantize, rounded_shift
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import Mixed, items_for, mixed_graph
@@ -102,7 +102,49 @@ def arithmetic() -> dict[str, Any]:
         [-0.5, -1, False],
         [-1.0, -1, False],
     ]
-    return {"requantize": rows, "rounded_shift": shifts, "noise": noises, "threshold": thresholds}
+    return {
+        "requantize": rows,
+        "rounded_shift": shifts,
+        "noise": noises,
+        "threshold": thresholds,
+        "topk": ties(),
+        "amplitude": amplitudes(),
+    }
+
+
+def ties() -> list[list[Any]]:
+    """Equal values, both ends of int16, dead units: [values, k, dead units, output]."""
+    cases = [
+        ([5, 5, 5, 5], 2, []),
+        ([1, 7, 7, 7], 2, []),
+        ([-3, -1, -2, -32768], 2, []),
+        ([-32768, -32768, -32768], 1, []),
+        ([32767, -32768, 32767], 2, []),
+        ([0, 0, -1], 1, []),
+        ([9, 8, 8, 6], 2, [0]),
+        ([9, -32768, 7, 6], 2, [0, 2, 3]),
+    ]
+    rows: list[list[Any]] = []
+    for values, k, dead in cases:
+        graph = mixed_graph(family="kwta", hidden=len(values), k=k)
+        node = next(n for n in graph.nodes if isinstance(n, TopK))
+        graph = apply(graph, FaultPlan((DeadNeurons(node.name, neurons=tuple(dead)),)))
+        found = evaluate_nodes.topk(graph, graph.node(node.name), np.array([values], np.int16))
+        rows.append([values, k, dead, found[0].tolist()])
+    return rows
+
+
+def amplitudes() -> list[list[Any]]:
+    """The width of thermal noise up to saturation, seen where the Gaussian is largest: [codes, k, shift_a, shift_b, noise]."""
+    seed = next(s for s in range(10**5) if random_bits.words(s, 0, [0], 1, 1)[0, 0, 0] >> 22 == 1023)
+    rows: list[list[Any]] = []
+    for codes in ([0], [1], [1, 1], [3, 4], [127, -128], [-128] * 9):
+        for k, shift_a, shift_b in ((0, 1, 1), (1, 1, 1), (3, 1, 13), (1000, 10, 13), (100000, 1, 13)):
+            node = ThermalNoise("noise", "acc", "noisy", codes="codes", k=k, k_max=k, shift_a=shift_a, shift_b=shift_b)
+            zero, item = np.zeros((1, 1), np.int32), np.array([codes], np.int8)
+            noise = evaluate_nodes.thermal_noise(node, zero, item, k, seed, np.array([0], np.uint32))
+            rows.append([codes, k, shift_a, shift_b, int(noise[0, 0])])
+    return rows
 
 
 def stateful() -> list[dict[str, Any]]:
