@@ -1,16 +1,16 @@
-"""A folded FloatModel as a torch module whose weights are fake-quantized by Brevitas: what is trained and calibrated.
+"""A folded FloatModel as a torch module with fake-quantized weights and activations: what is trained and calibrated.
 
 Enters: a FloatModel after `edgechaos.passes.fold`. Leaves: a module to fine-tune (QAT) or calibrate (PTQ), and from it
-the integers and scales of every weight. Spikes are binary and pass unquantized; the membrane of stateful layers stays
-float here and becomes int16 in `edgechaos.quantize.lower`. Source: Brevitas (Xilinx), int8 weights, narrow range
--127..127, scale = largest magnitude / 127.
+the integers and scales of every weight and activation. Spikes are binary and pass unquantized; the membrane of stateful layers
+stays float here and becomes int16 in `edgechaos.quantize.lower`. Source: Brevitas (Xilinx): narrow range -127..127, -7..7 or -1..1;
+int8 scales are largest magnitude / 127, those of fewer bits start at the least squared error and are learned.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,14 +21,36 @@ from torch import Tensor, nn
 
 from edgechaos.errors import UnsupportedError
 from edgechaos.extras import need
+from edgechaos.models.base import thermal, winners
+from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, spiking_ticks
-from edgechaos.quantize.float_model import FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.quantize.activations import Quantizer
+from edgechaos.quantize.float_model import (
+    Conv,
+    EmbeddingMean,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Pool,
+    Readout,
+    Relu,
+    Spiking,
+    Table,
+    Thermal,
+    Winners,
+)
 from edgechaos.quantize.rounding import round_half_up
+
+WEIGHTED = (Linear, Conv, EmbeddingMean)
+INT8 = (-128, 127)
+INT16 = (-32768, 32767)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizedWeight:
-    """Integers and what one of them is worth: weight (out, in) int8, scale (1,) or (out,), bias (out,), float64."""
+    """Integers and what one of them is worth: weight int8, scale (1,) or (out,), bias (out,), float64."""
 
     weight: NDArray[np.int8]
     scale: NDArray[np.float64]
@@ -38,17 +60,27 @@ class QuantizedWeight:
 class FakeQuantModel(nn.Module):
     """The nodes of a FloatModel as modules by name; runs one head. Trainable by `edgechaos.train.fit`.
 
-    per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts).
+    per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts), where one
+    noise amplitude serves all (before thermal noise), and for embeddings. bits: 8, 4 or 2 per node name, 8 by default.
     """
 
-    def __init__(self, model: FloatModel, per_channel: bool, head: str | None = None) -> None:
+    def __init__(self, model: FloatModel, per_channel: bool, head: str | None = None, bits: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.described = model
         self.head = next(h for h in model.heads if head in (None, h.name))
-        self.layers = nn.ModuleDict({n.name: _quant_linear(n, per_channel) for n in model.nodes if isinstance(n, Linear)})
+        self.bits = {node.name: (bits or {}).get(node.name, 8) for node in model.nodes if isinstance(node, WEIGHTED)}
+        self.layers = nn.ModuleDict()
+        self.quantizers = nn.ModuleDict()
+        for node in model.nodes:
+            if isinstance(node, WEIGHTED):
+                noisy = any(isinstance(reader, Thermal) for reader in model.readers(node.name))
+                split = per_channel and not noisy and not isinstance(node, Readout | EmbeddingMean)
+                self.layers[node.name] = _quant_layer(node, split, self.bits[node.name])
+            for point, (low, high) in _points(node).items():
+                self.quantizers[point] = Quantizer(low, high)
 
     def forward(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """Logits (batch, classes) of input codes (batch, inputs), any dtype; in the dtype of the weights."""
+        """Logits (batch, classes) of input codes (batch, *input shape), any dtype; in the dtype of the weights."""
         return self.tensors(codes, conditions)[self.head.logits]
 
     def tensors(self, codes: Tensor, conditions: Conditions) -> dict[str, Tensor]:
@@ -57,14 +89,42 @@ class FakeQuantModel(nn.Module):
         values = {self.head.input: codes.to(dtype) * self.head.step}
         for node in self.described.nodes:
             if node.input in values:
-                values[node.name] = self._evaluate(node, values[node.input], conditions)
+                values[node.name] = self._evaluate(node, values, conditions)
         return values
 
-    def _evaluate(self, node: FloatNode, x: Tensor, conditions: Conditions) -> Tensor:
+    def _evaluate(self, node: FloatNode, values: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        x = values[node.input]
         if isinstance(node, Spiking):
             return spiking_ticks(x, node, conditions)
-        layer = self.layers[node.name]
-        return cast(Tensor, layer(x.mean(dim=1) if isinstance(node, Readout) else x))
+        if isinstance(node, Thermal):
+            matrix = self.described.node(node.input)
+            assert matrix is not None
+            return thermal(x, values[matrix.input], node.temperature, conditions, node.stream)
+        if isinstance(node, Linear):
+            x = x.mean(dim=1) if isinstance(node, Readout) and self.described.ticks(node.input) else x.flatten(1) if x.dim() == 4 else x
+            return cast(Tensor, self.layers[node.name](x))
+        if isinstance(node, Conv):
+            return cast(Tensor, self.layers[node.name](x))
+        return self._activation(node, x)
+
+    def _activation(self, node: FloatNode, x: Tensor) -> Tensor:
+        if isinstance(node, Pool) and not node.average:
+            return nn.functional.max_pool2d(x, node.kernel, node.stride)
+        if isinstance(node, Table):
+            index = x.long() + LUT_ENTRIES // 2
+            rows = torch.from_numpy(np.atleast_2d(node.values)).to(x.dtype)
+            channel = torch.zeros(1, dtype=torch.long) if len(rows) == 1 else torch.arange(len(rows)).reshape(-1, *(1,) * (x.dim() - 2))
+            x = rows[channel, index]
+        elif isinstance(node, EmbeddingMean):
+            x = embedding_mean(cast(Any, self.layers[node.name]).quant_weight().value, x.long())
+        elif isinstance(node, Pool):
+            x = nn.functional.avg_pool2d(x, node.kernel, node.stride)
+        elif isinstance(node, Gelu):
+            x = nn.functional.gelu(cast(Tensor, self.quantizers[f"{node.name}_in"](x)))
+        elif isinstance(node, Relu):
+            x = x.relu()
+        x = cast(Tensor, self.quantizers[node.name](x))
+        return x * winners(x, node.k) if isinstance(node, Winners) else x
 
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The spiking nodes, in execution order."""
@@ -76,44 +136,99 @@ class FakeQuantModel(nn.Module):
     def after_step(self, generator: torch.Generator) -> None:
         """Fine-tuning has no dynamics of its own."""
 
+    def calibrate(self, codes: Tensor, conditions: Conditions) -> None:
+        """Choose every activation's scale on these inputs, with quantized weights and unquantized activations."""
+        quantizers = [cast(Quantizer, q) for q in self.quantizers.values()]
+        for quantizer in quantizers:
+            quantizer.observe()
+        with torch.no_grad(), quiet():
+            self(codes, conditions)
+        for quantizer in quantizers:
+            quantizer.calibrate()
+        self.settle()
+
+    def settle(self) -> None:
+        """Let no activation be finer than the accumulator that it is made of: integers can only be scaled down."""
+        for node in self.described.nodes:
+            point = f"{node.name}_in" if isinstance(node, Gelu) else node.name
+            if point in self.quantizers and not isinstance(node, Table):
+                quantizer = cast(Quantizer, self.quantizers[point])
+                if isinstance(node, EmbeddingMean):
+                    finest = float(self.quantized(node.name).scale.max())
+                else:
+                    finest = float(self.step(node.input).max()) / (node.kernel[0] * node.kernel[1] if isinstance(node, Pool) else 1)
+                quantizer.scale = max(quantizer.scale, finest)
+
+    def step(self, tensor: str) -> NDArray[np.float64]:
+        """What one code of a tensor is worth, (1,) or one per channel."""
+        node = self.described.node(tensor)
+        if node is None:
+            return np.array([next(h.step for h in self.described.heads if h.input == tensor)])
+        if isinstance(node, Linear | Conv):
+            ticks = max(1, self.described.ticks(node.input)) if isinstance(node, Readout) else 1
+            return self.quantized(node.name).scale * self.step(node.input) / ticks
+        if node.name in self.quantizers:
+            return np.array([cast(Quantizer, self.quantizers[node.name]).scale])
+        return np.ones(1) if isinstance(node, Spiking) else self.step(node.input)
+
     def round_biases(self) -> None:
         """Move every bias to a multiple of its accumulator's scale, so that lowering rounds nothing but noise and membranes."""
-        steps = {head.input: head.step for head in self.described.heads}
         for node in self.described.nodes:
-            if isinstance(node, Linear):
-                ticks = self.described.ticks(node.input) if isinstance(node, Readout) else 1
-                scale = self.quantized(node.name).scale * steps.get(node.input, 1.0) / ticks
+            if isinstance(node, Linear | Conv):
+                scale = self.step(node.name)
                 bias = cast(Tensor, self.layers[node.name].bias)
                 with torch.no_grad():
                     bias.copy_(torch.from_numpy(round_half_up(bias.double().numpy() / scale) * scale))
 
     def quantized(self, name: str) -> QuantizedWeight:
-        """The integers of one linear node."""
+        """The integers of one node with weights; an embedding has no bias."""
         layer: Any = self.layers[name]
         with torch.no_grad():
             quant = layer.quant_weight()
             weight, scale = quant.int().numpy().astype(np.int8), quant.scale.double().numpy().reshape(-1)
-            return QuantizedWeight(weight, _usable_scale(weight, scale), layer.bias.double().numpy())
+            bias = getattr(layer, "bias", None)
+            return QuantizedWeight(weight, _usable_scale(weight, scale), np.zeros(0) if bias is None else bias.double().numpy())
+
+
+def _points(node: FloatNode) -> dict[str, tuple[int, int]]:
+    """The quantizers of a node by name, with the range of their codes."""
+    if isinstance(node, Relu):
+        return {node.name: (0, 127)}
+    if isinstance(node, Gelu):
+        return {f"{node.name}_in": INT8, node.name: INT8}
+    if isinstance(node, Winners):
+        return {node.name: INT16}
+    if isinstance(node, Table | EmbeddingMean) or (isinstance(node, Pool) and node.average):
+        return {node.name: INT8}
+    return {}
 
 
 def _usable_scale(weight: NDArray[np.int8], scale: NDArray[np.float64]) -> NDArray[np.float64]:
     """A channel of zeros quantizes at any scale; its own, 1e-10 or so, would put its bias beyond int32."""
     if len(scale) == 1:
         return scale
-    used = (weight != 0).any(axis=1)
+    used = (weight.reshape(len(weight), -1) != 0).any(axis=1)
     return np.where(used, scale, scale[used].max() if used.any() else 1.0)
 
 
-def _quant_linear(node: Linear, per_channel: bool) -> nn.Module:
+def _quant_layer(node: Linear | Conv | EmbeddingMean, per_channel: bool, bits: int) -> nn.Module:
     qnn, quant = brevitas()
-    kind = quant.Int8WeightPerChannelFloat if per_channel and not isinstance(node, Readout) else quant.Int8WeightPerTensorFloat
-    outputs, inputs = node.weight.shape
-    layer: nn.Module = qnn.QuantLinear(inputs, outputs, bias=True, weight_quant=kind)
-    bias = np.zeros(outputs) if node.bias is None else node.bias
+    kind = getattr(quant, f"Int8WeightPer{'Channel' if per_channel else 'Tensor'}Float{'MSE' if bits < 8 else ''}")
+    options: dict[str, Any] = {"weight_quant": kind, "weight_bit_width": bits}
+    layer: Any
+    if isinstance(node, EmbeddingMean):
+        layer = qnn.QuantEmbedding(*node.weight.shape, **options)
+    elif isinstance(node, Conv):
+        outputs, channels, *kernel = node.weight.shape
+        layer = qnn.QuantConv2d(channels, outputs, tuple(kernel), stride=node.stride, padding=node.pad, bias=True, **options)
+    else:
+        outputs, inputs = node.weight.shape
+        layer = qnn.QuantLinear(inputs, outputs, bias=True, **options)
     with torch.no_grad():
-        for parameter, value in ((layer.weight, node.weight), (layer.bias, bias)):
-            cast(Tensor, parameter).copy_(torch.from_numpy(value))
-    return layer
+        layer.weight.copy_(torch.from_numpy(node.weight))
+        if not isinstance(node, EmbeddingMean):
+            layer.bias.copy_(torch.from_numpy(np.zeros(len(node.weight)) if node.bias is None else node.bias))
+    return cast(nn.Module, layer)
 
 
 def brevitas() -> tuple[Any, Any]:

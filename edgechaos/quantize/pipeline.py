@@ -17,7 +17,7 @@ from edgechaos import passes, reference
 from edgechaos.data import Dataset
 from edgechaos.errors import DataError, UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
-from edgechaos.quantize.float_model import FloatModel
+from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
@@ -38,21 +38,33 @@ def quantize(
     epochs: int = 5,
     sampling: Sampling = "ticks",
     seed: int = 0,
+    weight_bits: int | Mapping[str, int] = 8,
     progress: ProgressCallback | None = None,
 ) -> IntegerGraph:
-    """The integer graph of a trained model, int8 weights.
+    """The integer graph of a trained model.
 
     method: "qat" fine-tunes for `epochs` under the omission that the model was trained with; "ptq" corrects biases on
     1,024 training items. per_channel: one weight scale per neuron (the readout stays per tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
+    weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
+        A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
     """
     described = model.describe()
     fake = fake_quantized(
-        described, data, method=method, per_channel=per_channel, epochs=epochs, sampling=sampling, seed=seed, progress=progress
+        described,
+        data,
+        method=method,
+        per_channel=per_channel,
+        epochs=epochs,
+        sampling=sampling,
+        seed=seed,
+        weight_bits=weight_bits,
+        progress=progress,
     )
-    return measured(to_graph(fake, data, sampling, about(model, data, method, per_channel, sampling)), data)
+    metadata = about(model, data, method, per_channel, sampling, weight_bits if isinstance(weight_bits, int) else dict(weight_bits))
+    return measured(to_graph(fake, data, sampling, metadata), data)
 
 
 def fake_quantized(
@@ -64,6 +76,7 @@ def fake_quantized(
     epochs: int,
     sampling: Sampling = "ticks",
     seed: int = 0,
+    weight_bits: int | Mapping[str, int] = 8,
     progress: ProgressCallback | None = None,
 ) -> FakeQuantModel:
     """The folded, fake-quantized and fine-tuned (or calibrated) torch model from which integers are read."""
@@ -74,8 +87,9 @@ def fake_quantized(
         raise UnsupportedError(f"unknown method {method!r}; use 'qat' or 'ptq'")
     folded = passes.fold(described)
     refuse_unsupported(folded, sampling)
-    fake = FakeQuantModel(folded, per_channel)
+    fake = FakeQuantModel(folded, per_channel, bits=_bits(folded, weight_bits))
     codes, conditions = calibration(fake, data)
+    fake.calibrate(codes, conditions)
     if method == "ptq":
         correct_bias(fake, codes, conditions)
     else:
@@ -88,8 +102,21 @@ def fake_quantized(
         inputs = torch.from_numpy(input_codes(folded, data.train_items))
         with quiet():
             fit(fake, inputs, data.train_labels, recipe, "quantize", progress=progress)
+    fake.settle()
     fake.round_biases()
     return fake.eval()
+
+
+def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, int]:
+    """Per node. Raises UnsupportedError for a node without weights, or a width that no target stores."""
+    names = [node.name for node in model.nodes if isinstance(node, Linear | Conv | EmbeddingMean)]
+    bits = dict.fromkeys(names, weight_bits) if isinstance(weight_bits, int) else dict(weight_bits)
+    for name, width in bits.items():
+        if name not in names:
+            raise UnsupportedError(f"weight_bits: no node '{name}' has weights; use {', '.join(names)}", name)
+        if width not in (8, 4, 2):
+            raise UnsupportedError(f"weight_bits: {width} bits of '{name}' cannot be stored; use 8, 4, or 2 for ternary", name)
+    return bits
 
 
 def to_graph(fake: FakeQuantModel, data: Dataset, sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
@@ -116,14 +143,17 @@ def calibration(fake: FakeQuantModel, data: Dataset) -> Any:
 
 
 def input_codes(model: FloatModel, items: NDArray[Any]) -> NDArray[Any]:
-    """Codes (n, inputs) of raw items for the model's first head. Raises DataError where the sizes differ."""
+    """Codes (n, *input shape) of raw items for the model's first head. Raises DataError where the sizes differ."""
     head = model.heads[0]
     if items[:1].size != head.size:
         raise DataError(f"model '{model.name}' takes items of {head.size} elements, the data set has {items.shape[1:]}")
-    return head.encoding.codes(items).reshape(len(items), head.size)
+    codes = head.encoding.codes(items).reshape(len(items), *head.shape)
+    return codes.astype(np.int32) if head.encoding.kind == "tokens" else codes  # torch computes little with uint16
 
 
-def about(model: Model, data: Dataset, method: Method, per_channel: bool, sampling: Sampling) -> dict[str, Any]:
+def about(
+    model: Model, data: Dataset, method: Method, per_channel: bool, sampling: Sampling, weight_bits: int | dict[str, int] = 8
+) -> dict[str, Any]:
     """The metadata of a graph, JSON: what the model was, how it was trained, how it was quantized."""
     summary = model.summary()
     noisy = summary.get("float", {}).get("noise_std", 0.0) > 0 and bool(model.spiking_layers())
@@ -134,7 +164,7 @@ def about(model: Model, data: Dataset, method: Method, per_channel: bool, sampli
         "noise": "none" if not noisy else "table_gaussian" if sampling == "ticks" else "dropped",
         **summary,
         "training": dict(model.facts),
-        "quantization": {"method": method, "per_channel": per_channel, "weight_bits": 8, "sampling": sampling},
+        "quantization": {"method": method, "per_channel": per_channel, "weight_bits": weight_bits, "sampling": sampling},
     }
 
 
