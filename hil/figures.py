@@ -7,6 +7,7 @@ become CSS variables, so that one drawing serves light, dark and paper.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,15 @@ FRAME = (0.105, 0.15, 0.885, 0.82)
 """Left, bottom, width, height of the axes: fixed, so that panels side by side align."""
 
 
-def accuracy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
+def accuracy_limits(curves: Sequence[Sequence[Point]]) -> tuple[float, float]:
+    """One scale, in percent, for all panels of a page: a fault that hurts more must look so. Whole tens around every mark."""
+    points = [p for curve in curves for p in curve]
+    lowest = min(min(p["worst_accuracy"], p["accuracy"]["low"]) for p in points) * 100
+    highest = max(max(p["accuracy"]["high"], p["clean"]["value"]) for p in points) * 100
+    return max(0.0, 10 * math.floor((lowest - 2) / 10)), min(102.0, 10 * math.ceil((highest + 2) / 10))
+
+
+def accuracy_figure(points: Sequence[Point], axis: str, prefix: str, limits: tuple[float, float]) -> str:
     """Accuracy in percent against fault rate in percent: mean over masks, interval, worst mask, clean level."""
     figure, axes = _axes()
     rates = [p["rate"] * 100 for p in points]
@@ -48,9 +57,7 @@ def accuracy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
     caps = [[max(m - lo, 0) for m, lo in zip(mean, low, strict=True)], [max(hi - m, 0) for m, hi in zip(mean, high, strict=True)]]
     axes.errorbar(rates, mean, caps, color=CURVE, linewidth=1.8, marker="o", markersize=4, capsize=2.5)
     axes.plot(rates, worst, color=CURVE, linestyle="none", marker="v", markersize=4.5, markerfacecolor="none")
-    lowest, highest = min(worst), max(*high, clean)
-    margin = max(2.0, 0.08 * (highest - lowest))
-    axes.set_ylim(max(0.0, lowest - margin), min(100.0 + margin / 2, highest + margin))
+    axes.set_ylim(*limits)
     axes.set_ylabel("accuracy (%)")
     _finish_rates(axes, rates, axis)
     return _svg(figure, prefix)

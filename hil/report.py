@@ -20,7 +20,7 @@ from edgechaos.devices.instruction_classes import EXTRAS
 from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
 from edgechaos.firmware_gen.boards import load_board
-from edgechaos.hil.figures import accuracy_figure, energy_figure
+from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.headline import Figure, headline
 from edgechaos.hil.numbers import FILTERS
 from edgechaos.hil.outcomes import OUTCOMES
@@ -138,7 +138,9 @@ def _check_same_model(inputs: Inputs) -> None:
     of = {name: value for name, value in hashes.items() if value is not None}
     if len(set(of.values())) > 1:
         named = ", ".join(f"{name} of model {str(value)[:12]}" for name, value in of.items())
-        raise ArtifactError(f"these results are of different models ({named}); run the older commands again, or name the files that belong together")
+        raise ArtifactError(
+            f"these results are of different models ({named}); run the older commands again, or name the files that belong together"
+        )
 
 
 def _read(path: Path) -> Document:
@@ -168,6 +170,7 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
     """One panel per fault kind and site: its curve with the most images; the other devices' curves stand in the agreement."""
     curves = [c for c in campaign["curves"] if c["points"]]
     places = dict.fromkeys((c["fault"], c["site"]) for c in curves)
+    limits = accuracy_limits([c["points"] for c in curves]) if curves else (0.0, 100.0)
     for k, (fault, site) in enumerate(sorted(places, key=lambda p: list(FAULT_TITLES).index(p[0]))):
         here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
         curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
@@ -178,7 +181,7 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
             "title": title,
             "curve": curve,
             "half": min(curve["points"], key=lambda p: (abs(p["rate"] - 0.5), p["rate"])),
-            "figure": Markup(accuracy_figure(curve["points"], axis, f"a{k}-")),
+            "figure": Markup(accuracy_figure(curve["points"], axis, f"a{k}-", limits)),
             "energy_curve": counted,
             "energy_figure": Markup(energy_figure(counted["points"], axis, f"e{k}-")) if counted else None,
         }

@@ -13,7 +13,7 @@ import click
 from edgechaos import __version__
 from edgechaos.errors import EdgeChaosError
 
-COMMANDS = ("train", "quantize", "inspect", "export", "verify", "build", "run", "campaign", "report", "devices", "doctor")
+COMMANDS = ("train", "import", "quantize", "inspect", "export", "verify", "build", "run", "campaign", "report", "devices", "doctor")
 """In the order in which a model passes through them. Each is the function `command` of edgechaos.cli.<name>_command."""
 
 
@@ -48,6 +48,6 @@ class Commands(click.Group):
 def main() -> None:
     """Put fault-tolerant networks on devices that fail, and measure what failing costs.
 
-    A model passes through: train, quantize, inspect, export, verify, build, run, campaign, report. Each command works
+    A model passes through: train (or import), quantize, inspect, export, verify, build, run, campaign, report. Each command works
     from the file that the one before it wrote.
     """

@@ -80,7 +80,8 @@ def dataset_for(graph: IntegerGraph, data_name: str | None) -> Dataset:
     name = data_name or (recorded.get("name") if isinstance(recorded, dict) else None)
     if not isinstance(name, str):
         raise DataError(f"model '{graph.name}' does not name its data set; give one with --data NAME or --data FILE.npz")
-    return load(name)
+    data, head = load(name), graph.head()
+    return data.tokenized(head.encoding.text, graph.tensors[head.input].size) if head.encoding.text is not None else data
 
 
 def items_for(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgechaos.cli.common import output_option, progress_bar
+
+
+def identifier(text: str) -> str:
+    """A model's name from a file's: it reaches C, so it is lower case, digits and underscores."""
+    name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:48]
+    return name if name[:1].isalpha() else f"model_{name}"
 
 
 @click.command("quantize")
@@ -61,6 +69,7 @@ def command(
             progress=lambda p: bar(p.done, p.total),
         )
     path = output or checkpoint.with_suffix(".ecm")
+    graph = replace(graph, name=identifier(path.stem))
     digest = artifact.save(graph, path)
     accuracy = graph.metadata["accuracy"]
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
