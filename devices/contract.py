@@ -74,10 +74,19 @@ class Device(ABC):
         """
 
     @abstractmethod
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
         """Run a batch: codes (batch, *input shape) in the head's dtype, samples (batch,) uint32, by default 0..batch-1.
 
-        Raises ShapeError before anything is sent; DeviceHang, DeviceCrash, DeviceReset, LinkError as they happen.
+        `parameters` sets the k of ThermalNoise nodes by name for this batch, by default what the model stores.
+        Raises ShapeError or GraphError before anything is sent; DeviceHang, DeviceCrash, DeviceReset, LinkError as they happen.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,19 @@ class EmulatedDevice(ProtocolDevice):
         self._guard_s = guard_s
         self._link: EmulatorLink | None = None
 
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
         """As the contract says; `instructions` are those between the two GPIO edges of each inference."""
         if self._link is not None:
             self._link.windows.clear()
-        result = super().infer(codes, seed=seed, samples=samples, head=head)
+        result = super().infer(codes, seed=seed, samples=samples, head=head, parameters=parameters)
         windows = self._opened_link().windows
         if len(windows) != len(codes):
             raise LinkError(

@@ -7,18 +7,19 @@ serial driver is tested without a board. The replay rule and the layouts are tho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.artifact import content_hash
 from edgechaos.devices import frames
-from edgechaos.devices.plan_payloads import matmuls
+from edgechaos.devices.plan_payloads import patched_nodes
 from edgechaos.errors import FaultError
 from edgechaos.faults import ResolvedPlan, apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.graph import IntegerGraph
+from edgechaos.firmware_gen.memory_plan import mortal
+from edgechaos.graph import ChaosLayer, IntegerGraph, ThermalNoise
 from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import Result, readout_input, run, state_hash
 
@@ -45,6 +46,7 @@ class _State:
     dead: dict[str, NDArray[np.bool_]]
     stuck: dict[str, NDArray[np.bool_]]
     patch: dict[str, list[tuple[int, int, int]]]
+    parameters: dict[str, int] = field(default_factory=dict)
     faulty: IntegerGraph | None = None
     result: Result | None = None
     inferences: int = 0
@@ -129,10 +131,10 @@ class FakeBoard:
 
     def _load_mask(self, payload: bytes) -> bytes:
         index, kind, first = p.MASK_HEAD.unpack_from(payload)
-        layer = self.graph.chaos_layers()[index]
+        layer = mortal(self.graph)[index]
         size = self.graph.tensors[layer.input].shape[0]
         masks = {p.MaskKind.DEAD: self._state.dead, p.MaskKind.STUCK: self._state.stuck}[p.MaskKind(kind)]
-        if kind == p.MaskKind.STUCK and layer.sampling != "ticks":
+        if kind == p.MaskKind.STUCK and not (isinstance(layer, ChaosLayer) and layer.sampling == "ticks"):
             raise Refusal(p.ErrorCode.REFUSED)
         packed = np.packbits(masks.get(layer.name, np.zeros(size, bool)), bitorder="little")
         packed[first : first + len(payload) - p.MASK_HEAD.size] = np.frombuffer(payload[p.MASK_HEAD.size :], np.uint8)
@@ -150,7 +152,7 @@ class FakeBoard:
                 raise Refusal(p.ErrorCode.NO_SPACE, self.hello.patch_capacity)
             for index, out, into, delta in p.PATCH_ROW.iter_unpack(body):
                 row = (out, -1 if into == p.BIAS_INPUT else into, delta)
-                self._state.patch.setdefault(matmuls(self.graph)[index], []).append(row)
+                self._state.patch.setdefault(patched_nodes(self.graph)[index], []).append(row)
         # A binomial table is a function of fail_q, which the reference computes by itself.
         return self._changed()
 
@@ -181,10 +183,26 @@ class FakeBoard:
             patch = {name: np.array(rows, np.int32).reshape(-1, 3) for name, rows in state.patch.items()}
             state.faulty = apply(self.graph, ResolvedPlan(dict(state.fail_q), dict(state.dead), dict(state.stuck), patch))
         sample_id = (sample + count - 1) & 0xFFFFFFFF
-        state.result = run(state.faulty, codes, seed=seed, samples=[sample_id], head=head.name, keep=(readout_input(self.graph, head),))
+        state.result = run(
+            state.faulty,
+            codes,
+            seed=seed,
+            samples=[sample_id],
+            head=head.name,
+            keep=(readout_input(self.graph, head),),
+            parameters=state.parameters,
+        )
         state.inferences += count
         room = (self.hello.max_payload - p.INFER_REPLY.size) // 4
         return p.INFER_REPLY.pack(int(state.result.labels[0]), 0) + self._logits()[: 4 * room]
+
+    def _param(self, payload: bytes) -> bytes:
+        index, k = p.PARAM.unpack(payload)
+        node = [n for n in self.graph.nodes if isinstance(n, ThermalNoise)][index]
+        if not 0 <= k <= node.k_max:
+            raise Refusal(p.ErrorCode.OUT_OF_RANGE, k)
+        self._state.parameters[node.name] = k
+        return b""
 
     def _result(self, payload: bytes) -> bytes:
         first = int.from_bytes(payload, "little")
@@ -226,4 +244,5 @@ _VERBS: Mapping[int, Callable[[FakeBoard, bytes], bytes]] = {
     p.Verb.STATE_HASH: FakeBoard._state_hash,
     p.Verb.COUNTERS: FakeBoard._counters,
     p.Verb.RESET: FakeBoard._reset,
+    p.Verb.PARAM: FakeBoard._param,
 }

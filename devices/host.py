@@ -7,6 +7,7 @@ inference goes through the library's protocol server, over memory, as on a board
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,21 @@ class HostDevice(ProtocolDevice):
         self._link: HostLink | None = None
         self._inferences = 0
 
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
         """As the contract says, the whole batch in one call; other threads run meanwhile."""
         spec = self.graph.head(head)
         ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples))
-        self._opened()
+        self._set_parameters(parameters)
         assert self._link is not None
-        rows = np.ascontiguousarray(codes)
+        rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))
         logits = np.zeros((len(codes), self.graph.tensors[spec.logits].size), np.int32)
         labels = np.zeros(len(codes), np.uint16)
         arrays = (rows.ctypes.data, ids.ctypes.data, seed & 0xFFFFFFFF, logits.ctypes.data, labels.ctypes.data)

@@ -15,8 +15,9 @@ from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.link import Request
 from edgechaos.errors import FaultError, GraphError
 from edgechaos.faults import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
+from edgechaos.firmware_gen.memory_plan import mortal
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
-from edgechaos.graph import IntegerGraph, MatMul
+from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.random_bits import binomial_table
 
 KIND_OF = {
@@ -32,9 +33,9 @@ def capability_names(capabilities: Capability) -> frozenset[str]:
     return frozenset(name for flag, name in KIND_OF.items() if flag in capabilities)
 
 
-def matmuls(graph: IntegerGraph) -> tuple[str, ...]:
-    """Names of the nodes that a patch row's index counts: MatMul and Readout, in node order."""
-    return tuple(n.name for n in graph.nodes if isinstance(n, MatMul))
+def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
+    """Names of the nodes that a patch row's index counts: those with weights, in node order."""
+    return tuple(n.name for n in graph.weighted())
 
 
 def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> None:
@@ -61,8 +62,8 @@ def _check_capabilities(plan: ResolvedPlan, info: DeviceInfo) -> None:
 def plan_requests(graph: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> list[Request]:
     """The requests that load a checked plan into a clean device."""
     requests: list[Request] = []
-    for index, layer in enumerate(graph.chaos_layers()):
-        if layer.name in plan.fail_q:
+    for index, layer in enumerate(mortal(graph)):
+        if isinstance(layer, ChaosLayer) and layer.name in plan.fail_q:
             fail_q = plan.fail_q[layer.name]
             requests.append(_inject(Injection.FAIL_Q, INJECT_FAIL.pack(index, fail_q)))
             if layer.sampling == "binomial":
@@ -70,7 +71,7 @@ def plan_requests(graph: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> 
         for kind, masks in ((MaskKind.DEAD, plan.dead), (MaskKind.STUCK, plan.stuck)):
             if layer.name in masks:
                 requests += _mask(index, kind, masks[layer.name], max_payload)
-    for index, name in enumerate(matmuls(graph)):
+    for index, name in enumerate(patched_nodes(graph)):
         requests += _patch(index, plan.patch.get(name, np.zeros((0, 3), np.int32)), max_payload)
     return requests
 

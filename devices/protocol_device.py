@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,10 @@ from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Time
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
 from edgechaos.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 from edgechaos.faults import CLEAN, ResolvedPlan
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, INFER_HEAD, INFER_REPLY, VERSION, Hello, ResetCause, Verb
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, INFER_HEAD, INFER_REPLY, PARAM, VERSION, Hello, ResetCause, Verb
 from edgechaos.graph import Head, IntegerGraph
 from edgechaos.random_bits import RANDOM_ID
-from edgechaos.reference import check_inputs
+from edgechaos.reference import check_inputs, check_parameters
 
 GROUP = 64
 """Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory."""
@@ -77,11 +77,19 @@ class ProtocolDevice(Device):
         self._session = _Session(client, hello, self._describe(hello))
         return self._session.info
 
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
         """As the contract says; one frame or more per item, the boot counter checked at the end of the batch."""
         spec = self.graph.head(head)
         ids = check_inputs(self.graph, spec, codes, samples)
-        session = self._opened()
+        session = self._set_parameters(parameters)
         outputs = self.graph.tensors[spec.logits].size
         logits = np.zeros((len(codes), outputs), np.int32)
         labels = np.zeros(len(codes), np.uint16)
@@ -131,6 +139,13 @@ class ProtocolDevice(Device):
         if self._session is not None:
             self._session.client.link.close()
             self._session = None
+
+    def _set_parameters(self, parameters: Mapping[str, int] | None) -> _Session:
+        """One request per ThermalNoise node, in node order; raises GraphError before anything is sent."""
+        settings = check_parameters(self.graph, parameters)
+        session = self._opened()
+        session.client.requests([Request(Verb.PARAM, PARAM.pack(index, k)) for index, k in enumerate(settings.values())])
+        return session
 
     def _opened(self) -> _Session:
         if self._session is None:

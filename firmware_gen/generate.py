@@ -24,7 +24,7 @@ from edgechaos.firmware_gen.memory_plan import MemoryPlan, plan_memory
 from edgechaos.firmware_gen.model_source import ModelSource
 from edgechaos.firmware_gen.protocol_header import protocol_header
 from edgechaos.firmware_gen.writer import Writer
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import IntegerGraph, ThermalNoise
 from edgechaos.random_bits import gaussian_table
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -127,7 +127,7 @@ def _digest(model_hash: str, files: Mapping[str, bytes]) -> str:
 
 
 def _noisy(graph: IntegerGraph) -> bool:
-    return any(n.sigma is not None for n in graph.chaos_layers())
+    return any(n.sigma is not None for n in graph.chaos_layers()) or any(isinstance(n, ThermalNoise) for n in graph.nodes)
 
 
 def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool) -> str:
@@ -140,6 +140,8 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_SCRATCH_EVENTS": plan.scratch_events,
         "EC_SCRATCH_NEURONS": plan.scratch_neurons,
         "EC_SCRATCH_STATEFUL": plan.scratch_stateful,
+        "EC_SCRATCH_SUMS": plan.scratch_sums,
+        "EC_SCRATCH_WINDOW": plan.scratch_window,
         "EC_LAYERS": plan.capacities.layers,
         "EC_MASK_BYTES": plan.capacities.mask_bytes,
         "EC_TABLE_WORDS": plan.capacities.table_words,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgechaos.graph import IntegerGraph, MatMul
+from edgechaos.graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
 
 Kernel = Literal["dense", "event"]
 Choice = Literal["auto", "dense", "event"]
@@ -23,13 +23,15 @@ EVENT_PER_INPUT = 3.0
 """Finding out that an input is 0."""
 EVENT_PER_OUTPUT = 14.0
 """Taking the packed sums apart."""
+ZERO = 128
+"""Where a table holds what becomes of code 0."""
 UNMEASURED = 0.5
 """Activity where none was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelChoice:
-    """Why a matrix got its kernel. activity: None where it was not measured; crossover: event pays below it."""
+    """Why a matrix got its kernel. activity: None where it is not known; crossover: event pays below it."""
 
     node: str
     kernel: Kernel
@@ -48,14 +50,29 @@ def crossover(inputs: int, outputs: int) -> float:
 
 
 def choose_kernels(graph: IntegerGraph, choice: Choice) -> dict[str, KernelChoice]:
-    """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction."""
-    measured = graph.metadata.get("activity", {})
+    """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction.
+
+    Nodes that share their weights share the kernel of the first of them: one layout is stored.
+    """
     chosen: dict[str, KernelChoice] = {}
+    of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
-        if isinstance(node, MatMul):
-            outputs, inputs = graph.value(node.weight).shape
-            limit = crossover(inputs, outputs)
-            activity = float(measured[node.input]) if node.input in measured else None
+        if isinstance(node, MatMul | Conv):
+            weight = graph.value(node.weight)
+            limit = crossover(weight.size // len(weight), len(weight))
+            activity = _activity(graph, node.input)
             pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
-            chosen[node.name] = KernelChoice(node.name, pays if choice == "auto" else choice, activity, limit)
+            kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)
+            chosen[node.name] = KernelChoice(node.name, kernel, activity, limit)
     return chosen
+
+
+def _activity(graph: IntegerGraph, tensor: str) -> float | None:
+    """The share of a tensor that is not 0: as measured, or at most k of n after a TopK whose zeros stay zeros."""
+    measured = graph.metadata.get("activity", {})
+    if tensor in measured:
+        return float(measured[tensor])
+    node = graph.producer(tensor)
+    while isinstance(node, Requantize) or (isinstance(node, Lut) and not graph.value(node.table)[..., ZERO].any()):
+        node = graph.producer(node.input)
+    return node.k / graph.tensors[tensor].size if isinstance(node, TopK) else None

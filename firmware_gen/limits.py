@@ -6,43 +6,58 @@ for each expected layer, how low a faulty loss may be, so that a device can refu
 
 from __future__ import annotations
 
-from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, noise_bound, prove_bounds, weight_reach
+from collections.abc import Mapping
+
+from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
 from edgechaos.errors import UnsupportedError
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
-from edgechaos.graph import ArgMax, ChaosLayer, IntegerGraph, MatMul, Readout, Requantize, expected_gain
+from edgechaos.graph import (
+    ArgMax,
+    ChaosLayer,
+    Conv,
+    EmbeddingBag,
+    IntegerGraph,
+    MatMul,
+    Readout,
+    Requantize,
+    ThermalNoise,
+    TopK,
+    Weighted,
+    expected_gain,
+)
 from edgechaos.random_bits import FAIL_ONE
 
 MOST_OUTPUTS = 65535
 MOST_SITES = 255
-CARRIED = (MatMul, Readout, Requantize, ChaosLayer, ArgMax)
-"""The kinds of node that the C runtime has words for."""
+LONGEST_SIDE = 65535
 
 
 def check_supported(graph: IntegerGraph) -> None:
     """Raises UnsupportedError, naming node and remedy, for what the C runtime has no words for."""
     for head in graph.heads:
-        tensor = graph.tensors[head.input]
-        if tensor.dtype != "int8" or tensor.ticks:
-            raise UnsupportedError(f"head '{head.name}': firmware takes int8 codes without ticks, not {tensor.dtype}; encode on the host")
         label, logits = graph.producer(head.label), graph.producer(head.logits)
-        if not isinstance(label, ArgMax) or label.input != head.logits or not isinstance(logits, MatMul):
+        if not isinstance(label, ArgMax) or label.input != head.logits or not isinstance(logits, MatMul | ThermalNoise):
             raise UnsupportedError(f"head '{head.name}': firmware needs Readout -> ArgMax at its end")
     for node in graph.nodes:
-        if type(node) not in CARRIED or (isinstance(node, Requantize) and graph.tensors[node.input].dtype != "int32"):
-            raise UnsupportedError(f"node '{node.name}': the C runtime has no such {type(node).__name__}; run it as ONNX", node.name)
-        if isinstance(node, MatMul):
-            outputs, inputs = graph.value(node.weight).shape
+        shape = graph.tensors[node.input].shape
+        if isinstance(node, Weighted):
+            weight = graph.value(node.weight)
+            outputs, inputs = len(weight), weight.size // len(weight)
             if outputs > MOST_OUTPUTS or inputs >= BIAS_INPUT:
                 raise UnsupportedError(f"node '{node.name}': {inputs} x {outputs} is beyond 65,534 x 65,535; split the layer", node.name)
             if node.patch is not None:
                 raise UnsupportedError(_FAULTY.format(node.name, "patched weights"), node.name)
+        if max(shape) > LONGEST_SIDE and (len(shape) == 3 or isinstance(node, TopK | EmbeddingBag)):
+            raise UnsupportedError(f"node '{node.name}': no side of its input {shape} may be beyond 65,535; split the layer", node.name)
         if isinstance(node, ChaosLayer) and (node.dead is not None or node.stuck is not None):
+            raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
+        if isinstance(node, TopK) and node.dead is not None:
             raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
         if isinstance(node, Readout) and node.gain != _gain(graph, node):
             raise UnsupportedError(f"node '{node.name}': gain {node.gain} is not that of the layer before it", node.name)
-    for kind in (MatMul, ChaosLayer):
+    for what, kind in (("nodes with weights", Weighted), ("layers of neurons", ChaosLayer | TopK), ("ThermalNoise nodes", ThermalNoise)):
         if sum(isinstance(n, kind) for n in graph.nodes) > MOST_SITES:
-            raise UnsupportedError(f"graph '{graph.name}': more than {MOST_SITES} {kind.__name__} nodes")
+            raise UnsupportedError(f"graph '{graph.name}': more than {MOST_SITES} {what}")
 
 
 _FAULTY = "node '{}': the graph carries {}; build the clean graph and load the plan over the protocol"
@@ -59,21 +74,28 @@ def _gain(graph: IntegerGraph, node: Readout) -> int:
     return 1 if layer is None else expected_gain(layer.ticks, layer.fail_q)
 
 
-def bias_limit(graph: IntegerGraph, node: MatMul) -> int:
+def bias_limit(graph: IntegerGraph, node: MatMul | Conv) -> int:
     """The largest |bias| with which every sum, and what is made of it, keeps its proof: a faulty bias beyond it is refused."""
     bounds = prove_bounds(graph)
     x = max(map(abs, bounds[node.input]))
-    limit = ACCUMULATOR
-    for reader in graph.nodes:
-        if reader.input == node.output and isinstance(reader, Requantize):
-            limit = min(limit, SHIFTABLE)
-        if reader.input == node.output and isinstance(reader, ChaosLayer) and reader.sigma is not None:
-            limit = min(limit, ACCUMULATOR - ((noise_bound(graph, reader) >> reader.sigma_shift) + 1))
     gain = 1
     layer = expected_layer(graph, node) if isinstance(node, Readout) else None
     if layer is not None:
         gain = expected_gain(layer.ticks, lowest_fail_q(graph, layer))
-    return limit - weight_reach(graph, node, x) * gain
+    return _room(graph, node.output, bounds) - weight_reach(graph, node, x) * gain
+
+
+def _room(graph: IntegerGraph, tensor: str, bounds: Mapping[str, Interval]) -> int:
+    """How large an accumulator may be for what reads it."""
+    room = ACCUMULATOR
+    for reader in graph.readers(tensor):
+        if isinstance(reader, Requantize):
+            room = min(room, SHIFTABLE)
+        if isinstance(reader, ThermalNoise):
+            room = min(room, _room(graph, reader.output, bounds) - (bounds[reader.output][1] - bounds[tensor][1]))
+        if isinstance(reader, ChaosLayer) and reader.sigma is not None:
+            room = min(room, ACCUMULATOR - ((noise_bound(graph, reader) >> reader.sigma_shift) + 1))
+    return room
 
 
 def lowest_fail_q(graph: IntegerGraph, layer: ChaosLayer) -> int:

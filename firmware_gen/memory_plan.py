@@ -11,7 +11,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgechaos.graph import ArgMax, IntegerGraph, MatMul, Node
+import numpy as np
+
+from edgechaos.graph import ArgMax, ChaosLayer, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise, TopK
+from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
 """The state's member for each dtype."""
@@ -25,7 +28,7 @@ FOREVER = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
-    """What the fault hooks hold. mask_bytes, table_words: over all layers."""
+    """What the fault hooks hold. mask_bytes, table_words: over all layers, k-WTA units included in the masks."""
 
     layers: int
     mask_bytes: int
@@ -51,6 +54,9 @@ class MemoryPlan:
     scratch_events: int
     scratch_neurons: int
     scratch_stateful: int
+    scratch_sums: int
+    scratch_window: int
+    parameters: int
     capacities: Capacities
     state_bytes: int
 
@@ -62,29 +68,58 @@ def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, events: 
     sizes = {n.name: graph.tensors[n.input].shape[0] for n in layers}
     capacities = Capacities(
         layers=len(layers),
-        mask_bytes=sum((n + 7) // 8 for n in sizes.values()),
+        mask_bytes=sum(mask_bytes(graph, n) for n in mortal(graph)),
         table_words=sum(n.ticks for n in layers if n.sampling == "binomial"),
         patches=patch_capacity if faults else 0,
     )
     plan = MemoryPlan(
         places=places,
         pools=pools,
-        input_bytes=max(graph.tensors[h.input].size for h in graph.heads),
-        scratch_events=max((graph.tensors[n.input].shape[0] for n in graph.nodes if isinstance(n, MatMul)), default=0) if events else 0,
+        input_bytes=max(input_bytes(graph, h.input) for h in graph.heads),
+        scratch_events=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, MatMul | Conv)), default=0) if events else 0,
         scratch_neurons=max(sizes.values(), default=0),
         scratch_stateful=max((sizes[n.name] for n in layers if n.mode == "stateful"), default=0),
+        scratch_sums=max((_sums(graph, n) for n in graph.nodes if isinstance(n, Conv | EmbeddingBag)), default=0),
+        scratch_window=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, Conv)), default=0),
+        parameters=sum(isinstance(n, ThermalNoise) for n in graph.nodes),
         capacities=capacities,
         state_bytes=0,
     )
     return replace(plan, state_bytes=_state_bytes(plan, faults))
 
 
+def fan_in(graph: IntegerGraph, node: MatMul | Conv) -> int:
+    """How many inputs each output sums: a tick's, or a window's."""
+    weight = graph.value(node.weight)
+    return weight.size // len(weight)
+
+
+def input_bytes(graph: IntegerGraph, tensor: str) -> int:
+    """Of a head's input on the wire and in the state."""
+    return graph.tensors[tensor].size * np.dtype(graph.tensors[tensor].dtype).itemsize
+
+
+def mortal(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
+    """What dead masks name, in the order of their numbers on the wire: ChaosLayers, then TopKs."""
+    return (*graph.chaos_layers(), *(n for n in graph.nodes if isinstance(n, TopK)))
+
+
+def mask_bytes(graph: IntegerGraph, node: ChaosLayer | TopK) -> int:
+    """One bit per neuron, in whole bytes."""
+    return (graph.tensors[node.input].shape[0] + 7) // 8
+
+
+def _sums(graph: IntegerGraph, node: Conv | EmbeddingBag) -> int:
+    weight = graph.value(node.weight)
+    return len(weight) if isinstance(node, Conv) else int(weight.shape[1])
+
+
 def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
     """First fit, in the order of execution: a tensor takes the lowest span that nobody alive holds."""
-    last_use = {node.input: step for step, node in enumerate(graph.nodes)}
+    last_use = {tensor: step for step, node in enumerate(graph.nodes) for tensor in node.inputs()}
     for head in graph.heads:
         last_use[head.logits] = FOREVER
-        last_use[read_by_last_matrix(graph, head.name).input] = FOREVER
+        last_use[readout_input(graph, head)] = FOREVER
     inputs = {h.input for h in graph.heads}
     places: dict[str, Place] = {}
     alive: dict[str, list[tuple[int, int, int]]] = {pool: [] for pool in BYTES}
@@ -106,13 +141,6 @@ def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
     return places, pools
 
 
-def read_by_last_matrix(graph: IntegerGraph, head: str) -> Node:
-    """The node that writes a head's logits: its input is what STATE_HASH covers."""
-    node = graph.producer(graph.head(head).logits)
-    assert node is not None  # validated: a head's logits are written
-    return node
-
-
 def _struct(members: list[tuple[int, int]]) -> int:
     """sizeof a struct of (bytes, alignment) members on every ABI whose fixed-width types are aligned to their size."""
     size = 0
@@ -125,9 +153,11 @@ def _struct(members: list[tuple[int, int]]) -> int:
 def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     events = plan.scratch_events + EVENT_PADDING if plan.scratch_events else 1
     stateful, neurons = max(plan.scratch_stateful, 1), max(plan.scratch_neurons, 1)
-    scratch = _struct([(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)])
+    lists = [(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)]
+    scratch = _struct([*lists, (4 * max(plan.scratch_sums, 1), 4), (max(plan.scratch_window, 1), 1)])
     pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
-    members = [pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
+    parameters = [(4 * plan.parameters, 4)] if plan.parameters else []
+    members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
     if faults:
         c = plan.capacities
         masks = (max(c.mask_bytes, 1), 1)

@@ -29,11 +29,12 @@ class Verb(IntEnum):
     INJECT = 0x03  # Injection u8, then INJECT_FAIL, or any number of PATCH_ROW, or TABLE_HEAD + u32 entries
     CLEAR = 0x04  # removes every fault
     INFER = 0x05  # INFER_HEAD -> INFER_REPLY + logits i32, as many as fit
-    INPUT = 0x06  # u32 byte offset, then bytes of the head's input
+    INPUT = 0x06  # u32 byte offset, then bytes of the head's input: int8 codes, or uint16 token ids, little-endian
     RESULT = 0x07  # u16 first logit -> logits i32, as many as fit
     STATE_HASH = 0x08  # -> u32: CRC-32 of what the readout read (int8), then of the logits (i32), of the last inference
     COUNTERS = 0x09  # -> COUNTERS_REPLY
     RESET = 0x0A  # acknowledged, then the device restarts
+    PARAM = 0x0B  # PARAM: the run-time parameter of a ThermalNoise, until the next PARAM or RESET
     ERROR = 0x7F  # reply type 0xFF: ERROR_REPLY
 
 
@@ -86,13 +87,15 @@ class ResetCause(IntEnum):
 
 
 MASK_HEAD = struct.Struct("<BBH")
-"""ChaosLayer index in node order, MaskKind, first byte of the mask."""
+"""Layer index (ChaosLayers in node order, then TopKs), MaskKind, first byte of the mask."""
 INJECT_FAIL = struct.Struct("<BI")
 """ChaosLayer index, fail_q 0..65536."""
 PATCH_ROW = struct.Struct("<BHHi")
-"""MatMul or Readout index in node order, output, input (BIAS_INPUT for the bias), delta."""
+"""Index among the nodes with weights in node order, row, column (BIAS_INPUT for the bias), delta: rows of `Weighted.patch`."""
 TABLE_HEAD = struct.Struct("<BB")
 """ChaosLayer index, first entry: then u32 entries of the layer's cumulative binomial table."""
+PARAM = struct.Struct("<Bi")
+"""ThermalNoise index in node order, k in 0..k_max."""
 INPUT_HEAD = struct.Struct("<I")
 """First byte of the head's input."""
 RESULT_HEAD = struct.Struct("<H")

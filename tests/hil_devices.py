@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,16 @@ class ReferenceDevice(Device):
         self.opened = True
         return DeviceInfo(self.spec, "fake", content_hash(self.graph), "f" * 64, self.spec, frozenset(FAULT_KINDS), 1 << 20, self.boots)
 
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
-        result = reference.run(self.faulty, codes, seed=seed, samples=samples, head=head)
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
+        result = reference.run(self.faulty, codes, seed=seed, samples=samples, head=head, parameters=parameters)
         self.count += len(codes)
         per_image = np.full(len(codes), sum(PER_INFERENCE.values()), np.int64)
         return Inference(result.logits, result.labels, per_image if self.spec.startswith("counting") else None)
@@ -67,7 +76,15 @@ class ReferenceDevice(Device):
 class ScriptedDevice(ReferenceDevice):
     """What the spec names goes wrong, when a fault is active."""
 
-    def infer(self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, head: str | None = None) -> Inference:
+    def infer(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Inference:
         kind = self.spec.partition(":")[2]
         ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
         if kind == "slow":
@@ -91,7 +108,7 @@ class ScriptedDevice(ReferenceDevice):
             raise DeviceCrash("clean firmware crashes")
         elif kind == "defect":
             raise RuntimeError("a plug-in's defect")
-        return ReferenceDevice.infer(self, codes, seed=seed, samples=samples, head=head)
+        return ReferenceDevice.infer(self, codes, seed=seed, samples=samples, head=head, parameters=parameters)
 
 
 def _first_time() -> bool:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from edgechaos.firmware_gen.kernels import choose_kernels, crossover
 from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.writer import Names, Writer
-from edgechaos.graph import Constant, IntegerGraph, Lut, Tensor
+from edgechaos.graph import Constant, Encoding, IntegerGraph, Readout
 from tests.firmware_host import GCC, ZIG, compile_host, library
 from tests.graphs import Spec, chaos_graph
+from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, mixed_graph
 from tests.test_firmware_protocol import frame, replies
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -98,18 +100,23 @@ def without_hooks(firmware: Firmware) -> Firmware:
     return replace(firmware, files=files)
 
 
-@pytest.mark.parametrize("name", ["parallel", "stateful"])
+def some(name: Any) -> IntegerGraph:
+    """A spiking model of SOME, or a mixed one of a family."""
+    return chaos_graph(SOME[name]) if name in SOME else mixed_graph(Mixed(name))
+
+
+@pytest.mark.parametrize("name", ["parallel", "stateful", "shared", "kwta"])
 def test_compiled_out_hooks_cost_nothing(name: str, tmp_path: Path) -> None:
-    firmware = generate(chaos_graph(SOME[name]), MPS2, faults=False)
+    firmware = generate(some(name), MPS2, faults=False)
     stripped = without_hooks(firmware)
     assert sum(map(len, stripped.files.values())) < sum(map(len, firmware.files.values())) - 5000
     assert build(firmware, tmp_path / "out").elf.read_bytes() == build(stripped, tmp_path / "gone").elf.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "compiler"), [*((name, GCC) for name in SOME), ("parallel", ZIG)])
+@pytest.mark.parametrize(("name", "compiler"), [*((name, GCC) for name in (*SOME, *FAMILIES)), ("parallel", ZIG), ("shared", ZIG)])
 def test_no_warnings(name: str, compiler: tuple[str, ...], tmp_path: Path) -> None:
     for faults in (True, False):
-        firmware = generate(chaos_graph(SOME[name]), None, faults=faults)
+        firmware = generate(some(name), None, faults=faults)
         compile_host(firmware, tmp_path / str(faults), compiler, ("-O2", "-fPIC", "-shared", *STRICT))
 
 
@@ -120,11 +127,13 @@ def test_no_warnings_for_boards(board: str, tmp_path: Path) -> None:
     build(replace(firmware, files=files), tmp_path)
 
 
-@pytest.mark.parametrize(("name", "flags"), [*((name, ()) for name in SOME), ("parallel", ("-DEC_WIDE=1",))])
+@pytest.mark.parametrize(
+    ("name", "flags"), [*((name, ()) for name in (*SOME, "shared", "kwta", "thermal")), ("parallel", ("-DEC_WIDE=1",))]
+)
 def test_server_under_sanitizers(name: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     fuzz = Path(__file__).parent / "firmware" / "fuzz.c"
     checks = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STRICT, *flags)
-    built = compile_host(generate(chaos_graph(SOME[name]), None), tmp_path, GCC, checks, (fuzz,))
+    built = compile_host(generate(some(name), None), tmp_path, GCC, checks, (fuzz,))
     done = subprocess.run([built, "6000"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) > 2700
@@ -273,12 +282,19 @@ def test_constants_of_any_value_are_written(tmp_path: Path) -> None:
     library(replace(graph, constants={**graph.constants, "cortex0_threshold": lowest}).validate(), tmp_path, flags=STRICT).close()
 
 
-def test_a_kind_of_node_that_c_lacks_is_refused_by_name() -> None:
-    graph = chaos_graph(noise=False)
-    acc = Tensor("more", "int8", (8,))
-    pool = Lut("curve", "cortex0_count", "more", table="table")
-    tensors = {**graph.tensors, "more": acc}
-    nodes = (*graph.nodes[:2], pool, replace(graph.nodes[2], input="more"), graph.nodes[3])
-    table = Constant(np.arange(-128, 128).astype(np.int8), 8)
-    with pytest.raises(UnsupportedError, match=r"node 'curve'.*Lut"):
-        generate(replace(graph, tensors=tensors, nodes=nodes, constants={**graph.constants, "table": table}), MPS2)
+def test_what_c_has_no_words_for_is_refused_by_name() -> None:
+    strip = Builder(np.random.default_rng(0))
+    image = strip.tensor("image", "int8", (1, 70000, 1))
+    acc = strip.conv(image, "conv", 2, (1, 1), (7000, 1), (0, 0))
+    logits = strip.matmul(strip.requantize(acc, "conv", "int8", 900.0), "readout", 3, Readout)
+    strip.head("main", image, logits, Encoding("codes"))
+    with pytest.raises(UnsupportedError, match=r"node 'conv0': no side of its input \(1, 70000, 1\) may be beyond 65,535"):
+        generate(strip.graph(), MPS2)
+
+
+@pytest.mark.parametrize("family", ["kwta", "text"])
+def test_faulty_graphs_of_other_families_are_refused_by_name(family: Family) -> None:
+    graph = mixed_graph(family=family)
+    plan = FaultPlan((DeadNeurons(rate=0.5) if family == "kwta" else WeightBitFlip(rate=0.1),))
+    with pytest.raises(UnsupportedError, match="load the plan over the protocol"):
+        generate(apply(graph, plan), MPS2)

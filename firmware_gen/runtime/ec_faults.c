@@ -7,9 +7,9 @@
 
 #include "ec_protocol.h"
 
-static uint32_t mask_bytes(const ec_chaos_layer *layer)
+static uint32_t mask_bytes(uint32_t neurons)
 {
-    return ((uint32_t)layer->neurons + 7u) / 8u;
+    return (neurons + 7u) / 8u;
 }
 
 static uint8_t refuse(uint8_t code, uint32_t about, uint32_t *detail)
@@ -34,15 +34,19 @@ void ec_faults_clear(ec_faults *faults, const ec_sites *sites)
 uint8_t ec_faults_set_mask(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint8_t kind, uint32_t first_byte,
                            const uint8_t *bytes, uint32_t count, uint32_t *detail)
 {
-    if (layer >= sites->layers)
+    const uint32_t unit_layer = (uint32_t)layer - sites->layers; /* k-WTA units are numbered after the spiking layers */
+    uint32_t neurons, mask_at;
+    if (layer >= (uint32_t)sites->layers + sites->topks)
         return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
     if (kind != EC_MASK_DEAD && kind != EC_MASK_STUCK)
         return refuse(EC_ERROR_OUT_OF_RANGE, kind, detail);
-    if (kind == EC_MASK_STUCK && sites->layer[layer]->sampling != EC_SAMPLE_TICKS)
+    if (kind == EC_MASK_STUCK && (layer >= sites->layers || sites->layer[layer]->sampling != EC_SAMPLE_TICKS))
         return refuse(EC_ERROR_REFUSED, layer, detail);
-    if (first_byte + count > mask_bytes(sites->layer[layer]))
+    neurons = layer < sites->layers ? sites->layer[layer]->neurons : sites->topk[unit_layer]->units;
+    mask_at = layer < sites->layers ? sites->layer[layer]->mask_at : sites->topk[unit_layer]->mask_at;
+    if (first_byte + count > mask_bytes(neurons))
         return refuse(EC_ERROR_OUT_OF_RANGE, first_byte + count, detail);
-    memcpy((kind == EC_MASK_DEAD ? faults->dead : faults->stuck) + sites->layer[layer]->mask_at + first_byte, bytes, count);
+    memcpy((kind == EC_MASK_DEAD ? faults->dead : faults->stuck) + mask_at + first_byte, bytes, count);
     return 0;
 }
 
@@ -125,7 +129,7 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
 void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_t *out)
 {
     const uint8_t *const stuck = faults->stuck + layer->mask_at;
-    for (uint32_t k = 0; k < mask_bytes(layer); k++) {
+    for (uint32_t k = 0; k < mask_bytes(layer->neurons); k++) {
         if (stuck[k] == 0u) /* most masks are empty: eight neurons a look */
             continue;
         for (uint32_t n = 8u * k; n < 8u * k + 8u && n < layer->neurons; n++) {
@@ -156,6 +160,58 @@ void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int3
             acc[patch->output] += patch->delta;
         else
             acc[patch->output] += gain * (patch->delta * x[patch->input]);
+    }
+}
+
+/* Adds delta times the input (channel, i, j) of every window that has it. */
+static void patch_plane(const ec_windows *w, uint32_t input, int32_t delta, const int8_t *x, int32_t *plane)
+{
+    const uint32_t whole = (uint32_t)w->kernel_rows * w->kernel_columns;
+    const int32_t i = (int32_t)(input % whole / w->kernel_columns) - w->pad_rows;
+    const int32_t j = (int32_t)(input % w->kernel_columns) - w->pad_columns;
+    const int8_t *const image = x + input / whole * w->height * w->width;
+    for (uint32_t row = 0; row < w->rows; row++) {
+        const uint32_t y = row * w->stride_rows + (uint32_t)i; /* beyond an edge it is large, whichever edge */
+        for (uint32_t column = 0; column < w->columns && y < w->height; column++) {
+            const uint32_t k = column * w->stride_columns + (uint32_t)j;
+            if (k < w->width)
+                plane[row * w->columns + column] += delta * image[y * w->width + k];
+        }
+    }
+}
+
+void ec_faults_patch_windows(const ec_faults *faults, const ec_conv_layer *layer, const int8_t *x, int32_t *acc)
+{
+    const ec_windows *const w = &layer->windows;
+    const uint32_t positions = (uint32_t)w->rows * w->columns;
+    for (uint32_t k = 0; k < faults->patches; k++) {
+        const ec_patch *const patch = &faults->patch[k];
+        int32_t *plane;
+        if (patch->matrix != layer->matrix.index)
+            continue;
+        plane = acc + patch->output * positions;
+        if (patch->input != EC_BIAS_INPUT)
+            patch_plane(w, patch->input, patch->delta, x, plane);
+        for (uint32_t p = 0; p < positions && patch->input == EC_BIAS_INPUT; p++)
+            plane[p] += patch->delta;
+    }
+}
+
+void ec_faults_patch_bag(const ec_faults *faults, const ec_embedding *bag, const uint8_t *ids, int32_t *sums)
+{
+    uint32_t seen[32] = {0}; /* by the low ten bits of a token: most rows of a large vocabulary are not in the text */
+    for (uint32_t t = 0; t < bag->tokens && faults->patches > 0u; t++) {
+        const uint32_t id = ec_token(bag, ids, t);
+        seen[id >> 5 & 31u] |= 1u << (id & 31u);
+    }
+    for (uint32_t k = 0; k < faults->patches; k++) {
+        const ec_patch *const patch = &faults->patch[k];
+        const uint32_t row = patch->output;
+        if (patch->matrix != bag->table.index || row == EC_TOKEN_PAD || (seen[row >> 5 & 31u] >> (row & 31u) & 1u) == 0u)
+            continue;
+        for (uint32_t t = 0; t < bag->tokens; t++)
+            if (ec_token(bag, ids, t) == row)
+                sums[patch->input] += patch->delta;
     }
 }
 

@@ -12,7 +12,9 @@
 
 #if EC_FAULTS
 
-/* acc[output] += delta * x[input], or += delta where input is EC_BIAS_INPUT. */
+/* acc[output] += delta * x[input], or += delta where input is EC_BIAS_INPUT. Of an EmbeddingBag: token `output` adds delta
+ * to sum `input`.
+ */
 typedef struct ec_patch {
     int32_t delta;
     uint16_t output;
@@ -30,11 +32,13 @@ typedef struct ec_faults {
     uint16_t highest; /* the patch of the highest site so far: sites in ascending order need no search */
 } ec_faults;
 
-/* The layers and matrices of a model, by their numbers on the wire. */
+/* The layers and matrices of a model, by their numbers on the wire; masks number TopK nodes after the spiking layers. */
 typedef struct ec_sites {
     const ec_chaos_layer *const *layer;
+    const ec_topk *const *topk;
     const ec_matrix *const *matrix;
     uint8_t layers;
+    uint8_t topks;
     uint8_t matrices;
 } ec_sites;
 
@@ -66,6 +70,9 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes);
 
 void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc);
+/* acc: the whole output of the convolution; a flipped weight counts at every position where its input exists. */
+void ec_faults_patch_windows(const ec_faults *faults, const ec_conv_layer *layer, const int8_t *x, int32_t *acc);
+void ec_faults_patch_bag(const ec_faults *faults, const ec_embedding *bag, const uint8_t *ids, int32_t *sums);
 
 #endif
 #endif

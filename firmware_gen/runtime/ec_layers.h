@@ -5,7 +5,8 @@
 #include "ec_config.h"
 #include "ec_types.h"
 
-/* One weight matrix, in one of two layouts; the other pointer is NULL.
+/* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
+ * of two layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
@@ -27,11 +28,66 @@ typedef struct ec_matrix {
 typedef struct ec_scaling {
     const int32_t *multiplier; /* 2^30 .. 2^31-1 */
     const uint8_t *shift;      /* 31 .. 61 */
-    uint16_t channels;         /* values of a tick */
-    uint8_t per_channel;       /* 0: element 0 serves all */
+    uint32_t channels;         /* one multiplier and one shift each */
+    uint32_t span;             /* values of a channel and tick */
     int32_t low;
     int32_t high;
 } ec_scaling;
+
+/* How windows move over an image [channels][height][width]: over rows x columns positions, row by row. */
+typedef struct ec_windows {
+    uint16_t channels, height, width;
+    uint16_t rows, columns; /* of the output */
+    uint16_t kernel_rows, kernel_columns;
+    uint16_t stride_rows, stride_columns;
+    uint16_t pad_rows, pad_columns; /* less than the kernel's */
+} ec_windows;
+
+typedef struct ec_conv_layer {
+    ec_matrix matrix; /* inputs: [channels][kernel_rows][kernel_columns] */
+    ec_windows windows;
+} ec_conv_layer;
+
+typedef struct ec_lut {
+    const int8_t *table; /* [channels][256], code c at index c + 128 */
+    uint32_t channels;
+    uint32_t span; /* values of a channel */
+} ec_lut;
+
+typedef struct ec_topk {
+    uint16_t units; /* 1..65535 */
+    uint16_t k;     /* 1..units */
+#if EC_FAULTS
+    uint32_t mask_at; /* first byte of its dead mask in ec_faults */
+#endif
+} ec_topk;
+
+typedef struct ec_embedding {
+    ec_matrix table;           /* [vocabulary][inputs] */
+    const int32_t *multiplier; /* [tokens + 1], by the number of tokens; the first is not used */
+    const uint8_t *shift;
+    uint16_t tokens;
+    int8_t low;
+    int8_t high;
+} ec_embedding;
+
+enum { EC_TOKEN_PAD = 0, EC_TOKEN_UNKNOWN = 1 };
+
+/* Token t of a text: what the vocabulary does not have is the unknown word. */
+static inline uint32_t ec_token(const ec_embedding *bag, const uint8_t *ids, uint32_t t)
+{
+    const uint32_t id = ec_get16(ids + 2u * t);
+    return id < bag->table.outputs ? id : (uint32_t)EC_TOKEN_UNKNOWN;
+}
+
+typedef struct ec_thermal {
+    uint32_t inputs; /* of the matrix */
+    uint16_t outputs;
+    uint16_t stream;
+    uint8_t shift_a; /* 1..30 */
+    uint8_t shift_b; /* 1..30 */
+    uint8_t index;   /* number in node order: names the layer's parameter */
+} ec_thermal;
 
 enum { EC_SAMPLE_TICKS = 0, EC_SAMPLE_BINOMIAL = 1, EC_SAMPLE_EXPECTED = 2 };
 

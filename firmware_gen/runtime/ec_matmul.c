@@ -297,7 +297,7 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
 
 #endif
 
-void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
 {
     const uint32_t outputs = matrix->outputs;
     const int32_t *const bias = matrix->bias;
@@ -316,6 +316,11 @@ void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const i
     if (gain != 1)
         for (uint32_t o = 0; o < outputs; o++)
             acc[o] = gain * acc[o] + (bias != NULL ? bias[o] : 0);
+}
+
+void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    ec_matmul_sums(matrix, run, gain, x, acc);
 #if EC_FAULTS
     ec_faults_patch_sums(run->faults, matrix, gain, x, acc);
 #endif
@@ -328,25 +333,4 @@ uint16_t ec_argmax(const int32_t *logits, uint16_t count)
         if (logits[k] > logits[best])
             best = k;
     return best;
-}
-
-static inline int32_t requantize(const ec_scaling *scaling, uint32_t channel, int32_t acc)
-{
-    const uint32_t k = scaling->per_channel ? channel : 0u, shift = scaling->shift[k];
-    const int64_t scaled = ((int64_t)acc * scaling->multiplier[k] + ((int64_t)1 << (shift - 1u))) >> shift;
-    return ec_clip((int32_t)scaled, scaling->low, scaling->high); /* |acc| < 2^30, m < 2^31, shift >= 31: fits */
-}
-
-void ec_requantize_int8(const ec_scaling *scaling, uint8_t ticks, const int32_t *acc, int8_t *out)
-{
-    for (uint32_t t = 0; t < ticks; t++, acc += scaling->channels, out += scaling->channels)
-        for (uint32_t k = 0; k < scaling->channels; k++)
-            out[k] = (int8_t)requantize(scaling, k, acc[k]);
-}
-
-void ec_requantize_int16(const ec_scaling *scaling, uint8_t ticks, const int32_t *acc, int16_t *out)
-{
-    for (uint32_t t = 0; t < ticks; t++, acc += scaling->channels, out += scaling->channels)
-        for (uint32_t k = 0; k < scaling->channels; k++)
-            out[k] = (int16_t)requantize(scaling, k, acc[k]);
 }

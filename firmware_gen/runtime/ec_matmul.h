@@ -10,11 +10,10 @@
  */
 void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc);
 
+/* The same of the stored words alone, without faults. */
+void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc);
+
 /* The class: index of the largest logit, ties to the lowest index. count >= 1. */
 uint16_t ec_argmax(const int32_t *logits, uint16_t count);
-
-/* q = clip((int64(acc) * multiplier + 2^(shift-1)) >> shift); ties up; |acc| < 2^30. Both arrays [ticks][channels]. */
-void ec_requantize_int8(const ec_scaling *scaling, uint8_t ticks, const int32_t *acc, int8_t *out);
-void ec_requantize_int16(const ec_scaling *scaling, uint8_t ticks, const int32_t *acc, int16_t *out);
 
 #endif

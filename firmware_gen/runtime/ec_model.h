@@ -5,7 +5,7 @@
 #include "ec_faults.h"
 #include "ec_types.h"
 
-/* One task of the model; all heads take their input from the same buffer, `input`. Offsets are in bytes of the state. */
+/* One task of the model; all heads take their input from the same buffer, `input`, as it comes over the wire. Offsets are in bytes of the state. */
 typedef struct ec_head {
     uint32_t input_bytes;
     uint32_t logits_at; /* int32 [logits] */
@@ -17,7 +17,10 @@ typedef struct ec_head {
 typedef struct ec_model {
     const ec_head *head;
     uint32_t input_at;
+    uint32_t parameters_at;       /* int32 [parameters]: the k of each ThermalNoise, in node order */
+    const int32_t *parameter_max; /* [parameters]: 0..max keeps every proof */
     uint8_t heads;
+    uint8_t parameters;
     uint8_t model_hash[32];
     uint8_t firmware_hash[32];
     void (*init)(void *state);

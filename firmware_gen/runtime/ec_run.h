@@ -18,12 +18,15 @@ typedef struct ec_scratch {
     uint16_t refractory[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)]; /* 0..32768 = 0..1 */
     uint16_t list[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];        /* neurons that may fire */
     uint8_t hits[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];         /* spikes they delivered */
+    int32_t sums[EC_AT_LEAST_1(EC_SCRATCH_SUMS)];            /* of one window, or of a text */
+    int8_t window[EC_AT_LEAST_1(EC_SCRATCH_WINDOW)];         /* what a convolution sees at one position */
 } ec_scratch;
 
 typedef struct ec_run {
     uint32_t seed;
     uint32_t sample;
     ec_scratch *scratch;
+    const int32_t *parameter; /* one per ThermalNoise, in node order */
 #if EC_FAULTS
     const ec_faults *faults;
 #endif

@@ -121,6 +121,21 @@ static uint8_t result(ec_server *server, exchange *x)
     return 0;
 }
 
+static uint8_t param(ec_server *server, exchange *x)
+{
+    const ec_model *const model = server->model;
+    const uint8_t index = x->in[0];
+    const uint32_t k = ec_get32(x->in + 1);
+    x->detail = index;
+    if (index >= model->parameters)
+        return EC_ERROR_OUT_OF_RANGE;
+    x->detail = k;
+    if (k > (uint32_t)model->parameter_max[index])
+        return EC_ERROR_OUT_OF_RANGE;
+    ((int32_t *)(void *)((uint8_t *)server->state + model->parameters_at))[index] = (int32_t)k;
+    return 0;
+}
+
 #if EC_FAULTS
 
 static ec_faults *faults_of(ec_server *server)
@@ -188,6 +203,8 @@ static int length_fits(uint8_t verb, uint32_t length)
         return length >= EC_INPUT_HEAD_BYTES;
     case EC_VERB_INFER:
         return length == EC_INFER_HEAD_BYTES;
+    case EC_VERB_PARAM:
+        return length == EC_PARAM_BYTES;
     case EC_VERB_RESULT:
         return length == EC_RESULT_HEAD_BYTES;
     default:
@@ -199,7 +216,7 @@ static int length_fits(uint8_t verb, uint32_t length)
 static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
 {
     x->detail = x->length;
-    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_RESET)
+    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_PARAM)
         return EC_ERROR_BAD_LENGTH;
     switch (verb) {
     case EC_VERB_HELLO:
@@ -223,6 +240,8 @@ static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
     case EC_VERB_RESET:
         server->reset_wanted = 1;
         return 0;
+    case EC_VERB_PARAM:
+        return param(server, x);
 #if EC_FAULTS
     case EC_VERB_LOAD_MASK:
         return load_mask(server, x);

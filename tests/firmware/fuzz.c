@@ -32,7 +32,7 @@ static void collect(void *port, const uint8_t *bytes, uint32_t count)
 static void make_request(void)
 {
     static uint8_t raw[EC_FRAME_MAX];
-    const uint8_t verb = (uint8_t)(draw(8) ? 1u + draw(9) : draw(256));
+    const uint8_t verb = (uint8_t)(draw(8) ? 1u + draw(11) : draw(256));
     uint32_t payload = draw(4) ? draw(24) : draw(EC_MAX_PAYLOAD + 1);
     if (verb == EC_VERB_INFER)
         payload = EC_INFER_HEAD_BYTES;

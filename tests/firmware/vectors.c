@@ -1,6 +1,7 @@
 /* The runtime's inline arithmetic as functions, so that the committed vectors can call it. */
 #include "ec_matmul.h"
 #include "ec_random.h"
+#include "ec_requantize.h"
 
 uint32_t test_mix(uint32_t x)
 {
@@ -29,8 +30,8 @@ int32_t test_rounded_shift(int32_t x, uint32_t shift)
 
 int32_t test_requantize(int32_t acc, int32_t multiplier, uint8_t shift, int32_t low, int32_t high)
 {
-    const ec_scaling scaling = {&multiplier, &shift, 1, 0, low, high};
+    const ec_scaling scaling = {&multiplier, &shift, 1, 1, low, high};
     int16_t out;
-    ec_requantize_int16(&scaling, 1, &acc, &out);
+    ec_requantize_int32_int16(&scaling, 1, &acc, &out);
     return out;
 }

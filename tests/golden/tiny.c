@@ -10,9 +10,14 @@
 
 #include <string.h>
 
+#include "ec_activate.h"
 #include "ec_chaos.h"
+#include "ec_conv.h"
+#include "ec_embedding.h"
 #include "ec_hashes.h"
 #include "ec_matmul.h"
+#include "ec_requantize.h"
+#include "ec_thermal.h"
 
 /* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
@@ -106,6 +111,7 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
     run.seed = seed;
     run.sample = sample;
     run.scratch = &state->scratch;
+    run.parameter = NULL;
 #if EC_FAULTS
     run.faults = &state->faults;
 #endif
@@ -115,6 +121,7 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
 
 #if EC_FAULTS
 static const ec_chaos_layer *const all_layers[1] = {&cortex0_layer};
+static const ec_topk *const all_topks[1] = {NULL};
 static const ec_matrix *const all_matrices[2] = {&cortex0_matmul_layer, &readout_layer};
 #endif
 
@@ -155,6 +162,6 @@ const ec_model tiny_model = {
     .run = run_any,
 #if EC_FAULTS
     .faults_at = offsetof(tiny_state, faults),
-    .sites = {all_layers, all_matrices, 1, 2},
+    .sites = {all_layers, all_topks, all_matrices, 1, 0, 2},
 #endif
 };

@@ -8,7 +8,8 @@
 #include "ec_run.h"
 
 /* All memory of the model, static or on any stack, aligned to 4 bytes.
- * input: int8 codes of the head that runs next. Values whose lifetimes do not overlap share words, halves, codes.
+ * input: what the head that runs next takes, int8 codes or little-endian uint16 token ids, row by row.
+ * Values whose lifetimes do not overlap share words, halves, codes.
  */
 typedef struct tiny_state {
     int32_t words[4];
@@ -20,7 +21,7 @@ typedef struct tiny_state {
     ec_faults faults;
 #endif
 } tiny_state;
-EC_STATIC_ASSERT(sizeof(tiny_state) == 12452u);
+EC_STATIC_ASSERT(sizeof(tiny_state) == 12460u);
 
 extern const ec_model tiny_model;
 

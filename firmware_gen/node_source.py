@@ -1,0 +1,287 @@
+"""The generated C of one node: its tables, its description, the call that runs it.
+
+Enters: a graph, the kernel of each matrix, a memory plan, the names that are taken. Leaves: C, written in node order; a
+constant that several nodes share is written at its first use only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.firmware_gen.kernels import KernelChoice
+from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
+from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, mortal
+from edgechaos.firmware_gen.writer import Names, Writer
+from edgechaos.graph import (
+    AveragePool,
+    ChaosLayer,
+    Conv,
+    EmbeddingBag,
+    IntegerGraph,
+    Lut,
+    MatMul,
+    MaxPool,
+    Node,
+    Readout,
+    Requantize,
+    ThermalNoise,
+    TopK,
+    Weighted,
+)
+from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.random_bits import FAIL_ONE, binomial_table
+
+ALIGNED = " EC_ALIGNED"
+SAMPLING = {"ticks": "EC_SAMPLE_TICKS", "binomial": "EC_SAMPLE_BINOMIAL", "expected": "EC_SAMPLE_EXPECTED"}
+
+Fields = dict[str, object]
+
+
+class NodeSource:
+    """Describes each node once, then writes any number of calls."""
+
+    def __init__(self, graph: IntegerGraph, kernels: Mapping[str, KernelChoice], plan: MemoryPlan, names: Names) -> None:
+        self.graph = graph
+        self.kernels = kernels
+        self.plan = plan
+        self.names = names
+        self.layers = graph.chaos_layers()
+        self.matrices = graph.weighted()
+        self.topks = tuple(n for n in graph.nodes if isinstance(n, TopK))
+        self.thermals = tuple(n for n in graph.nodes if isinstance(n, ThermalNoise))
+        self.described = {n.name: names.take(f"{n.name}_layer") for n in graph.nodes}
+        self._tables: dict[tuple[str, str], str] = {}
+
+    def describe(self, w: Writer, node: Node) -> None:
+        """Tables and `static const` description of a node, where it needs one."""
+        if isinstance(node, MatMul):
+            self._fields(w, "ec_matrix", node, *self._matrix(w, node))
+        elif isinstance(node, Conv):
+            self._conv(w, node)
+        elif isinstance(node, MaxPool | AveragePool):
+            self._fields(w, "ec_windows", node, self._windows(node, node.kernel, (0, 0)))
+        elif isinstance(node, EmbeddingBag):
+            self._embedding(w, node)
+        elif isinstance(node, Requantize):
+            self._scaling(w, node)
+        elif isinstance(node, Lut):
+            self._lut(w, node)
+        elif isinstance(node, TopK):
+            self._topk(w, node)
+        elif isinstance(node, ThermalNoise):
+            self._thermal(w, node)
+        elif isinstance(node, ChaosLayer):
+            self._chaos(w, node)
+
+    def matrix_address(self, node: Weighted) -> str:
+        """The C expression of the address of a node's ec_matrix."""
+        inside = {Conv: ".matrix", EmbeddingBag: ".table"}.get(type(node), "")
+        return f"&{self.described[node.name]}{inside}"
+
+    def at(self, tensor: str) -> str:
+        """The C expression of a tensor's first element."""
+        if tensor not in self.plan.places:
+            return "state->input"
+        place = self.plan.places[tensor]
+        return f"state->{place.pool} + {place.first}"
+
+    def call(self, w: Writer, node: Node) -> None:
+        """The statement that runs a node."""
+        about, x, y = f"&{self.described[node.name]}", self.at(node.input), self.at(node.output)
+        read, written = self.graph.tensors[node.input], self.graph.tensors[node.output]
+        if isinstance(node, MatMul):
+            self._call_matmul(w, node)
+        elif isinstance(node, Conv):
+            w.line(f"ec_conv({about}, run, {x}, {y});")
+        elif isinstance(node, MaxPool | AveragePool):
+            w.line(f"ec_{'max' if isinstance(node, MaxPool) else 'average'}_pool({about}, {x}, {y});")
+        elif isinstance(node, EmbeddingBag):
+            w.line(f"ec_embedding_bag({about}, run, (const uint8_t *){x}, {y});")
+        elif isinstance(node, Requantize):
+            w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {max(written.ticks, 1)}, {x}, {y});")
+        elif isinstance(node, Lut):
+            w.line(f"ec_lut_map({about}, {x}, {y});")
+        elif isinstance(node, TopK):
+            w.line(f"ec_topk_select({about}, run, {x}, {y});")
+        elif isinstance(node, ThermalNoise):
+            w.line(f"ec_thermal_noise({about}, run, {self.at(node.codes)}, {x}, {y});")
+        else:
+            assert isinstance(node, ChaosLayer)
+            kind = node.mode if node.sampling == "ticks" else "sampled"
+            w.line(f"ec_chaos_{kind}({about}, run, {x}, {y});")
+
+    def _call_matmul(self, w: Writer, node: MatMul) -> None:
+        about, x, y = f"&{self.described[node.name]}", self.at(node.input), self.at(node.output)
+        layer = expected_layer(self.graph, node) if isinstance(node, Readout) else None
+        gain = f"ec_chaos_expected_gain(&{self.described[layer.name]}, run)" if layer else "1"
+        t = self.graph.tensors[node.output]
+        if t.ticks:
+            with w.block(f"for (uint32_t t = 0; t < {t.ticks}; t++)"):
+                w.line(f"ec_matmul({about}, run, {gain}, {x} + {fan_in(self.graph, node)} * t, {y} + {t.shape[0]} * t);")
+        else:
+            w.line(f"ec_matmul({about}, run, {gain}, {x}, {y});")
+
+    def table(self, w: Writer, constant: str, layout: str, values: NDArray[np.integer], dtype: str, note: str = "") -> str:
+        """The C name of a constant in one layout: written at its first use only."""
+        key = (constant, layout)
+        if key not in self._tables:
+            self._tables[key] = self.names.take(f"{constant}_{layout}" if layout else constant)
+            w.comment(note) if note else None
+            w.array(self._tables[key], values, dtype, ALIGNED if layout == "rows" else "")
+            w.line()
+        return self._tables[key]
+
+    def _int32(self, w: Writer, constant: str | None) -> str:
+        return self.table(w, constant, "", self.graph.value(constant), "int32") if constant is not None else "NULL"
+
+    def _rescaling(self, w: Writer, node: Requantize | EmbeddingBag) -> Fields:
+        multiplier = self._int32(w, node.multiplier)
+        return {"multiplier": multiplier, "shift": self.table(w, node.shift, "bits", self.graph.value(node.shift), "uint8")}
+
+    def _fields(self, w: Writer, kind: str, node: Node, fields: Fields, hooks: Fields | None = None) -> None:
+        with w.block(f"static const {kind} {self.described[node.name]} =", "};"):
+            _write_fields(w, fields, hooks or {})
+        w.line()
+
+    def _matrix(self, w: Writer, node: MatMul | Conv) -> tuple[Fields, Fields]:
+        constant, choice = self.graph.constants[node.weight], self.kernels[node.name]
+        outputs, inputs = len(constant.value), fan_in(self.graph, node)
+        weight = constant.value.reshape(outputs, inputs)
+        stride, offset = up(outputs, 8), 1 << (constant.bits - 1)
+        w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights; {choice}")
+        if choice.kernel == "dense":
+            table = self.table(w, node.weight, "dense", weight, "int8", "[out][in]")
+        else:
+            rows = np.full((inputs, stride), offset, np.int16)
+            rows[:, :outputs] += weight.T
+            table = self.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", f"[in][out], weight + {offset}, padded to {stride}")
+        fields: Fields = {
+            "dense": table if choice.kernel == "dense" else "NULL",
+            "rows": table if choice.kernel == "event" else "NULL",
+            "bias": self._int32(w, node.bias),
+            "outputs": outputs,
+            "inputs": inputs,
+            "stride": stride if choice.kernel == "event" else 0,
+            "offset": offset,
+        }
+        return fields, {"index": self.matrices.index(node), "bias_limit": bias_limit(self.graph, node)}
+
+    def _windows(self, node: Conv | MaxPool | AveragePool, kernel: tuple[int, int], pad: tuple[int, int]) -> Fields:
+        channels, height, width = self.graph.tensors[node.input].shape
+        _, rows, columns = self.graph.tensors[node.output].shape
+        names = ("channels", "height", "width", "rows", "columns", "kernel_rows", "kernel_columns")
+        fields: Fields = dict(zip(names, (channels, height, width, rows, columns, *kernel), strict=True))
+        steps = ("stride_rows", "stride_columns", "pad_rows", "pad_columns")
+        return fields | dict(zip(steps, (*node.stride, *pad), strict=True))
+
+    def _conv(self, w: Writer, node: Conv) -> None:
+        fields, hooks = self._matrix(w, node)
+        _, _, rows, columns = self.graph.value(node.weight).shape
+        with w.block(f"static const ec_conv_layer {self.described[node.name]} =", "};"):
+            with w.block(".matrix =", "},"):
+                _write_fields(w, fields, hooks)
+            with w.block(".windows =", "},"):
+                _write_fields(w, self._windows(node, (rows, columns), node.pad), {})
+        w.line()
+
+    def _embedding(self, w: Writer, node: EmbeddingBag) -> None:
+        constant = self.graph.constants[node.weight]
+        vocabulary, size = constant.value.shape
+        w.comment(f"{node.name}: {vocabulary} tokens, vectors of {size}, {constant.bits}-bit weights")
+        table = self.table(w, node.weight, "dense", constant.value, "int8", "[out][in]")
+        fields: Fields = {"dense": table, "rows": "NULL", "bias": "NULL", "outputs": vocabulary, "inputs": size}
+        fields |= {"stride": 0, "offset": 1 << (constant.bits - 1)}
+        rest = self._rescaling(w, node) | {"tokens": self.graph.tensors[node.input].size, "low": node.low, "high": node.high}
+        with w.block(f"static const ec_embedding {self.described[node.name]} =", "};"):
+            with w.block(".table =", "},"):
+                _write_fields(w, fields, {"index": self.matrices.index(node), "bias_limit": 0})
+            _write_fields(w, rest, {})
+        w.line()
+
+    def _scaling(self, w: Writer, node: Requantize) -> None:
+        channels = self.graph.value(node.multiplier).size
+        fields = self._rescaling(w, node) | {
+            "channels": channels,
+            "span": math.prod(self.graph.tensors[node.input].shape) // channels,
+            "low": node.low,
+            "high": node.high,
+        }
+        self._fields(w, "ec_scaling", node, fields)
+
+    def _lut(self, w: Writer, node: Lut) -> None:
+        values = self.graph.value(node.table)
+        channels = values.size // LUT_ENTRIES
+        table = self.table(w, node.table, "", values, "int8")
+        span = math.prod(self.graph.tensors[node.input].shape) // channels
+        self._fields(w, "ec_lut", node, {"table": table, "channels": channels, "span": span})
+
+    def _mask_at(self, node: ChaosLayer | TopK) -> int:
+        before = mortal(self.graph)
+        return sum(mask_bytes(self.graph, n) for n in before[: before.index(node)])
+
+    def _topk(self, w: Writer, node: TopK) -> None:
+        fields: Fields = {"units": self.graph.tensors[node.input].size, "k": node.k}
+        self._fields(w, "ec_topk", node, fields, {"mask_at": self._mask_at(node)})
+
+    def _thermal(self, w: Writer, node: ThermalNoise) -> None:
+        fields: Fields = {
+            "inputs": self.graph.tensors[node.codes].size,
+            "outputs": self.graph.tensors[node.input].size,
+            "stream": node.stream,
+            "shift_a": node.shift_a,
+            "shift_b": node.shift_b,
+            "index": self.thermals.index(node),
+        }
+        self._fields(w, "ec_thermal", node, fields)
+
+    def _chaos(self, w: Writer, node: ChaosLayer) -> None:
+        neurons = self.graph.tensors[node.input].shape[0]
+        loss = f"fail_prob {node.fail_q}/{FAIL_ONE} = {node.fail_q / FAIL_ONE:.6g}"
+        w.comment(f"{node.name}: {neurons} neurons, {node.ticks} {node.mode} ticks, sampled as {node.sampling}, {loss}")
+        threshold, sigma = self._int32(w, node.threshold), self._int32(w, node.sigma)
+        table = "NULL"
+        if node.sampling == "binomial":
+            table = self.table(w, node.name, "binomial", binomial_table(node.ticks, node.fail_q), "uint32")
+        fields: Fields = {
+            "threshold": threshold,
+            "sigma": sigma,
+            "table": table,
+            "fail_q": f"{node.fail_q}u",
+            "neurons": neurons,
+            "fail_stream": node.fail_stream,
+            "noise_stream": node.noise_stream,
+            "decay_q15": node.decay_q15,
+            "refractory_decay_q15": node.refractory_decay_q15,
+            "ticks": node.ticks,
+            "sigma_shift": node.sigma_shift,
+            "ticked_drive": int(self.graph.tensors[node.input].ticks > 0),
+            "emit_spikes": int(node.emit == "spikes"),
+            "sampling": SAMPLING[node.sampling],
+        }
+        before = self.layers[: self.layers.index(node)]
+        hooks: Fields = {
+            "index": len(before),
+            "mask_at": self._mask_at(node),
+            "table_at": sum(n.ticks for n in before if n.sampling == "binomial"),
+            "fail_q_lowest": lowest_fail_q(self.graph, node),
+        }
+        self._fields(w, "ec_chaos_layer", node, fields, hooks)
+
+
+def _write_fields(w: Writer, fields: Fields, hooks: Fields) -> None:
+    for name, value in fields.items():
+        w.line(f".{name} = {value},")
+    if hooks:
+        w.line("#if EC_FAULTS")
+        for name, value in hooks.items():
+            w.line(f".{name} = {value},")
+        w.line("#endif")
+
+
+def up(n: int, multiple: int) -> int:
+    """n rounded up to a multiple."""
+    return -(-n // multiple) * multiple

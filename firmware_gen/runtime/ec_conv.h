@@ -1,0 +1,20 @@
+/* Convolutions and pools: windows that move over an image [channels][height][width]. */
+#ifndef EC_CONV_H
+#define EC_CONV_H
+
+#include "ec_layers.h"
+#include "ec_run.h"
+
+/* acc[o][y][x] = bias[o] + sum over the window at (y, x) of weight[o] * codes, int32 [outputs][rows][columns].
+ * Beyond its edges the image continues with code 0. Every window is one input of the matrix, so that whatever serves
+ * matrices serves convolutions: dense, event-driven or packed weights.
+ */
+void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc);
+
+/* The largest code of each window; out: [channels][rows][columns]. No padding. */
+void ec_max_pool(const ec_windows *windows, const int8_t *x, int8_t *out);
+
+/* The sum of each window: what comes next divides. */
+void ec_average_pool(const ec_windows *windows, const int8_t *x, int32_t *out);
+
+#endif

@@ -1,0 +1,32 @@
+/* The norm by an integer square root of 16 steps, then one draw per output. */
+#include "ec_thermal.h"
+
+#include "ec_random.h"
+
+#if EC_NOISE
+
+/* floor(sqrt(x)), x < 2^31: one bit of the root a step. */
+static uint32_t square_root(uint32_t x)
+{
+    uint32_t root = 0;
+    for (uint32_t bit = 1u << 15; bit > 0u; bit >>= 1)
+        if ((root + bit) * (root + bit) <= x)
+            root += bit;
+    return root;
+}
+
+void ec_thermal_noise(const ec_thermal *layer, const ec_run *run, const int8_t *codes, const int32_t *x, int32_t *out)
+{
+    const ec_prefix words = ec_tick_prefix(ec_stream_prefix(run->seed, layer->stream, run->sample), 0);
+    uint32_t square = 0;
+    int32_t amplitude;
+    for (uint32_t k = 0; k < layer->inputs; k++)
+        square += (uint32_t)(codes[k] * codes[k]);
+    amplitude = ec_rounded_shift((int32_t)square_root(square) * run->parameter[layer->index], layer->shift_a);
+    if (amplitude > INT16_MAX)
+        amplitude = INT16_MAX;
+    for (uint32_t n = 0; n < layer->outputs; n++)
+        out[n] = x[n] + ec_noise(ec_word(words, n), amplitude, layer->shift_b);
+}
+
+#endif

@@ -1,0 +1,168 @@
+"""The C of every kind of node against the NumPy reference, integer for integer: mixed graphs, clean and faulty, on this
+machine and on the emulated Cortex-M4.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgechaos import reference
+from edgechaos.devices.contract import Device
+from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.fake import FakeDevice
+from edgechaos.devices.host import HostDevice
+from edgechaos.devices.registry import emulated_firmware
+from edgechaos.errors import GraphError
+from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.kernels import Choice, choose_kernels
+from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
+from edgechaos.graph import ChaosLayer, Constant, Encoding, IntegerGraph, Lut, Readout, ThermalNoise, TopK
+from tests.firmware_host import HostLibrary, library
+from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
+from tests.test_firmware_protocol import ask, refused
+
+SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
+
+
+def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
+    """No fault, and each kind that the graph can have."""
+    faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=0.05, seed=2),), (WeightBitFlip(target="bias", bits=((0, 3), (0, 9))),)]
+    if any(isinstance(n, ChaosLayer | TopK) for n in graph.nodes):
+        faults.append((DeadNeurons(rate=0.4, seed=1), WeightBitFlip(rate=0.01, seed=3)))
+    if graph.chaos_layers():
+        faults += [(Omission(rate=0.7),), (StuckAtOne(rate=0.3, seed=5),)]
+    return [resolve(graph, FaultPlan(f)) for f in faults]
+
+
+def check(graph: IntegerGraph, host: HostLibrary, plan: ResolvedPlan, seed: int) -> None:
+    """Logits, classes and state hash of every head."""
+    host.inject(plan)
+    faulty = apply(graph, plan)
+    for index, head in enumerate(graph.heads):
+        codes = items_for(graph, len(SAMPLES), seed, head.name)
+        read = reference.readout_input(graph, head)
+        wanted = reference.run(faulty, codes, seed=seed, samples=SAMPLES, head=head.name, keep=(read,))
+        logits, labels = host.infer(codes, seed, SAMPLES, index)
+        np.testing.assert_array_equal(logits, wanted.logits)
+        np.testing.assert_array_equal(labels, wanted.labels)
+        hashes = reference.state_hash(wanted.tensors[read], wanted.logits)
+        assert host.state_hash(index) == hashes[-1]
+
+
+@settings(max_examples=12, deadline=None)
+@given(spec=mixed_specs(), kernel=st.sampled_from(["dense", "event", "auto"]), wide=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_random_graphs_clean_and_faulty(spec: Mixed, kernel: Choice, wide: bool, seed: int) -> None:
+    graph = mixed_graph(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        host = library(graph, Path(folder), kernel=kernel, flags=("-DEC_WIDE=1",) if wide else ())
+        for plan in plans(graph):
+            check(graph, host, plan, seed)
+        host.close()
+
+
+DEVICES: dict[str, Callable[[IntegerGraph], Device]] = {
+    "host": HostDevice,
+    "unicorn": lambda graph: EmulatedDevice(graph, emulated_firmware(graph, "mps2-an386")),
+    "fake": FakeDevice,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", DEVICES)
+def test_devices(name: str, family: Family) -> None:
+    """Every family on every device: clean and faulty, at the stored temperature and at the highest."""
+    graph = mixed_graph(Mixed(family))
+    hottest = {n.name: n.k_max for n in graph.nodes if isinstance(n, ThermalNoise)}
+    with DEVICES[name](graph) as device:
+        for plan in plans(graph):
+            device.inject(plan)
+            for head in graph.heads:
+                codes = items_for(graph, 3, 3, head.name)
+                for parameters in (hottest, None):
+                    wanted = reference.run(apply(graph, plan), codes, seed=5, head=head.name, parameters=parameters)
+                    seen = device.infer(codes, seed=5, head=head.name, parameters=parameters)
+                    np.testing.assert_array_equal(seen.logits, wanted.logits)
+                    np.testing.assert_array_equal(seen.labels, wanted.labels)
+
+
+@pytest.mark.parametrize("name", ["host", "fake"])
+def test_unknown_parameters_are_refused_before_anything_is_sent(name: str) -> None:
+    graph = mixed_graph(Mixed("thermal"))
+    node = next(n for n in graph.nodes if isinstance(n, ThermalNoise))
+    with DEVICES[name](graph) as device:
+        for parameters in ({"nobody": 1}, {node.name: node.k_max + 1}, {node.name: -1}):
+            with pytest.raises(GraphError):
+                device.infer(items_for(graph, 1), parameters=parameters)
+        assert device.counters().inferences == 0
+
+
+@pytest.fixture
+def thermal(tmp_path: Path) -> Iterator[HostLibrary]:
+    host = library(mixed_graph(Mixed("thermal")), tmp_path)
+    yield host
+    host.close()
+
+
+def test_a_temperature_holds_until_the_next_and_survives_clear(thermal: HostLibrary) -> None:
+    graph = thermal.graph
+    nodes = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    codes = items_for(graph, len(SAMPLES))
+    ask(thermal, Verb.PARAM, PARAM.pack(1, nodes[1].k_max))
+    ask(thermal, Verb.CLEAR, seq=2)
+    wanted = reference.run(graph, codes, seed=1, samples=SAMPLES, parameters={nodes[1].name: nodes[1].k_max})
+    np.testing.assert_array_equal(thermal.infer(codes, 1, SAMPLES)[0], wanted.logits)
+    ask(thermal, Verb.PARAM, PARAM.pack(1, nodes[1].k), seq=3)
+    np.testing.assert_array_equal(thermal.infer(codes, 1, SAMPLES)[0], reference.run(graph, codes, seed=1, samples=SAMPLES).logits)
+
+
+def test_parameters_that_would_void_the_proof_are_refused(thermal: HostLibrary) -> None:
+    k_max = [n.k_max for n in thermal.graph.nodes if isinstance(n, ThermalNoise)]
+    assert refused(thermal, Verb.PARAM, PARAM.pack(len(k_max), 0)) == (ErrorCode.OUT_OF_RANGE, len(k_max))
+    assert refused(thermal, Verb.PARAM, PARAM.pack(0, k_max[0] + 1)) == (ErrorCode.OUT_OF_RANGE, k_max[0] + 1)
+    assert refused(thermal, Verb.PARAM, PARAM.pack(0, -1)) == (ErrorCode.OUT_OF_RANGE, 2**32 - 1)
+    assert refused(thermal, Verb.PARAM, b"\0") == (ErrorCode.BAD_LENGTH, 1)
+
+
+def test_units_of_a_topk_are_masked_after_the_spiking_layers(tmp_path: Path) -> None:
+    graph = mixed_graph(Mixed("kwta"))
+    host = library(graph, tmp_path)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 0)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 1)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.DEAD, 2) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
+    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(0, 0)) == (ErrorCode.OUT_OF_RANGE, 0)
+    host.close()
+
+
+def test_the_k_largest_of_many_equals(tmp_path: Path) -> None:
+    """Requantized to a few values of both signs: the k-th is shared by many, and more units are dead than can lose."""
+    build = Builder(np.random.default_rng(1))
+    x = build.tensor("codes", "int8", (20,))
+    ranked = build.requantize(build.matmul(x, "layer", 300), "rank", "int16", 3e7)
+    ranked = build.requantize(ranked, "coarse", "int16", 32767.0 * 2**12)
+    winners = build.requantize(build.add(TopK, ranked, "int16", (300,), k=120), "winners", "int8", 64.0)
+    build.head("main", x, build.matmul(winners, "readout", 7, Readout), Encoding("codes"))
+    graph = build.graph()
+    host = library(graph, tmp_path)
+    for rate in (0.0, 0.3, 0.8, 1.0):
+        check(graph, host, resolve(graph, FaultPlan((DeadNeurons(rate=rate, seed=1),))), seed=4)
+    host.close()
+
+
+def test_zeros_after_a_topk_are_skipped() -> None:
+    """Its share of winners is the activity, where table and rescaling keep 0 at 0, until it has been measured."""
+    graph = mixed_graph(Mixed("kwta", hidden=12, k=3))
+    table = next(n for n in graph.nodes if isinstance(n, Lut)).table
+    curve = graph.value(table).copy()
+    for at_zero, activity in ((0, 0.25), (1, None)):
+        curve[128] = at_zero
+        changed = replace(graph, constants={**graph.constants, table: Constant(curve.copy(), 8)})
+        choice = next(c for name, c in choose_kernels(changed, "auto").items() if name.startswith("readout"))
+        assert choice.activity == activity
