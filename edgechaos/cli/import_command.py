@@ -1,0 +1,68 @@
+"""`edgechaos import`: a published checkpoint to an integer artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgechaos.cli.common import output_option, progress_bar
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--data", "data_name", required=True, metavar="NAME|FILE", help="Training items calibrate, test items measure.")
+@click.option("--mode", type=click.Choice(["parallel", "stateful"]), help="Tick mode of a ChaosNet.")
+@click.option("--ticks", type=click.IntRange(1, 127), help="Ticks per inference of a ChaosNet.")
+@click.option("--fail-prob", type=click.FloatRange(0, 1), help="Share of spikes that a ChaosNet loses, per tick.")
+@click.option("--noise-std", type=click.FloatRange(0), help="Membrane noise of a ChaosNet.  [default: 0.01]")
+@click.option("--normalization", help="Of the pixels: mnist, fashion, cifar10, none.")
+@click.option("--image", type=(int, int), help="Height and width, for convolutions.")
+@click.option("--vocabulary", type=click.Path(dir_okay=False, path_type=Path), help="JSON of a language model: {word: id}.")
+@click.option("--length", type=click.IntRange(1, 65535), help="Tokens per text of a language model.")
+@click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners of a TNN.")
+@click.option("--current-strength", type=float, help="Share of the velocity that acts in a DLM.")
+@click.option("--temperature", type=click.FloatRange(0), help="Of a DLM at inference.")
+@click.option("--per-channel", is_flag=True, help="One weight scale per neuron or channel instead of one per layer.")
+@click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="2 is ternary.")
+@click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
+@output_option("the artifact (default: beside the file, .ecm)")
+def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, verified: bool, output: Path | None, **answers: Any) -> None:
+    """Turn a published ChaosNet, DLM or TNN state_dict (.pt) into an integer artifact.
+
+    What the weights do not say is asked for, never guessed: run it with --data alone to see the questions.
+
+    \b
+    Example: edgechaos import mnist.pt --data mnist --mode parallel --ticks 5 --fail-prob 0 --normalization mnist
+    """
+    from edgechaos import artifact
+    from edgechaos.data import load
+    from edgechaos.models.evaluate import evaluate
+    from edgechaos.models.importers import load_published
+    from edgechaos.quantize.pipeline import quantize
+
+    data = load(data_name)
+    model = load_published(file, classes=data.classes, **{key: value for key, value in answers.items() if value is not None})
+    text = getattr(model.config, "text", None)
+    if text is not None:
+        data = data.tokenized(text, model.config.inputs)
+    accuracy = evaluate(model, data)
+    model.facts = {"accuracy": {"float": accuracy, "items": len(data.test_items)}, "imported": file.name}
+    graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=int(weight_bits))
+    path = output or file.with_suffix(".ecm")
+    digest = artifact.save(graph, path)
+    measured = graph.metadata["accuracy"]["integer"]
+    click.echo(
+        f"{path}: {model.family}, float {accuracy:.2%}, int{weight_bits} {measured:.2%} on {len(data.test_items):,} test items; "
+        f"model {digest[:12]}"
+    )
+    if verified:
+        from edgechaos import reference
+        from edgechaos.export.verify import engine_backend, verify
+
+        engines = {name: engine_backend(name) for name in ("onnxruntime-off", "onnxruntime-on")}
+        with progress_bar("verify") as bar:
+            codes = reference.encode(graph, data.test_items[:100])
+            result = verify(graph, codes, engines, progress=lambda done, total, _: bar(done, total)).require()
+        click.echo(f"{result.integers:,} integers of ONNX Runtime, optimizations off and on, equal the reference's")
