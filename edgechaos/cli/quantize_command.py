@@ -37,10 +37,19 @@ def identifier(text: str) -> str:
     show_default=True,
     help="How the last spiking layer draws its counts.",
 )
+@click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
 @output_option("the artifact (default: beside the checkpoint, .ecm)")
 def command(
-    checkpoint: Path, data_name: str | None, method: Any, epochs: int, per_channel: bool, sampling: Any, seed: int, output: Path | None
+    checkpoint: Path,
+    data_name: str | None,
+    method: Any,
+    epochs: int,
+    per_channel: bool,
+    sampling: Any,
+    weight_bits: str,
+    seed: int,
+    output: Path | None,
 ) -> None:
     """Turn a checkpoint into an integer artifact.
 
@@ -57,15 +66,19 @@ def command(
     name = data_name or model.facts.get("dataset", {}).get("name")
     if name is None:
         raise DataError(f"{checkpoint} does not name its data set; give one with --data NAME or --data FILE.npz")
+    data, text = load(name), getattr(model.config, "text", None)
+    if text is not None:
+        data = data.tokenized(text, model.config.inputs)
     with progress_bar("quantize") as bar:
         graph = quantize(
             model,
-            load(name),
+            data,
             method=method,
             per_channel=per_channel,
             epochs=epochs,
             sampling=sampling,
             seed=seed,
+            weight_bits=int(weight_bits),
             progress=lambda p: bar(p.done, p.total),
         )
     path = output or checkpoint.with_suffix(".ecm")
@@ -73,4 +86,4 @@ def command(
     digest = artifact.save(graph, path)
     accuracy = graph.metadata["accuracy"]
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
-    click.echo(f"{path}: {before}int8 {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}")
+    click.echo(f"{path}: {before}int{weight_bits} {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}")

@@ -17,51 +17,49 @@ from edgechaos.cli.common import output_option, progress_bar
     metavar="NAME|FILE.npz",
     default="mnist5k",
     show_default=True,
-    help="digits8x8, mnist5k, mnist, or your own arrays.",
+    help="digits8x8, mnist5k, mnist, fashion_mnist, ag_news, or your own .npz of images or .csv of texts.",
 )
-@click.option("--download", is_flag=True, help="Fetch the files of 'mnist' into the cache, where EDGECHAOS_DATA does not hold them.")
 @click.option(
-    "--hidden",
-    type=click.IntRange(1),
-    multiple=True,
-    default=(64,),
+    "--model",
+    "kind",
+    type=click.Choice(["pixels", "vision", "language", "dlm", "tnn", "mlp", "cnn"]),
+    default="pixels",
     show_default=True,
-    help="Neurons of a spiking layer; repeat for more layers.",
+    help="The first three are ChaosNets.",
 )
-@click.option("--ticks", type=click.IntRange(1, 127), default=10, show_default=True, help="Ticks per inference.")
+@click.option("--download", is_flag=True, help="Fetch the files of MNIST sets into the cache, where EDGECHAOS_DATA does not hold them.")
+@click.option("--hidden", type=click.IntRange(1), multiple=True, help="Neurons of a layer; repeat for more layers.  [default: 64]")
+@click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn).")
+@click.option("--average", is_flag=True, default=None, help="Average over the whole image before the projection (vision).")
+@click.option("--embed", type=click.IntRange(1), help="Values into the cortex (vision, language).  [default: 16]")
+@click.option("--ticks", type=click.IntRange(1, 127), help="Ticks per inference (ChaosNets).  [default: 10]")
 @click.option(
-    "--mode",
-    type=click.Choice(["parallel", "stateful"]),
-    default="parallel",
-    show_default=True,
-    help="Ticks from zero state, or one after another.",
+    "--mode", type=click.Choice(["parallel", "stateful"]), help="Ticks from zero state, or one after another.  [default: parallel]"
 )
+@click.option("--signed", is_flag=True, default=None, help="Keep excitatory and inhibitory rows on their side of 0 (ChaosNets).")
+@click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners (tnn).  [default: 0.05]")
+@click.option("--temperature", type=click.FloatRange(0), help="Of the weights (dlm).  [default: 0.1]")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="In training (mlp, cnn).")
+@click.option("--noise-std", type=click.FloatRange(0), help="Of membranes (ChaosNets), or of activations in training (mlp, cnn).")
 @click.option("--omission", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of spikes lost in training, per tick.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    default=1e-2,
-    show_default=True,
-    help="At the start; it falls along half a cosine.",
-)
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of weights, order of items and random words."
 )
 @output_option("the checkpoint", required=True)
 def command(
     data_name: str,
+    kind: str,
     download: bool,
-    hidden: tuple[int, ...],
-    ticks: int,
-    mode: str,
     omission: float,
     epochs: int,
-    learning_rate: float,
+    learning_rate: float | None,
     seed: int,
     output: Path,
+    **options: Any,
 ) -> None:
-    """Train a ChaosNet, spike omission as augmentation.
+    """Train a ChaosNet, spike omission as augmentation, or one of the other models.
 
     An interrupted run resumes where it stopped.
 
@@ -69,12 +67,16 @@ def command(
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
     """
     from edgechaos.data import load
-    from edgechaos.train import Recipe, new_model, train
+    from edgechaos.models.build import build, recipe_for
+    from edgechaos.train import Recipe, train
 
     data = load(data_name, download=download)
-    options: dict[str, Any] = {"hidden": hidden, "ticks": ticks, "mode": mode}
-    model = new_model(data, seed=seed, **options)
-    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, omission=omission, seed=seed)
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if kind != "cnn":
+        given.setdefault("hidden", (64,))
+    model = build(kind, data, seed=seed, **given)
+    rates: dict[str, Any] = recipe_for(kind) | ({} if learning_rate is None else {"learning_rate": learning_rate})
+    recipe = Recipe(epochs=epochs, omission=omission, seed=seed, **rates)
     with progress_bar(f"train on {data.name}") as bar:
         train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
     accuracy = model.facts["accuracy"]

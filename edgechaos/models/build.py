@@ -1,0 +1,72 @@
+"""An untrained model of every kind for a data set, and the recipe that suits it.
+
+Enters: the kind's name, a data set, options (fields of the family's configuration). Leaves: a Model with weights drawn from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from edgechaos.data import Dataset
+from edgechaos.errors import ConfigError, DataError
+from edgechaos.models.base import Model
+from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
+from edgechaos.models.dlm import Dlm, DlmConfig
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.tnn import Tnn, TnnConfig
+
+KINDS: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
+    {
+        "pixels": (ChaosNet, ChaosNetConfig),
+        "vision": (ChaosNet, ChaosNetConfig),
+        "language": (ChaosNet, ChaosNetConfig),
+        "dlm": (Dlm, DlmConfig),
+        "tnn": (Tnn, TnnConfig),
+        "mlp": (PlainNet, PlainConfig),
+        "cnn": (PlainNet, PlainConfig),
+    }
+)
+"""Model and configuration of every kind."""
+RECIPES: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {"pixels": {"learning_rate": 1e-2, "weight_decay": 0.5}, "language": {"learning_rate": 1e-2, "weight_decay": 0.01}}
+)
+"""What differs from OTHERS."""
+OTHERS: Mapping[str, float] = MappingProxyType({"learning_rate": 3e-3, "weight_decay": 0.01})
+CNN_CHANNELS = (8, 16)
+
+
+def recipe_for(kind: str) -> dict[str, float]:
+    """learning_rate and weight_decay of a kind, for `edgechaos.train.Recipe`."""
+    return dict(RECIPES.get(kind, OTHERS))
+
+
+def build(kind: str, data: Dataset, *, seed: int = 0, **options: Any) -> Model:
+    """An untrained model; its weights depend on `seed` alone.
+
+    Raises ConfigError for an unknown kind or an option that it does not have, DataError where the data set does not suit it.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"no model is called {kind!r}; use {', '.join(KINDS)}", "model")
+    model_type, config_type = KINDS[kind]
+    for key in options:
+        if key not in {f.name for f in fields(config_type)}:
+            raise ConfigError(f"model '{kind}' has no option '{key}'", key)
+    if (kind == "language") != (data.text is not None):
+        what, wanted = ("texts", "language") if data.text is not None else ("images", "one of the other kinds")
+        raise DataError(f"data set '{data.name}' holds {what}, which model '{kind}' does not read; use {wanted}")
+    if kind in ("vision", "cnn") and not data.image:
+        raise DataError(f"data set '{data.name}' has items of shape {data.train_items.shape[1:]}, not images, which model '{kind}' needs")
+    if model_type is ChaosNet:
+        config: Any = config_for(data, **({"front": kind} | options))
+    else:
+        about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std}
+        about |= {"channels": CNN_CHANNELS, "image": data.image} if kind == "cnn" else {}
+        config = config_type(**about | options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model_type(config)
