@@ -29,7 +29,9 @@ from edgechaos.cli.common import output_option, progress_bar
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
 @output_option("the artifact (default: beside the file, .ecm)")
 def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, verified: bool, output: Path | None, **answers: Any) -> None:
-    """Turn a published ChaosNet, DLM or TNN state_dict (.pt) into an integer artifact.
+    """Turn a published state_dict into an artifact.
+
+    ChaosNet, DLM and TNN, as their programs save them (.pt).
 
     What the weights do not say is asked for, never guessed: run it with --data alone to see the questions.
 

@@ -59,9 +59,9 @@ def command(
     output: Path,
     **options: Any,
 ) -> None:
-    """Train a ChaosNet, spike omission as augmentation, or one of the other models.
+    """Train a ChaosNet or another model.
 
-    An interrupted run resumes where it stopped.
+    Spikes are lost in training as augmentation. An interrupted run resumes where it stopped.
 
     \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
