@@ -75,7 +75,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     graph.validate()
     check_supported(graph)
     kernels = choose_kernels(graph, kernel)
-    events = any(k.kernel == "event" for k in kernels.values())
+    events = any(k.kernel != "dense" for k in kernels.values())
     patches = board.patch_capacity if board else HOST_PATCHES
     plan = plan_memory(graph, patches, faults, events)
     if board:
@@ -135,6 +135,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_FAULTS": int(faults),
         "EC_NOISE": int(_noisy(graph)),
         "EC_GAUSSIAN_MAX": GAUSSIAN_MAX,
+        "EC_PACKED": int(any(graph.constants[n.weight].bits < 8 for n in graph.weighted())),
         "EC_MAX_PAYLOAD": f"{board.max_payload if board else HOST_PAYLOAD}u",
         "EC_INPUT_BYTES": f"{plan.input_bytes}u",
         "EC_SCRATCH_EVENTS": plan.scratch_events,
@@ -203,7 +204,7 @@ CODE_BYTES = 4096
 
 
 def _check_fits(graph: IntegerGraph, board: Board, plan: MemoryPlan) -> None:
-    tables = sum(c.value.nbytes for c in graph.constants.values())
+    tables = sum(c.value.size * c.bits // 8 for c in graph.constants.values())
     flash = tables + CODE_BYTES
     ram = plan.state_bytes + 2 * board.max_payload + board.stack_bytes
     for what, needed, region in (("flash", flash, board.flash), ("RAM", ram, board.ram)):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from edgechaos.graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
 
-Kernel = Literal["dense", "event"]
+Kernel = Literal["dense", "event", "packed"]
 Choice = Literal["auto", "dense", "event"]
 
 DENSE_PER_MAC = 2.0
@@ -40,6 +40,8 @@ class KernelChoice:
 
     def __str__(self) -> str:
         measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs active"
+        if self.kernel == "packed":
+            return f"packed: {measured}, only the rows of active inputs are read"
         return f"{self.kernel}: {measured}, event-driven pays below {self.crossover:.0%}"
 
 
@@ -61,6 +63,9 @@ def choose_kernels(graph: IntegerGraph, choice: Choice) -> dict[str, KernelChoic
             weight = graph.value(node.weight)
             limit = crossover(weight.size // len(weight), len(weight))
             activity = _activity(graph, node.input)
+            if graph.constants[node.weight].bits < 8:
+                chosen[node.name] = KernelChoice(node.name, "packed", activity, limit)
+                continue
             pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
             kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)
             chosen[node.name] = KernelChoice(node.name, kernel, activity, limit)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, mortal
+from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.writer import Names, Writer
 from edgechaos.graph import (
     AveragePool,
@@ -131,7 +132,7 @@ class NodeSource:
         if key not in self._tables:
             self._tables[key] = self.names.take(f"{constant}_{layout}" if layout else constant)
             w.comment(note) if note else None
-            w.array(self._tables[key], values, dtype, ALIGNED if layout == "rows" else "")
+            w.array(self._tables[key], values, dtype, ALIGNED if layout in ("rows", "packed") else "")
             w.line()
         return self._tables[key]
 
@@ -154,19 +155,24 @@ class NodeSource:
         stride, offset = up(outputs, 8), 1 << (constant.bits - 1)
         w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights; {choice}")
         if choice.kernel == "dense":
-            table = self.table(w, node.weight, "dense", weight, "int8", "[out][in]")
+            table, stride = self.table(w, node.weight, "dense", weight, "int8", "[out][in]"), inputs
+        elif choice.kernel == "packed":
+            packed = pack(weight.T, constant.bits)
+            stride = packed.shape[1]
+            table = self.table(w, node.weight, "packed", packed, "uint8", f"[in][out], {8 // constant.bits} weights a byte")
         else:
             rows = np.full((inputs, stride), offset, np.int16)
             rows[:, :outputs] += weight.T
             table = self.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", f"[in][out], weight + {offset}, padded to {stride}")
         fields: Fields = {
             "dense": table if choice.kernel == "dense" else "NULL",
-            "rows": table if choice.kernel == "event" else "NULL",
+            "rows": table if choice.kernel != "dense" else "NULL",
             "bias": self._int32(w, node.bias),
             "outputs": outputs,
             "inputs": inputs,
-            "stride": stride if choice.kernel == "event" else 0,
+            "stride": stride,
             "offset": offset,
+            "bits": constant.bits,
         }
         return fields, {"index": self.matrices.index(node), "bias_limit": bias_limit(self.graph, node)}
 
@@ -192,9 +198,15 @@ class NodeSource:
         constant = self.graph.constants[node.weight]
         vocabulary, size = constant.value.shape
         w.comment(f"{node.name}: {vocabulary} tokens, vectors of {size}, {constant.bits}-bit weights")
-        table = self.table(w, node.weight, "dense", constant.value, "int8", "[out][in]")
+        if constant.bits == 8:
+            table, stride = self.table(w, node.weight, "dense", constant.value, "int8", "[token][element]"), size
+        else:
+            packed = pack(constant.value, constant.bits)
+            stride = packed.shape[1]
+            note = f"[token][element], {8 // constant.bits} weights a byte"
+            table = self.table(w, node.weight, "packed_dense", packed.view(np.int8), "int8", note)
         fields: Fields = {"dense": table, "rows": "NULL", "bias": "NULL", "outputs": vocabulary, "inputs": size}
-        fields |= {"stride": 0, "offset": 1 << (constant.bits - 1)}
+        fields |= {"stride": stride, "offset": 1 << (constant.bits - 1), "bits": constant.bits}
         rest = self._rescaling(w, node) | {"tokens": self.graph.tensors[node.input].size, "low": node.low, "high": node.high}
         with w.block(f"static const ec_embedding {self.described[node.name]} =", "};"):
             with w.block(".table =", "},"):

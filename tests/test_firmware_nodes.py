@@ -22,7 +22,11 @@ from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.errors import GraphError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.build import build
+from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice, choose_kernels
+from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
 from edgechaos.graph import ChaosLayer, Constant, Encoding, IntegerGraph, Lut, Readout, ThermalNoise, TopK
 from tests.firmware_host import HostLibrary, library
@@ -75,11 +79,13 @@ DEVICES: dict[str, Callable[[IntegerGraph], Device]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "bits"), [("host", 8), ("host", 4), ("host", 2), ("unicorn", 8), ("unicorn", 4), ("unicorn", 2), ("fake", 8)]
+)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", DEVICES)
-def test_devices(name: str, family: Family) -> None:
-    """Every family on every device: clean and faulty, at the stored temperature and at the highest."""
-    graph = mixed_graph(Mixed(family))
+def test_devices(name: str, family: Family, bits: int) -> None:
+    """Every family and width on every device: clean and faulty, at the stored temperature and at the highest."""
+    graph = mixed_graph(Mixed(family, bits))
     hottest = {n.name: n.k_max for n in graph.nodes if isinstance(n, ThermalNoise)}
     with DEVICES[name](graph) as device:
         for plan in plans(graph):
@@ -143,17 +149,36 @@ def test_units_of_a_topk_are_masked_after_the_spiking_layers(tmp_path: Path) -> 
 
 def test_the_k_largest_of_many_equals(tmp_path: Path) -> None:
     """Requantized to a few values of both signs: the k-th is shared by many, and more units are dead than can lose."""
-    build = Builder(np.random.default_rng(1))
-    x = build.tensor("codes", "int8", (20,))
-    ranked = build.requantize(build.matmul(x, "layer", 300), "rank", "int16", 3e7)
-    ranked = build.requantize(ranked, "coarse", "int16", 32767.0 * 2**12)
-    winners = build.requantize(build.add(TopK, ranked, "int16", (300,), k=120), "winners", "int8", 64.0)
-    build.head("main", x, build.matmul(winners, "readout", 7, Readout), Encoding("codes"))
-    graph = build.graph()
+    b = Builder(np.random.default_rng(1))
+    x = b.tensor("codes", "int8", (20,))
+    ranked = b.requantize(b.matmul(x, "layer", 300), "rank", "int16", 3e7)
+    ranked = b.requantize(ranked, "coarse", "int16", 32767.0 * 2**12)
+    winners = b.requantize(b.add(TopK, ranked, "int16", (300,), k=120), "winners", "int8", 64.0)
+    b.head("main", x, b.matmul(winners, "readout", 7, Readout), Encoding("codes"))
+    graph = b.graph()
     host = library(graph, tmp_path)
     for rate in (0.0, 0.3, 0.8, 1.0):
         check(graph, host, resolve(graph, FaultPlan((DeadNeurons(rate=rate, seed=1),))), seed=4)
     host.close()
+
+
+@given(bits=st.sampled_from([4, 2]), n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_packed_words_hold_every_code(bits: int, n: int, seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(-(1 << bits - 1), 1 << bits - 1, (3, n)).astype(np.int8)
+    packed = pack(codes, bits)
+    assert packed.shape == (3, (n + 7) // 8 * bits)
+    for row, column in np.ndindex(codes.shape):
+        word = int.from_bytes(packed[row].tobytes(), "little") >> (bits * column) & ((1 << bits) - 1)
+        assert word == int(codes[row, column]) & ((1 << bits) - 1)
+
+
+def test_packed_weights_take_their_bits_of_flash(tmp_path: Path) -> None:
+    sizes = [
+        build(generate(mixed_graph(Mixed("kwta", bits, hidden=120)), load_board("mps2-an386")), tmp_path).flash_bytes for bits in (8, 4, 2)
+    ]
+    weights = 120 * (123 + 4)
+    assert sizes[0] - sizes[1] > 0.4 * weights
+    assert sizes[1] - sizes[2] > 0.2 * weights
 
 
 def test_zeros_after_a_topk_are_skipped() -> None:

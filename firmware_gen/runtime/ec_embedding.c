@@ -7,9 +7,9 @@
 
 static void add_row(const ec_matrix *table, uint32_t id, int32_t *sums)
 {
-    const int8_t *const row = table->dense + id * table->inputs;
+    const int8_t *const row = table->dense + id * table->stride;
     for (uint32_t d = 0; d < table->inputs; d++)
-        sums[d] += row[d];
+        sums[d] += table->bits == 8u ? row[d] : ec_packed_code(row, table->bits, d);
 }
 
 void ec_embedding_bag(const ec_embedding *bag, const ec_run *run, const uint8_t *ids, int8_t *out)

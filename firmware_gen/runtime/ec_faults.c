@@ -79,9 +79,13 @@ uint8_t ec_faults_set_table(ec_faults *faults, const ec_sites *sites, uint8_t la
 /* The stored weight at (output, input). */
 static int32_t weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
 {
+    if (matrix->bits < 8u && matrix->rows != NULL)
+        return ec_packed_code(matrix->rows + input * matrix->stride, matrix->bits, output);
+    if (matrix->bits < 8u)
+        return ec_packed_code(matrix->dense + output * matrix->stride, matrix->bits, input);
     if (matrix->rows != NULL)
         return (int32_t)matrix->rows[input * matrix->stride + output] - matrix->offset;
-    return matrix->dense[output * matrix->inputs + input];
+    return matrix->dense[output * matrix->stride + input];
 }
 
 /* Orders patches as hosts send them: by matrix, output, input, the bias before the weights. */

@@ -10,6 +10,8 @@
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
+ * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
+ * bits first, padded with zeros to whole eights.
  */
 typedef struct ec_matrix {
     const int8_t *dense;
@@ -17,13 +19,21 @@ typedef struct ec_matrix {
     const int32_t *bias; /* [outputs], or NULL */
     uint16_t outputs;    /* 1..65535 */
     uint16_t inputs;     /* 1..65534 */
-    uint16_t stride;     /* outputs rounded up to a multiple of 8 */
-    uint8_t offset;      /* 2^(stored bits - 1) */
+    uint32_t stride;     /* bytes of a stored row */
+    uint8_t offset;      /* 2^(bits - 1) */
+    uint8_t bits;        /* of a stored weight: 8, 4, 2 */
 #if EC_FAULTS
     uint8_t index;      /* number in node order: names the matrix in a patch */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
 #endif
 } ec_matrix;
+
+/* Code k of a packed row. */
+static inline int32_t ec_packed_code(const void *row, uint32_t bits, uint32_t k)
+{
+    const uint32_t at = k * bits, byte = ((const uint8_t *)row)[at >> 3];
+    return (int32_t)(byte << (32u - bits - (at & 7u))) >> (32u - bits);
+}
 
 typedef struct ec_scaling {
     const int32_t *multiplier; /* 2^30 .. 2^31-1 */

@@ -8,6 +8,8 @@
  *     part += (rotate(w, 16) & 0xFF0000FF) * x  = S2 + 2^24 S1
  *
  * and while every S_k < 2^24 the four sums can be taken apart again: three instructions for four products.
+ *
+ * Packed weights have one kernel, event-driven too: eight sums stay in registers while the rows pass by.
  */
 #include "ec_matmul.h"
 
@@ -297,6 +299,61 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
 
 #endif
 
+#if EC_PACKED
+
+/* Code k of a group of eight. */
+static inline int32_t field(uint32_t group, uint32_t bits, uint32_t k)
+{
+    return (int32_t)(group << (32u - bits - bits * k)) >> (32u - bits);
+}
+
+/* bits: a constant, so that every shift is one, too. */
+static inline void add_packed_rows(const ec_matrix *matrix, events all, int32_t sign, uint32_t bits, int32_t *acc)
+{
+    const uint32_t *const end = all.pair + 2u * all.count;
+    for (uint32_t o = 0; o < matrix->outputs; o += 8u) {
+        const uint8_t *const column = matrix->rows + o * bits / 8u;
+        int32_t sums[8] = {0}, s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
+        for (const uint32_t *event = all.pair; event != end; event += 2) {
+            const uint32_t group = bits == 4u ? ec_get32(column + event[0]) : ec_get16(column + event[0]);
+            const int32_t x = (int32_t)event[1];
+            s0 += x * field(group, bits, 0);
+            s1 += x * field(group, bits, 1);
+            s2 += x * field(group, bits, 2);
+            s3 += x * field(group, bits, 3);
+            s4 += x * field(group, bits, 4);
+            s5 += x * field(group, bits, 5);
+            s6 += x * field(group, bits, 6);
+            s7 += x * field(group, bits, 7);
+        }
+        sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+        sums[4] = s4, sums[5] = s5, sums[6] = s6, sums[7] = s7;
+        for (uint32_t k = 0; k < 8u && o + k < matrix->outputs; k++)
+            acc[o + k] += sign * sums[k];
+    }
+}
+
+static void add_packed(const ec_matrix *matrix, events all, int32_t sign, int32_t *acc)
+{
+    if (matrix->bits == 4u)
+        add_packed_rows(matrix, all, sign, 4, acc);
+    else
+        add_packed_rows(matrix, all, sign, 2, acc);
+}
+
+#endif
+
+static void add_active_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *acc)
+{
+#if EC_PACKED
+    if (matrix->bits < 8u) {
+        add_packed(matrix, all, sign, acc);
+        return;
+    }
+#endif
+    add_rows(matrix, all, sign, acc);
+}
+
 void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
 {
     const uint32_t outputs = matrix->outputs;
@@ -305,11 +362,15 @@ void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, co
     int32_t start = 0;
     if (matrix->rows != NULL) /* the stored offset, taken off in advance, keeps every partial sum inside the proof */
         start = -(int32_t)matrix->offset * find_events(matrix, x, run->scratch->event, &positive, &negative);
+#if EC_PACKED
+    if (matrix->bits < 8u) /* packed codes have no offset */
+        start = 0;
+#endif
     for (uint32_t o = 0; o < outputs; o++)
         acc[o] = start + (gain == 1 && bias != NULL ? bias[o] : 0);
     if (matrix->rows != NULL) {
-        add_rows(matrix, positive, 1, acc);
-        add_rows(matrix, negative, -1, acc);
+        add_active_rows(matrix, positive, 1, acc);
+        add_active_rows(matrix, negative, -1, acc);
     } else {
         dense(matrix, x, acc);
     }

@@ -38,6 +38,7 @@ static const ec_matrix cortex0_matmul_layer = {
     .inputs = 6,
     .stride = 8,
     .offset = 128,
+    .bits = 8,
 #if EC_FAULTS
     .index = 0,
     .bias_limit = 2147385343,
@@ -91,6 +92,7 @@ static const ec_matrix readout_layer = {
     .inputs = 4,
     .stride = 8,
     .offset = 128,
+    .bits = 8,
 #if EC_FAULTS
     .index = 1,
     .bias_limit = 2147481599,
