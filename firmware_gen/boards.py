@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-import cattrs
-
 from edgechaos.errors import ConfigError
-from edgechaos.files import read_file
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgechaos.settings import read_toml, structure
 
 BOARD_FOLDER = Path(__file__).parent / "boards"
 CPU_FLAGS = MappingProxyType(
@@ -117,26 +108,8 @@ def load_board(name: str | os.PathLike[str]) -> Board:
     return _parse(Path(name))
 
 
-@cache
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(int, _strict_int)
-    return converter
-
-
-def _strict_int(value: object, _: type) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is not an integer")
-    return value
-
-
 def _parse(path: Path) -> Board:
-    try:
-        board = _converter().structure(tomllib.loads(read_file(path, "board file", 1 << 16).decode()), Board)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    except Exception as error:  # cattrs raises groups of anything: every one means a malformed file
-        raise ConfigError(f"{path}: {'; '.join(cattrs.transform_error(error, path='board')[:3])}") from error
+    board = structure(read_toml(path, "board file"), Board, str(path))
     _check(board, path)
     return board
 
@@ -161,10 +134,10 @@ def _check(board: Board, path: Path) -> None:
     }
     for key, good in rules.items():
         if not good:
-            raise ConfigError(f"{path}: impossible value @ board.{key}", key)
+            raise ConfigError(f"{path}: impossible value @ {key}", key)
     for flag in board.flags:
         if not EXTRA_FLAG.fullmatch(flag):
-            raise ConfigError(f"{path}: compiler flag {flag!r} is not on the list of allowed flags @ board.flags", "flags")
+            raise ConfigError(f"{path}: compiler flag {flag!r} is not on the list of allowed flags @ flags", "flags")
 
 
 def _region_fits(region: Region) -> bool:

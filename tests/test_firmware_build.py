@@ -260,7 +260,7 @@ def test_kernel_choice_follows_measured_activity() -> None:
         (("max_payload = 1024", "max_payload = 4"), "max_payload"),
         (('port = "mps2"', 'port = "../x"'), "port"),
         (('cpu = "cortex-m4"', 'cpu = "z80"'), "cpu"),
-        (("[flash]", "[flash"), "not TOML"),
+        (("[flash]", "[flash"), "not valid TOML"),
     ],
 )
 def test_board_files_are_checked(change: tuple[str, str], message: str, tmp_path: Path) -> None:
