@@ -1,15 +1,21 @@
-"""`edgechaos quantize`: a float checkpoint to an integer artifact."""
+"""`edgechaos quantize`: a float checkpoint to an integer artifact, or to a comparison of all weight formats."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from edgechaos.cli.common import output_option, progress_bar
+from edgechaos.cli.common import json_option, output_option, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from edgechaos.data import Dataset
+    from edgechaos.models.base import Model
 
 
 def identifier(text: str) -> str:
@@ -39,51 +45,92 @@ def identifier(text: str) -> str:
 )
 @click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
-@output_option("the artifact (default: beside the checkpoint, .ecm)")
+@click.option("--sweep", "swept", is_flag=True, help="Compare 8, 4 and 2 bits, per tensor and per channel; writes JSON, no artifact.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Of the sweep: accuracy against flash, .png or .svg.")
+@json_option
+@output_option("the artifact or the sweep (default: beside the checkpoint, .ecm or .sweep.json)")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     checkpoint: Path,
     data_name: str | None,
-    method: Any,
-    epochs: int,
     per_channel: bool,
-    sampling: Any,
     weight_bits: str,
-    seed: int,
+    swept: bool,
+    picture: Path | None,
+    as_json: bool,
     output: Path | None,
+    **options: Any,
 ) -> None:
     """Turn a checkpoint into an integer artifact.
 
     \b
     Example: edgechaos quantize pixels.safetensors -o pixels.ecm
     """
-    from edgechaos import artifact
+    _refuse_mixed(context, swept)
+    if swept:
+        _sweep(checkpoint, data_name, picture, as_json, output, options)
+    else:
+        _quantize(checkpoint, data_name, output, {"per_channel": per_channel, "weight_bits": int(weight_bits), **options})
+
+
+def _refuse_mixed(context: click.Context, swept: bool) -> None:
+    """A sweep sets bits and scales itself; only a sweep has a picture and JSON. Raises UsageError."""
+    given = {p for p in context.params if context.get_parameter_source(p) is not ParameterSource.DEFAULT}
+    wrong = given & ({"per_channel", "weight_bits"} if swept else {"picture", "as_json"})
+    if wrong:
+        names = ", ".join(p.get_error_hint(context) for p in context.command.params if p.name in wrong)
+        raise click.UsageError(f"{names} {'cannot be given with' if swept else 'can only be given with'} --sweep")
+
+
+def _model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
     from edgechaos.data import load
     from edgechaos.errors import DataError
     from edgechaos.models import checkpoint as checkpoints
-    from edgechaos.quantize.pipeline import quantize
 
     model = checkpoints.load(checkpoint)
     name = data_name or model.facts.get("dataset", {}).get("name")
     if name is None:
         raise DataError(f"{checkpoint} does not name its data set; give one with --data NAME or --data FILE.npz")
     data, text = load(name), getattr(model.config, "text", None)
-    if text is not None:
-        data = data.tokenized(text, model.config.inputs)
+    return model, data if text is None else data.tokenized(text, model.config.inputs)
+
+
+def _sweep(
+    checkpoint: Path, data_name: str | None, picture: Path | None, as_json: bool, output: Path | None, options: dict[str, Any]
+) -> None:
+    from edgechaos.files import write_atomic
+    from edgechaos.quantize import sweep
+
+    if picture is not None:
+        sweep.picture_format(picture)  # before the work, not after
+    model, data = _model_and_data(checkpoint, data_name)
+    with progress_bar("sweep") as bar:
+        result = sweep.sweep(model, data, progress=bar, **options)
+    document = result.to_json()
+    written = [write_atomic(output or checkpoint.with_suffix(".sweep.json"), json.dumps(document, indent=2) + "\n")]
+    if picture is not None:
+        written.append(sweep.save_picture(result, picture))
+    if as_json:
+        print_json(document)
+        return
+    print_table(sweep.rich_table(result))
+    click.echo(" ".join(map(str, written)))
+
+
+def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, options: dict[str, Any]) -> None:
+    from edgechaos import artifact
+    from edgechaos.quantize.pipeline import quantize
+
+    model, data = _model_and_data(checkpoint, data_name)
     with progress_bar("quantize") as bar:
-        graph = quantize(
-            model,
-            data,
-            method=method,
-            per_channel=per_channel,
-            epochs=epochs,
-            sampling=sampling,
-            seed=seed,
-            weight_bits=int(weight_bits),
-            progress=lambda p: bar(p.done, p.total),
-        )
+        graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
     path = output or checkpoint.with_suffix(".ecm")
     graph = replace(graph, name=identifier(path.stem))
     digest = artifact.save(graph, path)
     accuracy = graph.metadata["accuracy"]
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
-    click.echo(f"{path}: {before}int{weight_bits} {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}")
+    click.echo(
+        f"{path}: {before}int{options['weight_bits']} {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}"
+    )
