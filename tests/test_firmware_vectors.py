@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.faults import resolve
 from edgechaos.firmware_gen.generate import generate
 from tests.firmware_host import GCC, compile_host, library
 from tests.graphs import chaos_graph
+from tests.vector_cases import vector_graph, vector_plan, vectors
 
 HERE = Path(__file__).parent
-
-
-def vectors(name: str) -> Any:
-    return json.loads((HERE / "vectors" / f"{name}.json").read_text())["vectors"]
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +56,10 @@ def test_arithmetic(runtime: ctypes.CDLL) -> None:
 
 @pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
 def test_graphs(case: dict[str, Any], tmp_path: Path) -> None:
-    graph = chaos_graph(mode=case["model"]["cortex"]["mode"], ticks=6, sizes=(12, 8, 4), seed=5)
-    assert graph.value("cortex0_weight").tolist() == case["model"]["input"]["weight"]
-    nodes = {"input": "cortex0_matmul", "readout": "readout"}
+    graph = vector_graph(case)
     host = library(graph, tmp_path)
     for run in case["runs"]:
-        faults: list[Fault] = [Omission(rate=run["fail_q"] / 65536)] if run["fail_q"] is not None else []
-        faults += [DeadNeurons(neurons=tuple(run["dead"]))] if run["dead"] else []
-        faults += [StuckAtOne(neurons=tuple(run["stuck"]))] if run["stuck"] else []
-        for name, target, word, bits in run["flips"]:
-            faults.append(WeightBitFlip(nodes[name], target, bits=tuple((word, b) for b in range(32) if bits >> b & 1)))
-        host.inject(resolve(graph, FaultPlan(tuple(faults))))
+        host.inject(resolve(graph, vector_plan(run)))
         for k, (codes, sample) in enumerate(zip(case["codes"], case["samples"], strict=True)):
             logits, labels = host.infer(np.array([codes], np.int8), case["seed"], [sample])
             assert (logits[0].tolist(), int(labels[0]), host.state_hash()) == (run["logits"][k], run["labels"][k], run["state_hashes"][k])

@@ -5,23 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.graph import NODE_KINDS
 from tests import scalar, scalar_nodes
+from tests.vector_cases import FOLDER, vectors
 from tests.vectors.make import VECTORS, render
-
-FOLDER = Path(__file__).parent / "vectors"
-
-
-def vectors(name: str) -> Any:
-    document = json.loads((FOLDER / f"{name}.json").read_text())
-    assert document["format"] == FORMAT_VERSION
-    return document["vectors"]
 
 
 @pytest.mark.parametrize("name", VECTORS)
