@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgechaos.data import Dataset
     from edgechaos.models.base import Model
 
+SHARE = click.FloatRange(0, 1, max_open=True)
+
 
 def identifier(text: str) -> str:
     """A model's name from a file's: it reaches C, so it is lower case, digits and underscores."""
@@ -44,6 +46,10 @@ def identifier(text: str) -> str:
     help="How the last spiking layer draws its counts.",
 )
 @click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
+@click.option(
+    "--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, least current first; 0: the dead."
+)
+@click.option("--prune-weights", type=SHARE, metavar="SHARE", help="Set these smallest weights of each matrix to 0.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
 @click.option("--sweep", "swept", is_flag=True, help="Compare 8, 4 and 2 bits, per tensor and per channel; writes JSON, no artifact.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Of the sweep: accuracy against flash, .png or .svg.")

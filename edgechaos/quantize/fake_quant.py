@@ -62,6 +62,7 @@ class FakeQuantModel(nn.Module):
 
     per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts), where one
     noise amplitude serves all (before thermal noise), and for embeddings. bits: 8, 4 or 2 per node name, 8 by default.
+    Weights that were pruned (`edgechaos.prune`) stay 0 in training.
     """
 
     def __init__(self, model: FloatModel, per_channel: bool, head: str | None = None, bits: Mapping[str, int] | None = None) -> None:
@@ -71,6 +72,9 @@ class FakeQuantModel(nn.Module):
         self.bits = {node.name: (bits or {}).get(node.name, 8) for node in model.nodes if isinstance(node, WEIGHTED)}
         self.layers = nn.ModuleDict()
         self.quantizers = nn.ModuleDict()
+        self._kept: dict[str, Tensor] = {}
+        if model.metadata.get("pruning", {}).get("weights"):
+            self._kept = {n.name: torch.from_numpy(n.weight != 0) for n in model.nodes if isinstance(n, Linear | Conv)}
         for node in model.nodes:
             if isinstance(node, WEIGHTED):
                 noisy = any(isinstance(reader, Thermal) for reader in model.readers(node.name))
@@ -134,7 +138,10 @@ class FakeQuantModel(nn.Module):
         """Fine-tuning has no dynamics of its own."""
 
     def after_step(self, generator: torch.Generator) -> None:
-        """Fine-tuning has no dynamics of its own."""
+        """Pruned weights return to 0."""
+        with torch.no_grad():
+            for name, kept in self._kept.items():
+                cast(Tensor, self.layers[name].weight).mul_(kept)
 
     def calibrate(self, codes: Tensor, conditions: Conditions) -> None:
         """Choose every activation's scale on these inputs, with quantized weights and unquantized activations."""

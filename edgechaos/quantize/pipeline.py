@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Line
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
+    from edgechaos.prune import NeuronActivity
     from edgechaos.quantize.fake_quant import FakeQuantModel
     from edgechaos.train import ProgressCallback
 
@@ -39,6 +40,8 @@ def quantize(
     sampling: Sampling = "ticks",
     seed: int = 0,
     weight_bits: int | Mapping[str, int] = 8,
+    prune_neurons: float | None = None,
+    prune_weights: float | None = None,
     progress: ProgressCallback | None = None,
 ) -> IntegerGraph:
     """The integer graph of a trained model.
@@ -48,10 +51,11 @@ def quantize(
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
         A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
+    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
     """
-    described = model.describe()
+    described = pruned(model.describe(), data, prune_neurons, prune_weights)
     fake = fake_quantized(
         described,
         data,
@@ -64,7 +68,49 @@ def quantize(
         progress=progress,
     )
     metadata = about(model, data, method, per_channel, sampling, weight_bits if isinstance(weight_bits, int) else dict(weight_bits))
+    if "pruning" in described.metadata:
+        metadata["pruning"] = described.metadata["pruning"]
     return measured(to_graph(fake, data, sampling, metadata), data)
+
+
+def pruned(model: FloatModel, data: Dataset, neurons: float | None, weights: float | None) -> FloatModel:
+    """The folded model without the share of neurons and of weights that matter least; as it came where both are None."""
+    from edgechaos import prune
+
+    if neurons is not None:
+        model = passes.fold(model)
+        model = prune.prune_neurons(model, activity(model, data), neurons)
+    return model if weights is None else prune.prune_weights(passes.fold(model), weights)
+
+
+def activity(model: FloatModel, data: Dataset) -> dict[str, NeuronActivity]:
+    """Of every neuron that can be removed from a folded model, by matrix: measured clean on the calibration items.
+
+    Computed with 8-bit weights and activations, so that a neuron counts as dead where the integers never let it act.
+    Raises UnsupportedError for a model of several heads: one data set says nothing of what the others need.
+    """
+    import torch
+
+    from edgechaos.prune import NeuronActivity, neuron_layers
+    from edgechaos.quantize.fake_quant import FakeQuantModel
+    from edgechaos.quantize.lower import refuse_unsupported
+
+    refuse_unsupported(model, "ticks")
+    if len(model.heads) > 1:
+        raise UnsupportedError(f"model '{model.name}' has {len(model.heads)} heads that share neurons; prune its weights instead")
+    fake = FakeQuantModel(model, per_channel=False)
+    codes, conditions = calibration(fake, data)
+    fake.calibrate(codes, conditions)
+    with torch.inference_mode():
+        values = fake.tensors(codes, conditions)
+
+    def mean(name: str) -> NDArray[np.float64]:
+        x = values[name].double().abs().numpy()
+        return cast(NDArray[np.float64], x.reshape(-1, x.shape[-1]).mean(axis=0))
+
+    return {
+        layer.matrix: NeuronActivity(mean(layer.matrix), mean(layer.output)) for layer in neuron_layers(model) if layer.output in values
+    }
 
 
 def fake_quantized(

@@ -76,6 +76,8 @@ class Sweep:
     epochs: int
     sampling: Sampling
     seed: int
+    prune_neurons: float | None
+    prune_weights: float | None
     outcomes: tuple[Outcome, ...]
 
     def front(self) -> tuple[Outcome, ...]:
@@ -96,12 +98,14 @@ def sweep(
     epochs: int = 5,
     sampling: Sampling = "ticks",
     seed: int = 0,
+    prune_neurons: float | None = None,
+    prune_weights: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Quantize at 8, 4 and 2 bits, per tensor and per channel, and mark the front of accuracy against flash.
 
-    progress: called with (settings done, settings). A setting that the model refuses is an outcome with the reason; raises that
-    refusal where all settings share the fate, and whatever else `quantize` raises.
+    The other options are those of `quantize`. progress: called with (settings done, settings). A setting that the model refuses is
+    an outcome with the reason; raises that refusal where all settings share the fate, and whatever else `quantize` raises.
     """
     settings = list(itertools.product(WEIGHT_BITS, (False, True)))
     outcomes, refusal = [], None
@@ -111,7 +115,16 @@ def sweep(
         outcome = Outcome(bits, per_channel)
         try:
             graph = quantize(
-                model, data, method=method, per_channel=per_channel, epochs=epochs, sampling=sampling, seed=seed, weight_bits=bits
+                model,
+                data,
+                method=method,
+                per_channel=per_channel,
+                epochs=epochs,
+                sampling=sampling,
+                seed=seed,
+                weight_bits=bits,
+                prune_neurons=prune_neurons,
+                prune_weights=prune_weights,
             )
             outcomes.append(replace(outcome, measured=_measured(graph)))
         except (UnsupportedError, AccumulatorOverflow) as error:
@@ -122,7 +135,7 @@ def sweep(
     if progress:
         progress(len(settings), len(settings))
     tuned = epochs if method == "qat" else 0
-    return Sweep(model.family, data.name, method, tuned, sampling, seed, pareto(outcomes))
+    return Sweep(model.family, data.name, method, tuned, sampling, seed, prune_neurons, prune_weights, pareto(outcomes))
 
 
 def _measured(graph: IntegerGraph) -> Measured:
@@ -199,8 +212,10 @@ def save_picture(result: Sweep, path: Path) -> Path:
 
 def _draw(axes: Any, result: Sweep) -> None:
     front = [o.measured for o in result.front() if o.measured]
-    x, y = [m.flash_bytes / 1024 for m in front], [m.accuracy * 100 for m in front]
-    axes.plot(x, y, color=FRONT, linewidth=1.4, drawstyle="steps-post", label="Pareto front")  # nothing between two settings was measured
+    kib, percent = [m.flash_bytes / 1024 for m in front], [m.accuracy * 100 for m in front]
+    axes.plot(
+        kib, percent, color=FRONT, alpha=0.5, drawstyle="steps-post", label="Pareto front"
+    )  # nothing between two settings was measured
     for o in result.outcomes:
         if o.measured is None:
             continue

@@ -1,0 +1,187 @@
+"""Pruning: neurons that never act leave without a trace, the least important leave first, zeros outlive fine-tuning."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from edgechaos import artifact, data, passes, reference
+from edgechaos.cli import main
+from edgechaos.errors import GraphError, UnsupportedError
+from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.inspect import inspect
+from edgechaos.models import checkpoint
+from edgechaos.models.base import Model
+from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.prune import NeuronActivity, neuron_layers, prune_neurons, prune_weights, remove_neurons
+from edgechaos.quantize.float_model import FloatModel, Linear
+from edgechaos.quantize.pipeline import activity, quantize
+from edgechaos.train import Recipe, train
+
+DIGITS = data.load("digits8x8")
+COMMON: dict[str, Any] = {"inputs": 64, "classes": DIGITS.classes, "mean": DIGITS.mean, "std": DIGITS.std}
+DEAD = [1, 5, 6, 19]
+
+
+def chaos(**options: Any) -> ChaosNet:
+    return ChaosNet(config_for(DIGITS, hidden=(24, 20), ticks=4, threshold=0.2, noise_std=0.0, **options))
+
+
+FAMILIES: dict[str, Any] = {
+    "parallel": chaos,
+    "stateful": lambda: chaos(mode="stateful"),
+    "mlp": lambda: PlainNet(PlainConfig(hidden=(24, 20), **COMMON)),
+    "tnn": lambda: Tnn(TnnConfig(hidden=(24, 20), sparsity=0.25, **COMMON)),
+}
+
+
+@cache
+def trained(family: str) -> Model:
+    torch.manual_seed(2)
+    model: Model = FAMILIES[family]()
+    return train(model, DIGITS, Recipe(epochs=8, learning_rate=1e-2, omission=0.2, seed=1))
+
+
+def folded(family: str) -> FloatModel:
+    return passes.fold(trained(family).describe())
+
+
+def matrix(model: FloatModel, name: str) -> Linear:
+    node = model.node(name)
+    assert isinstance(node, Linear)
+    return node
+
+
+def with_silent_neurons(family: str) -> Model:
+    """A copy in which the neurons DEAD of the first layer never act, and none of their weights decides a scale."""
+    model: Model = FAMILIES[family]()
+    model.load_state_dict(trained(family).state_dict())
+    layers: Any = model.cortex.chain() if isinstance(model, ChaosNet) else [model.fc1, model.fc2]
+    with torch.no_grad():
+        into, out_of = (layers[0].input_weights, layers[0].recurrent) if isinstance(model, ChaosNet) else layers
+        into.weight[DEAD] = 0.0
+        out_of.weight[:, DEAD] *= 0.01
+        if into.bias is not None:
+            into.bias[DEAD] = -0.01
+    return model
+
+
+def logits(graph: IntegerGraph) -> np.ndarray[Any, Any]:
+    return reference.run(graph, reference.encode(graph, DIGITS.test_items)).logits
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("family", ["parallel", "stateful", "mlp"])
+def test_removing_neurons_that_never_act_changes_no_logit(family: str, per_channel: bool) -> None:
+    model = with_silent_neurons(family)
+    whole, less = (quantize(model, DIGITS, method="ptq", per_channel=per_channel, prune_neurons=p) for p in (None, 0.0))
+    first = next(iter(less.metadata["pruning"]["kept"].values()))
+    assert not set(first) & set(DEAD)
+    assert inspect(less).flash_bytes < inspect(whole).flash_bytes
+    np.testing.assert_array_equal(logits(less), logits(whole))
+
+
+def test_pruned_neurons_take_rows_columns_and_thresholds_along() -> None:
+    graph = quantize(trained("parallel"), DIGITS, method="ptq", prune_neurons=0.25)
+    kept = graph.metadata["pruning"]["kept"]
+    sizes = [len(numbers) for numbers in kept.values()]
+    assert sizes[0] <= 18
+    assert sizes[1] <= 15
+    layers = [n for n in graph.nodes if isinstance(n, ChaosLayer)]
+    assert [graph.constants[n.threshold].value.size for n in layers] == sizes
+    assert [graph.constants[f"{name}_weight"].value.shape for name in (*kept, "logits")] == [
+        (sizes[0], 64),
+        (sizes[1], sizes[0]),
+        (10, sizes[1]),
+    ]
+    assert "numbered from 0" in graph.metadata["pruning"]["numbering"]
+    assert artifact.from_bytes(artifact.to_bytes(graph)).metadata == graph.metadata
+
+
+def test_the_least_important_and_all_dead_neurons_go() -> None:
+    model = folded("mlp")
+    first, second = (layer.matrix for layer in neuron_layers(model))
+    current_in, current_out = np.ones(24), np.arange(24.0)[::-1].copy()
+    current_in[0] = 0.01  # much activity out, little in: 0.23, less than neuron 22's 1
+    current_out[3] = 0.0
+    measured = {first: NeuronActivity(current_in, current_out)}
+    for share, gone in ((0.0, {3, 23}), (1 / 24, {3, 23}), (3 / 24, {0, 3, 23}), (4 / 24, {0, 3, 22, 23})):
+        less = prune_neurons(model, measured, share)
+        assert set(range(24)) - set(less.metadata["pruning"]["kept"][first]) == gone
+        assert matrix(less, first).weight.shape == (24 - len(gone), 64)
+        assert matrix(less, second).weight.shape == (20, 24 - len(gone))
+    assert model.metadata.get("pruning") is None, "pruning returns another model"
+
+
+def test_importance_is_mean_current_in_times_mean_activity_out() -> None:
+    model = trained("mlp")
+    assert isinstance(model, PlainNet)
+    with torch.inference_mode():
+        sums = model.get_submodule("fc1")(model.preprocess(DIGITS.train_items[:1024]))
+    expected = (sums.abs().mean(0) * sums.relu().mean(0)).numpy()
+    measured = activity(folded("mlp"), DIGITS)["fc1"].importance
+    np.testing.assert_allclose(measured, expected, atol=0.03 * expected.max())
+
+
+def test_old_numbers_survive_a_second_pruning() -> None:
+    model = folded("parallel")
+    first = neuron_layers(model)[0].matrix
+    once = remove_neurons(model, {first: np.isin(np.arange(24), [0, 2])})
+    twice = remove_neurons(once, {first: np.isin(np.arange(22), [0, 1])})
+    assert twice.metadata["pruning"]["kept"][first] == list(range(4, 24))
+    np.testing.assert_array_equal(matrix(twice, first).weight, matrix(model, first).weight[4:])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fine_tuning_wins_accuracy_back_and_leaves_zeros_alone(family: str) -> None:
+    calibrated = quantize(trained(family), DIGITS, method="ptq", prune_neurons=0.3, prune_weights=0.3)
+    graph = quantize(trained(family), DIGITS, epochs=4, prune_neurons=0.3, prune_weights=0.3)
+    assert graph.metadata["accuracy"]["integer"] > calibrated.metadata["accuracy"]["integer"]
+    for name, constant in graph.constants.items():
+        if name.endswith("_weight"):
+            assert (constant.value == 0).mean() >= 0.3 - 1 / constant.value.size, f"{name}: fine-tuning brought pruned weights back"
+
+
+def test_the_smallest_weights_become_zero() -> None:
+    model = folded("mlp")
+    for node in prune_weights(model, 0.5).nodes:
+        if isinstance(node, Linear):
+            before = matrix(model, node.name).weight
+            zero = node.weight == 0
+            assert zero.sum() == node.weight.size // 2
+            assert np.abs(before[zero]).max() <= np.abs(before[~zero]).min()
+            np.testing.assert_array_equal(node.weight[~zero], before[~zero])
+
+
+def test_what_cannot_be_pruned_says_so() -> None:
+    model = folded("mlp")
+    first = neuron_layers(model)[0].matrix
+    cnn = PlainNet(PlainConfig(channels=(4,), image=(1, 8, 8), **COMMON))
+    with pytest.raises(UnsupportedError, match="no hidden neurons"):
+        quantize(cnn, DIGITS, method="ptq", prune_neurons=0.5)
+    with pytest.raises(UnsupportedError, match="share of 1"):
+        prune_weights(model, 1.0)
+    with pytest.raises(UnsupportedError, match=r"share of -0\.1"):
+        prune_neurons(model, {}, -0.1)
+    with pytest.raises(UnsupportedError, match=f"'{first}': no neuron would be left of 24"):
+        remove_neurons(model, {first: np.ones(24, bool)})
+    with pytest.raises(GraphError, match="no layer 'logits'"):
+        remove_neurons(model, {"logits": np.ones(10, bool)})
+
+
+def test_the_command_prunes(tmp_path: Path) -> None:
+    checkpoint.save(trained("parallel"), tmp_path / "net.safetensors")
+    arguments = ["--method", "ptq", "--prune-neurons", "0.3", "--prune-weights", "0.5"]
+    result = CliRunner().invoke(main, ["quantize", str(tmp_path / "net.safetensors"), *arguments])
+    assert result.exit_code == 0, result.stderr
+    pruning = artifact.load(tmp_path / "net.ecm").metadata["pruning"]
+    assert (pruning["neurons"], pruning["weights"]) == (0.3, 0.5)
+    assert CliRunner().invoke(main, ["quantize", "net.safetensors", "--prune-weights", "1"]).exit_code == 2
