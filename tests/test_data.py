@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgechaos import data
+from edgechaos.data import arrays, idx
 from edgechaos.errors import DataError, MissingExtra
 
 
@@ -33,7 +34,7 @@ def test_mnist5k_is_400_and_100_of_each_digit() -> None:
     assert mnist.content_hash[:8] == "953d3725"
 
 
-def idx(array: np.ndarray) -> bytes:
+def packed(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return gzip.compress(header + array.tobytes())
 
@@ -43,10 +44,10 @@ def mnist_folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     folder = tmp_path / "mnist"
     folder.mkdir()
-    for name in data.MNIST_FILES:
+    for name in idx.MNIST_FILES:
         count = 20 if name.startswith("train") else 10
         array = rng.integers(0, 256, (count, 28, 28), np.uint8) if "images" in name else np.arange(count, dtype=np.uint8) % 10
-        (folder / name).write_bytes(idx(array))
+        (folder / name).write_bytes(packed(array))
     return folder
 
 
@@ -65,6 +66,36 @@ def test_fashion_mnist_is_read_alike(mnist_folder: Path, monkeypatch: pytest.Mon
     assert (fashion.name, fashion.classes[9], fashion.std, fashion.image) == ("fashion_mnist", "Ankle boot", (0.3530,), (1, 28, 28))
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_emnist_letters_are_turned_upright_and_numbered_from_0(tmp_path: Path, zipped: bool) -> None:
+    images, labels = np.random.default_rng(0).integers(0, 256, (26, 4, 4), np.uint8), np.arange(1, 27, dtype=np.uint8)
+    contents = [packed(images), packed(labels), packed(images[:3]), packed(labels[:3])]
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "gzip.zip", "w") as archive:
+            for name, content in zip(idx.EMNIST_FILES, contents, strict=True):
+                archive.writestr(f"gzip/{name}", content)
+    else:
+        for name, content in zip(idx.EMNIST_FILES, contents, strict=True):
+            (tmp_path / name).write_bytes(content)
+    letters = data.load("emnist_letters", folder=tmp_path)
+    np.testing.assert_array_equal(letters.train_items, images.transpose(0, 2, 1))
+    assert (letters.train_labels.tolist(), letters.test_labels.tolist()) == (list(range(26)), [0, 1, 2])
+    assert (letters.classes[0], letters.classes[25], letters.image) == ("A", "Z", (1, 4, 4))
+
+
+def test_a_damaged_emnist_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gzip.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"gzip\.zip, gzip/emnist-letters-train-images.*truncated or corrupt .*fetch it again"):
+        data.load("emnist_letters", folder=tmp_path)
+    with zipfile.ZipFile(tmp_path / "gzip.zip", "w") as archive:
+        archive.writestr("gzip/other", b"")
+    with pytest.raises(DataError, match=r"has no gzip/emnist-letters-train-images-idx3-ubyte\.gz"):
+        data.load("emnist_letters", folder=tmp_path)
+    (tmp_path / idx.EMNIST_FILES[0]).write_bytes(packed(np.zeros((1, 2, 2), np.uint8)))
+    with pytest.raises(DataError, match=r"cannot read .*emnist-letters-train-labels.*: No such file"):
+        data.load("emnist_letters", folder=tmp_path)
+
+
 def test_mnist_downloads_the_four_files_with_their_checksums(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import platformdirs
     import pooch
@@ -81,7 +112,7 @@ def test_mnist_downloads_the_four_files_with_their_checksums(mnist_folder: Path,
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert len(data.load("mnist", download=True).train_items) == 20
-    assert asked == [(data.MNIST_URL + name, f"sha256:{sha}") for name, sha in data.MNIST_FILES.items()]
+    assert asked == [(idx.MNIST_URL + name, sha) for name, sha in idx.MNIST_FILES.items()]
 
     def offline(*args: Any, **kwargs: Any) -> str:
         raise OSError("no route to host")
@@ -103,7 +134,7 @@ def test_a_missing_mnist_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ("content", "message"),
     [
         (b"not gzip", "truncated or corrupt"),
-        (idx(np.zeros((4, 2), np.uint8))[:-12], "truncated or corrupt"),
+        (packed(np.zeros((4, 2), np.uint8))[:-12], "truncated or corrupt"),
         (gzip.compress(b"\0\0\x0d\x01\0\0\0\1\0\0\0\0"), "not an idx file of bytes"),
         (gzip.compress(b"\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff"), "claims 18,446,744,065,119,617,025 bytes"),
         (gzip.compress(b"\0\0\x08\x01\0\0\0\5abc"), "has not the 5 bytes that it claims"),
@@ -116,7 +147,7 @@ def test_hostile_idx_files_are_refused(tmp_path: Path, content: bytes, message: 
     path = tmp_path / "x.gz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        data.read_idx(path)
+        idx.read_idx(path)
 
 
 def save(path: Path, **arrays: Any) -> str:
@@ -167,13 +198,13 @@ def test_missing_truncated_and_oversized_npz_files_are_refused(tmp_path: Path, m
         archive.writestr("labels.npy", b"")
     with pytest.raises(DataError, match=r"not an .npz file, or corrupt"):
         data.load(str(tmp_path / "lies.npz"))
-    monkeypatch.setattr(data, "MAX_BYTES", 100)
+    monkeypatch.setattr(arrays, "MAX_BYTES", 100)
     with pytest.raises(DataError, match="more than 100; split it"):
         data.load(path)
 
 
 def test_unknown_names_and_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="'cifar11'; use digits8x8, mnist5k, mnist, fashion_mnist, ag_news or the path"):
+    with pytest.raises(DataError, match=r"'cifar11'; use digits8x8, mnist5k, mnist, fashion_mnist, emnist_letters, .*, imdb or the path"):
         data.load("cifar11")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)

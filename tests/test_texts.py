@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import lzma
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgechaos import data
+from edgechaos.data import reviews
+from edgechaos.data.texts import vocabulary
 from edgechaos.errors import DataError, EdgeChaosError
-from edgechaos.texts import vocabulary
 
 
 def test_vocabularies_are_ranked_by_count_then_first_occurrence() -> None:
@@ -70,3 +76,109 @@ def test_malformed_csv_files_are_refused(tmp_path: Path, content: bytes, message
     path.unlink()
     with pytest.raises(EdgeChaosError, match="cannot read data set"):
         data.load(str(path))
+
+
+def test_ag_news_downloads_with_the_published_checksums(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import platformdirs
+    import pooch
+
+    asked = []
+
+    def retrieve(url: str, known_hash: str, fname: str, path: Path) -> str:
+        asked.append((url.rsplit("/", 1)[1], known_hash))
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_text('"4","Oil","chips"\n')
+        return str(path / fname)
+
+    monkeypatch.delenv(data.DATA_FOLDER, raising=False)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    assert data.load("ag_news", download=True).texts == (("Oil chips",), ("Oil chips",))
+    assert asked == [("train.csv", "md5:b1a00f826fdfbd249f79597b59e1dc12"), ("test.csv", "md5:d52ea96a97a2d943681189a97654912d")]
+
+
+REVIEWS = {
+    f"aclImdb/{part}/{kind}/{i}_{stars}.txt": f"{part} review {i} is {'good' if kind == 'pos' else 'bad'}".encode()
+    for part in ("train", "test")
+    for kind, stars in (("neg", 2), ("pos", 9))
+    for i in range(12)
+}
+
+
+def tar_of(members: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in links:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+            archive.addfile(link)
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def test_imdb_is_the_same_out_of_either_archive(tmp_path: Path) -> None:
+    (tmp_path / "aclImdb_labelled.tar.xz").write_bytes(lzma.compress(tar_of(REVIEWS)))
+    imdb = data.load("imdb", folder=tmp_path)
+    assert (imdb.classes, imdb.train_items.shape, imdb.test_items.shape) == (("negative", "positive"), (24, 256), (24, 256))
+    for texts, labels in zip(imdb.texts, (imdb.train_labels, imdb.test_labels), strict=True):
+        assert [text.endswith("good") for text in texts] == labels.astype(bool).tolist()
+        assert len(set(texts)) == 24
+        assert len(set(labels[:8].tolist())) == 2, "reviews must come shuffled"
+    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(gzip.compress(tar_of(dict(reversed(REVIEWS.items())))))
+    (tmp_path / "aclImdb_labelled.tar.xz").unlink()
+    assert data.load("imdb", folder=tmp_path).content_hash == imdb.content_hash
+
+
+def test_hostile_members_of_an_archive_are_passed_over_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = {"../../escape.txt": b"x", "/aclImdb/train/pos/1_9.txt": b"x", "aclImdb/train/pos/../../../1_9.txt": b"x"}
+    hostile |= {"aclImdb/train/unsup/1_0.txt": b"x", "aclImdb/imdb.vocab": b"x"}
+    links = ("aclImdb/train/pos/77_9.txt", "aclImdb/test/neg/78_1.txt")
+    path = tmp_path / "in" / "aclImdb_labelled.tar.xz"
+    path.parent.mkdir()
+    path.write_bytes(lzma.compress(tar_of(hostile | REVIEWS, links)))
+    monkeypatch.chdir(tmp_path)
+    found = reviews.read_reviews(path)
+    assert {key: sorted(texts) for key, texts in found.items()} == {key: list(range(12)) for key in found}
+    assert sorted(tmp_path.rglob("*")) == [path.parent, path]
+
+
+def long_header() -> bytes:
+    """A tar whose first header claims a name of a mebibyte."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1 << 20
+    return header.tobuf(tarfile.GNU_FORMAT) + bytes((1 << 20) + 1024)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not xz", "truncated or corrupt"),
+        (lzma.compress(tar_of(REVIEWS))[:-200], "truncated or corrupt"),
+        (lzma.compress(b"not a tar" * 200), "truncated or corrupt"),
+        (lzma.compress(tar_of({"aclImdb/train/pos/1_9.txt": b"\xff"})), "truncated or corrupt .*utf-8"),
+        (lzma.compress(tar_of({"aclImdb/train/pos/1_9.txt": b"x"})), "has no review aclImdb/train/neg/NUMBER_STARS.txt"),
+        (lzma.compress(tar_of({"aclImdb/train/pos/1_9.txt": bytes(2000)})), "has 2,000 bytes, more than 1,000"),
+        (lzma.compress(tar_of({"other": bytes(300_000)})), "unpacks to more than 200,000 bytes"),
+        (lzma.compress(long_header()), "unpacks to more than 200,000 bytes"),
+    ],
+    ids=["not xz", "cut", "not tar", "not text", "lacking", "long review", "large", "long header"],
+)
+def test_hostile_archives_of_reviews_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str) -> None:
+    limits: dict[str, Any] = {"MAX_REVIEW": 1000, "MAX_UNPACKED": 200_000}
+    for name, value in limits.items():
+        monkeypatch.setattr(reviews, name, value)
+    path = tmp_path / "aclImdb_labelled.tar.xz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        data.load("imdb", folder=tmp_path)
+
+
+def test_a_missing_imdb_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*aclImdb_v1\.tar\.gz: No such file"):
+        data.load("imdb", folder=tmp_path)
+    monkeypatch.delenv(data.DATA_FOLDER, raising=False)
+    with pytest.raises(DataError, match=r"holds imdb/aclImdb_v1\.tar\.gz or imdb/aclImdb_labelled\.tar\.xz, or allow the download"):
+        data.load("imdb")

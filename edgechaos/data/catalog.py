@@ -1,0 +1,41 @@
+"""Data sets by name, or from a user's path: the one entry to all loaders.
+
+Enters: a name or a path. Leaves: a Dataset. Each loader's module tells its files, bounds and source; docs/data.md lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from edgechaos.data import arrays, texts
+from edgechaos.data.dataset import Dataset
+from edgechaos.data.idx import IDX_SETS, idx_set
+from edgechaos.errors import DataError
+
+Folder = str | os.PathLike[str] | None
+
+SHIPPED: Mapping[str, Callable[[], Dataset]] = MappingProxyType({"digits8x8": arrays.digits8x8, "mnist5k": arrays.mnist5k})
+FILED: Mapping[str, Callable[[Folder, bool], Dataset]] = MappingProxyType({"ag_news": texts.ag_news, "imdb": texts.imdb})
+NAMES = (*SHIPPED, *IDX_SETS, *FILED)
+
+
+def load(name: str, *, folder: Folder = None, download: bool = False) -> Dataset:
+    """A data set by name, or from a path that ends in `.npz` (images) or `.csv` (texts).
+
+    folder: where a set that is not shipped looks for its files, by default $EDGECHAOS_DATA/NAME. download: fetch the files into the
+    user's cache where that folder is not given. Raises DataError, naming the remedy, and MissingExtra.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]()
+    if name in IDX_SETS:
+        return idx_set(IDX_SETS[name], folder, download)
+    if name in FILED:
+        return FILED[name](folder, download)
+    if name.endswith(".npz"):
+        return arrays.from_npz(name)
+    if name.endswith(".csv"):
+        return texts.from_csv(Path(name))
+    raise DataError(f"no data set is called {name!r}; use {', '.join(NAMES)} or the path of an .npz or .csv file")

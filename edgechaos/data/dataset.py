@@ -1,0 +1,141 @@
+"""What a data set is: items and labels in a fixed split, with normalization, provenance and a content hash.
+
+Enters: arrays, bounded and checked. Leaves: a frozen `Dataset` whose hash goes into checkpoints and artifacts. Order and split come
+from counter-based words, so that they are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos import random_bits
+from edgechaos.errors import DataError
+from edgechaos.text import Text
+
+SPLIT_STREAM = 0x50000
+MAX_BYTES = 1 << 30
+"""Of one file or array that is read: beyond every set named here, and bearable."""
+TEST_SHARE = 0.2
+CHUNK = 4096
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+"""(mean, std) of items / 255, one value per channel."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Items (n, ...) uint8, labels (n,) int64 of 0..len(classes)-1, in a fixed split.
+
+    Images are (n, height, width) or, channels first, (n, channels, height, width).
+    mean, std: of the training items / 255, one per channel. content_hash: SHA-256 over all items and labels.
+    Texts are items (n, length) uint16, their token ids under `text`; `texts` keeps (training, test) as they were read.
+    """
+
+    name: str
+    train_items: NDArray[Any]
+    train_labels: NDArray[np.int64]
+    test_items: NDArray[Any]
+    test_labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    licence: str
+    text: Text | None = None
+    texts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    content_hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256()
+        for items, labels in ((self.train_items, self.train_labels), (self.test_items, self.test_labels)):
+            _check(self.name, items, labels, len(self.classes), "uint8" if self.text is None else "uint16")
+            for array in (items, labels):
+                digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        object.__setattr__(self, "content_hash", digest.hexdigest())
+
+    @property
+    def inputs(self) -> int:
+        """Elements of one item."""
+        return math.prod(self.train_items.shape[1:])
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """(channels, height, width) of one item, or () where items are no images."""
+        shape = self.train_items.shape[1:]
+        return () if self.text is not None or len(shape) not in (2, 3) else (*(1,) * (3 - len(shape)), *shape)
+
+    def tokenized(self, text: Text, length: int) -> Dataset:
+        """The same texts under another vocabulary, `length` tokens each. Raises DataError for a set that is not of texts."""
+        if self.text is None:
+            raise DataError(f"data set '{self.name}' has no texts; this model takes texts")
+        if (text, length) == (self.text, self.inputs):
+            return self
+        return replace(self, text=text, train_items=text.ids(self.texts[0], length), test_items=text.ids(self.texts[1], length))
+
+
+def shuffled(count: int) -> NDArray[np.int64]:
+    """The positions 0..count-1 in an order that is the same on every machine."""
+    return np.argsort(random_bits.words(0, SPLIT_STREAM, [0], 1, count)[0, 0], kind="stable")
+
+
+def split_order(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(training, test) positions: shuffled by counter-based words, a fifth of every class for testing."""
+    order = shuffled(len(labels))
+    test = np.zeros(len(labels), bool)
+    for c in range(classes):
+        members = order[labels[order] == c]
+        test[members[: int(TEST_SHARE * len(members) + 0.5)]] = True
+    return order[~test[order]], order[test[order]]
+
+
+def split(
+    name: str,
+    items: NDArray[Any],
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    normalization: Normalization | None,
+    source: str,
+    licence: str,
+) -> Dataset:
+    """Shuffle by counter-based words and keep a fifth of every class for testing, on any machine the same fifth.
+
+    normalization: (mean, std); by default those of the training items.
+    """
+    _check(name, items, labels, len(classes))
+    train_order, test_order = split_order(labels, len(classes))
+    train = items[train_order]
+    mean, std = normalization or normalization_of(train)
+    return Dataset(name, train, labels[train_order], items[test_order], labels[test_order], classes, mean, std, source, licence)
+
+
+def normalization_of(items: NDArray[np.uint8]) -> Normalization:
+    """Mean and standard deviation of uint8 items / 255 per channel; a constant channel has that of one code.
+
+    items: (n, channels, height, width), or any other rank as one channel. Counts codes, so that no float copy is made.
+    """
+    channels = items.shape[1] if items.ndim == 4 else 1
+    counts = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(items), CHUNK):
+        chunk = items[start : start + CHUNK].reshape(-1, channels, math.prod(items.shape[1:]) // channels)
+        for c in range(channels):
+            counts[c] += np.bincount(chunk[:, c].ravel(), minlength=256)
+    codes, total = np.arange(256) / 255.0, counts.sum(axis=1)
+    mean = counts @ codes / total
+    variance = (counts * (codes - mean[:, None]) ** 2).sum(axis=1) / total
+    return tuple(mean.tolist()), tuple(np.maximum(np.sqrt(variance), 1.0 / 255.0).tolist())
+
+
+def _check(name: str, items: NDArray[Any], labels: NDArray[Any], classes: int, dtype: str = "uint8") -> None:
+    if items.dtype != np.dtype(dtype) or items.ndim < 2 or items[:1].size == 0:
+        raise DataError(f"data set '{name}': items must be {dtype} (n, ...) with at least one, not {items.dtype} {items.shape}")
+    if labels.shape != (len(items),):
+        raise DataError(f"data set '{name}': {len(items)} items, but labels are {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"data set '{name}': labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}")
