@@ -6,10 +6,9 @@ rounded once, here, by `edgechaos.quantize.rounding`. Source: docs/semantics.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +17,21 @@ from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.graph import (
     MAX_TICKS,
     ArgMax,
-    AveragePool,
     ChaosLayer,
-    Constant,
-    Dtype,
     EmbeddingBag,
     Head,
     IntegerGraph,
-    Lut,
     MatMul,
-    MaxPool,
-    Node,
     Requantize,
     Sampling,
     Tensor,
-    ThermalNoise,
-    TopK,
     expected_gain,
 )
 from edgechaos.graph import Conv as ConvNode
 from edgechaos.graph import Readout as ReadoutNode
 from edgechaos.quantize import rounding
-from edgechaos.quantize.activations import HEADROOM, Quantizer
-from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
+from edgechaos.quantize.activations import HEADROOM
+from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import (
     Conv,
     EmbeddingMean,
@@ -51,14 +42,13 @@ from edgechaos.quantize.float_model import (
     Pool,
     Readout,
     Relu,
-    Shape,
     Spiking,
     Table,
     Thermal,
     Winners,
 )
+from edgechaos.quantize.lower_activations import ActivationLowering
 from edgechaos.random_bits import fail_q
-from edgechaos.thermal import thermal_codes
 
 INT16_MAX = 32767
 EXPECTED_SCALE = 256
@@ -120,47 +110,18 @@ def lower(model: FakeQuantModel, peaks: Mapping[str, float], sampling: Sampling,
     carried, AccumulatorOverflow where a bound cannot be proved.
     """
     refuse_unsupported(model.described, sampling)
-    builder = _Builder(model, peaks, sampling)
+    builder = _Lowering(model, peaks, sampling)
     for node in model.described.nodes:
         builder.add(node)
     return builder.finish(metadata)
 
 
 @dataclass
-class _Builder:
-    """Collects tensors, constants and nodes; `scales` is what one code of each tensor is worth, (1,) or (channels,)."""
-
-    model: FakeQuantModel
-    peaks: Mapping[str, float]
-    sampling: Sampling
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    constants: dict[str, Constant] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)
-    scales: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for head in self.model.described.heads:
-            dtype: Dtype = "uint16" if head.encoding.kind == "tokens" else "int8"
-            self.values[head.input] = self.tensor(head.input, dtype, head.shape, np.array([head.step]))
-
-    def tensor(self, name: str, dtype: Dtype, shape: Shape, scale: NDArray[np.float64], ticks: int = 0) -> str:
-        self.tensors[name] = Tensor(name, dtype, shape, float(scale[0]) if len(scale) == 1 else None, ticks)
-        self.scales[name] = scale
-        return name
-
-    def constant(self, name: str, value: NDArray[Any], bits: int, scale: NDArray[np.float64] | None = None) -> str:
-        self.constants[name] = Constant(np.ascontiguousarray(value), bits, () if scale is None else tuple(scale.tolist()))
-        return name
+class _Lowering(ActivationLowering):
+    """Adds matrices, embeddings, spiking layers and readouts, and closes the graph."""
 
     def add(self, node: FloatNode) -> None:
         getattr(self, f"add_{type(node).__name__.lower()}")(node)
-
-    def weights(self, node: Linear | Conv | EmbeddingMean) -> tuple[QuantizedWeight, str, NDArray[np.float64]]:
-        """The integers, the name of their constant, and what one unit of the accumulator is worth."""
-        quantized = self.model.quantized(node.name)
-        name = self.constant(f"{node.name}_weight", quantized.weight, self.model.bits[node.name], quantized.scale)
-        return quantized, name, quantized.scale * self.scales[self.values[node.input]]
 
     def bias(self, node: Linear | Conv, codes: NDArray[np.float64]) -> str | None:
         rounded = rounding.round_half_up(codes)
@@ -188,58 +149,6 @@ class _Builder:
         self.nodes.append(ConvNode(node.name, source, acc, weight=weight, bias=bias, stride=node.stride, pad=node.pad))
         self.values[node.name] = acc
 
-    def rescaled(self, name: str, source: str, dtype: Dtype, scale: float, low: int, high: int, terms: int = 1) -> str:
-        """A Requantize of `source` to codes of `scale`; what is rescaled is a sum of `terms`, of which the mean is meant."""
-        out = self.tensor(f"{name}_codes", dtype, self.tensors[source].shape, np.array([scale]), self.tensors[source].ticks)
-        multiplier, shift = rounding.multiplier_shift(self.scales[source] / terms / scale, name)
-        self.nodes.append(
-            Requantize(
-                name,
-                source,
-                out,
-                multiplier=self.constant(f"{name}_multiplier", multiplier, 32),
-                shift=self.constant(f"{name}_shift", shift, 32),
-                low=low,
-                high=high,
-            )
-        )
-        return out
-
-    def quantizer(self, name: str) -> Quantizer:
-        return cast(Quantizer, self.model.quantizers[name])
-
-    def add_relu(self, node: Relu) -> None:
-        self.values[node.name] = self.rescaled(node.name, self.values[node.input], "int8", self.quantizer(node.name).scale, 0, 127)
-
-    def add_gelu(self, node: Gelu) -> None:
-        before, after = self.quantizer(f"{node.name}_in"), self.quantizer(node.name)
-        source = self.rescaled(f"{node.name}_in", self.values[node.input], "int8", before.scale, before.low, before.high)
-        x = np.arange(-128, 128) * before.scale
-        gelu = np.array([0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in x])
-        self.lut(node.name, source, gelu, after)
-
-    def add_table(self, node: Table) -> None:
-        self.lut(node.name, self.values[node.input], node.values, self.quantizer(node.name))
-
-    def lut(self, name: str, source: str, values: NDArray[np.float64], quantizer: Quantizer) -> None:
-        codes = np.clip(rounding.round_half_up(values / quantizer.scale), quantizer.low, quantizer.high)
-        table = self.constant(f"{name}_table", codes.astype(np.int8), 8)
-        out = self.tensor(f"{name}_codes", "int8", self.tensors[source].shape, np.array([quantizer.scale]))
-        self.nodes.append(Lut(name, source, out, table=table))
-        self.values[name] = out
-
-    def add_pool(self, node: Pool) -> None:
-        source = self.values[node.input]
-        shape = node.shape_of(self.tensors[source].shape)
-        kind, dtype = (AveragePool, "int32") if node.average else (MaxPool, "int8")
-        name = f"{node.name}_sum" if node.average else node.name
-        out = self.tensor(f"{node.name}_{'acc' if node.average else 'max'}", cast(Dtype, dtype), shape, self.scales[source])
-        self.nodes.append(kind(name, source, out, kernel=node.kernel, stride=node.stride))
-        if node.average:
-            quantizer = self.quantizer(node.name)
-            out = self.rescaled(node.name, out, "int8", quantizer.scale, quantizer.low, quantizer.high, node.kernel[0] * node.kernel[1])
-        self.values[node.name] = out
-
     def add_embeddingmean(self, node: EmbeddingMean) -> None:
         quantized, weight, _ = self.weights(node)
         source, quantizer = self.values[node.input], self.quantizer(node.name)
@@ -258,23 +167,6 @@ class _Builder:
                 high=quantizer.high,
             )
         )
-        self.values[node.name] = out
-
-    def add_winners(self, node: Winners) -> None:
-        quantizer = self.quantizer(node.name)
-        ranks = self.rescaled(f"{node.name}_rank", self.values[node.input], "int16", quantizer.scale, quantizer.low, quantizer.high)
-        out = self.tensor(f"{node.name}_kept", "int16", self.tensors[ranks].shape, self.scales[ranks])
-        self.nodes.append(TopK(node.name, ranks, out, k=node.k))
-        self.values[node.name] = out
-
-    def add_thermal(self, node: Thermal) -> None:
-        acc = self.values[node.input]
-        matrix = next(n for n in self.nodes if n.output == acc)
-        codes, weight_scale = matrix.input, float(self.model.quantized(node.input).scale[0])
-        norm_max = math.isqrt(self.tensors[codes].size * 128**2)
-        integers = thermal_codes(node.temperature, node.temperature_max, weight_scale, norm_max, node.name)
-        out = self.tensor(f"{node.name}_acc", "int32", self.tensors[acc].shape, self.scales[acc])
-        self.nodes.append(ThermalNoise(node.name, acc, out, codes=codes, stream=node.stream, **asdict(integers)))
         self.values[node.name] = out
 
     def add_spiking(self, node: Spiking) -> None:

@@ -1,0 +1,82 @@
+"""Activations, tables, pools, k-WTA and thermal noise as nodes of an integer graph.
+
+Enters: a FloatModel's nodes, their calibrated quantizers. Leaves: Requantize, Lut, MaxPool, AveragePool, TopK and ThermalNoise nodes.
+Source: docs/semantics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.graph import AveragePool, Dtype, Lut, MaxPool, ThermalNoise, TopK
+from edgechaos.quantize import rounding
+from edgechaos.quantize.activations import Quantizer
+from edgechaos.quantize.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
+from edgechaos.quantize.graph_builder import GraphBuilder
+from edgechaos.thermal import thermal_codes
+
+
+@dataclass
+class ActivationLowering(GraphBuilder):
+    """Adds what stands between matrices."""
+
+    def add_relu(self, node: Relu) -> None:
+        """Codes clipped at 0."""
+        self.values[node.name] = self.rescaled(node.name, self.values[node.input], "int8", self.quantizer(node.name).scale, 0, 127)
+
+    def add_gelu(self, node: Gelu) -> None:
+        """Codes through a table of the exact form."""
+        before, after = self.quantizer(f"{node.name}_in"), self.quantizer(node.name)
+        source = self.rescaled(f"{node.name}_in", self.values[node.input], "int8", before.scale, before.low, before.high)
+        x = np.arange(-128, 128) * before.scale
+        gelu = np.array([0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in x])
+        self.lut(node.name, source, gelu, after)
+
+    def add_table(self, node: Table) -> None:
+        """A table of real values, as codes."""
+        self.lut(node.name, self.values[node.input], node.values, self.quantizer(node.name))
+
+    def lut(self, name: str, source: str, values: NDArray[np.float64], quantizer: Quantizer) -> None:
+        """A Lut of 256 real values, or of one row per channel, in codes of `quantizer`."""
+        codes = np.clip(rounding.round_half_up(values / quantizer.scale), quantizer.low, quantizer.high)
+        table = self.constant(f"{name}_table", codes.astype(np.int8), 8)
+        out = self.tensor(f"{name}_codes", "int8", self.tensors[source].shape, np.array([quantizer.scale]))
+        self.nodes.append(Lut(name, source, out, table=table))
+        self.values[name] = out
+
+    def add_pool(self, node: Pool) -> None:
+        """The largest code of each window, or their sum and its mean."""
+        source = self.values[node.input]
+        shape = node.shape_of(self.tensors[source].shape)
+        kind, dtype = (AveragePool, "int32") if node.average else (MaxPool, "int8")
+        name = f"{node.name}_sum" if node.average else node.name
+        out = self.tensor(f"{node.name}_{'acc' if node.average else 'max'}", cast(Dtype, dtype), shape, self.scales[source])
+        self.nodes.append(kind(name, source, out, kernel=node.kernel, stride=node.stride))
+        if node.average:
+            quantizer = self.quantizer(node.name)
+            out = self.rescaled(node.name, out, "int8", quantizer.scale, quantizer.low, quantizer.high, node.kernel[0] * node.kernel[1])
+        self.values[node.name] = out
+
+    def add_winners(self, node: Winners) -> None:
+        """Ranks in one int16 scale, of which the k largest stay."""
+        quantizer = self.quantizer(node.name)
+        ranks = self.rescaled(f"{node.name}_rank", self.values[node.input], "int16", quantizer.scale, quantizer.low, quantizer.high)
+        out = self.tensor(f"{node.name}_kept", "int16", self.tensors[ranks].shape, self.scales[ranks])
+        self.nodes.append(TopK(node.name, ranks, out, k=node.k))
+        self.values[node.name] = out
+
+    def add_thermal(self, node: Thermal) -> None:
+        """Noise on the accumulators, by the norm of the codes that the matrix read."""
+        acc = self.values[node.input]
+        matrix = next(n for n in self.nodes if n.output == acc)
+        codes, weight_scale = matrix.input, float(self.model.quantized(node.input).scale[0])
+        norm_max = math.isqrt(self.tensors[codes].size * 128**2)
+        integers = thermal_codes(node.temperature, node.temperature_max, weight_scale, norm_max, node.name)
+        out = self.tensor(f"{node.name}_acc", "int32", self.tensors[acc].shape, self.scales[acc])
+        self.nodes.append(ThermalNoise(node.name, acc, out, codes=codes, stream=node.stream, **asdict(integers)))
+        self.values[node.name] = out
