@@ -14,10 +14,10 @@ from edgechaos.cli.common import output_option, progress_bar
 @click.option(
     "--data",
     "data_name",
-    metavar="NAME|FILE.npz",
+    metavar="NAME|PATH",
     default="mnist5k",
     show_default=True,
-    help="digits8x8, mnist5k, mnist, fashion_mnist, ag_news, or your own .npz of images or .csv of texts.",
+    help="digits8x8, mnist5k, mnist, fashion_mnist, emnist_letters, cifar10, ag_news, imdb, or your .npz, .csv or folder of images.",
 )
 @click.option(
     "--model",
@@ -27,7 +27,7 @@ from edgechaos.cli.common import output_option, progress_bar
     show_default=True,
     help="The first three are ChaosNets.",
 )
-@click.option("--download", is_flag=True, help="Fetch the files of MNIST sets into the cache, where EDGECHAOS_DATA does not hold them.")
+@click.option("--download", is_flag=True, help="Fetch the files into the cache, where EDGECHAOS_DATA is not set.")
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Neurons of a layer; repeat for more layers.  [default: 64]")
 @click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn).")
 @click.option("--average", is_flag=True, default=None, help="Average over the whole image before the projection (vision).")

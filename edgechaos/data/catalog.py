@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from edgechaos.data import arrays, texts
+from edgechaos.data import arrays, pictures, texts
 from edgechaos.data.dataset import Dataset
 from edgechaos.data.idx import IDX_SETS, idx_set
 from edgechaos.errors import DataError
@@ -18,12 +18,14 @@ from edgechaos.errors import DataError
 Folder = str | os.PathLike[str] | None
 
 SHIPPED: Mapping[str, Callable[[], Dataset]] = MappingProxyType({"digits8x8": arrays.digits8x8, "mnist5k": arrays.mnist5k})
-FILED: Mapping[str, Callable[[Folder, bool], Dataset]] = MappingProxyType({"ag_news": texts.ag_news, "imdb": texts.imdb})
+FILED: Mapping[str, Callable[[Folder, bool], Dataset]] = MappingProxyType(
+    {"cifar10": pictures.cifar10, "ag_news": texts.ag_news, "imdb": texts.imdb}
+)
 NAMES = (*SHIPPED, *IDX_SETS, *FILED)
 
 
 def load(name: str, *, folder: Folder = None, download: bool = False) -> Dataset:
-    """A data set by name, or from a path that ends in `.npz` (images) or `.csv` (texts).
+    """A data set by name, or from the path of an `.npz`, a `.csv` of texts, or a folder of images with a sub-folder per class.
 
     folder: where a set that is not shipped looks for its files, by default $EDGECHAOS_DATA/NAME. download: fetch the files into the
     user's cache where that folder is not given. Raises DataError, naming the remedy, and MissingExtra.
@@ -38,4 +40,6 @@ def load(name: str, *, folder: Folder = None, download: bool = False) -> Dataset
         return arrays.from_npz(name)
     if name.endswith(".csv"):
         return texts.from_csv(Path(name))
-    raise DataError(f"no data set is called {name!r}; use {', '.join(NAMES)} or the path of an .npz or .csv file")
+    if Path(name).is_dir():
+        return pictures.from_folder(name)
+    raise DataError(f"no data set is called {name!r}; use {', '.join(NAMES)} or the path of an .npz, a .csv or a folder of images")

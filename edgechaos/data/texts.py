@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from edgechaos.data.dataset import Dataset, shuffled, split_order
 from edgechaos.data.places import place_of
-from edgechaos.data.reviews import read_reviews
+from edgechaos.data.tars import members
 from edgechaos.errors import DataError
 from edgechaos.files import read_file
 from edgechaos.text import FIRST_WORD, Text
@@ -38,6 +39,8 @@ IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/"
 IMDB_ARCHIVES = ("aclImdb_v1.tar.gz", "aclImdb_labelled.tar.xz")
 IMDB_MD5 = "md5:7c2ac02c03563afcf9b574c7e56c153a"
 """Of the first archive."""
+REVIEW = re.compile(r"(?:\./)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]{1,2}\.txt")
+MAX_REVIEW = 1 << 20
 VOCABULARY = 20_000
 MIN_COUNT = 5
 MAX_FIELD = 1 << 20
@@ -68,7 +71,7 @@ def imdb(folder: str | os.PathLike[str] | None, download: bool) -> Dataset:
     downloads = {IMDB_URL + IMDB_ARCHIVES[0]: IMDB_MD5} if download else None
     place = place_of("imdb", "IMDB", f"imdb/{' or imdb/'.join(IMDB_ARCHIVES)}", folder, downloads)
     archive = next((place / name for name in IMDB_ARCHIVES if (place / name).is_file()), place / IMDB_ARCHIVES[0])
-    found = read_reviews(archive)
+    found = _reviews(archive)
     parts = []
     for part in ("train", "test"):
         texts = [(text, label) for label, name in enumerate(("neg", "pos")) for _, text in sorted(found[part, name].items())]
@@ -76,6 +79,20 @@ def imdb(folder: str | os.PathLike[str] | None, download: bool) -> Dataset:
         parts.append(([text for text, _ in mixed], [label for _, label in mixed]))
     about = ("IMDB Large Movie Review Dataset (Maas et al. 2011)", "none stated; cite the paper")
     return _published("imdb", parts[0], parts[1], IMDB_CLASSES, IMDB_LENGTH, IMDB_VOCABULARY, about)
+
+
+def _reviews(path: Path) -> dict[tuple[str, str], dict[int, str]]:
+    """(train or test, neg or pos) to number to text."""
+    found: dict[tuple[str, str], dict[int, str]] = {(part, kind): {} for part in ("train", "test") for kind in ("neg", "pos")}
+    for named, content in members(path, REVIEW, MAX_REVIEW):
+        try:
+            found[named[1], named[2]][int(named[3])] = content.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}, {named[0]}: not UTF-8 ({error}); fetch it again") from error
+    for (part, kind), reviews in found.items():
+        if not reviews:
+            raise DataError(f"{path}: has no review aclImdb/{part}/{kind}/NUMBER_STARS.txt; fetch it again")
+    return found
 
 
 def _published(
