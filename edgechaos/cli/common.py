@@ -103,6 +103,22 @@ def items_for(
     return encode(graph, items), data.test_labels[: len(items)]
 
 
+def identifier(text: str) -> str:
+    """A model's name from a file's: it reaches C, so it is lower case, digits and underscores."""
+    name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:48]
+    return name if name[:1].isalpha() else f"model_{name}"
+
+
+def save_named(graph: IntegerGraph, path: Path) -> tuple[IntegerGraph, str]:
+    """Save an artifact under the name of its file; returns the renamed graph and its content hash."""
+    from dataclasses import replace
+
+    from edgechaos import artifact
+
+    named = replace(graph, name=identifier(path.stem))
+    return named, artifact.save(named, path)
+
+
 FAULT_OPTION = re.compile(r"(?P<kind>[a-z_0-9]+)=(?P<rate>[0-9.eE+-]+)(?:@(?P<seed>\d+))?")
 
 

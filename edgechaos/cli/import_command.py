@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import output_option, progress_bar
+from edgechaos.cli.common import output_option, progress_bar, save_named
 
 
 @click.command("import")
@@ -38,7 +38,6 @@ def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, ver
     \b
     Example: edgechaos import mnist.pt --data mnist --mode parallel --ticks 5 --fail-prob 0 --normalization mnist
     """
-    from edgechaos import artifact
     from edgechaos.data import load
     from edgechaos.models.evaluate import evaluate
     from edgechaos.models.importers import load_published
@@ -53,7 +52,7 @@ def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, ver
     model.facts = {"accuracy": {"float": accuracy, "items": len(data.test_items)}, "imported": file.name}
     graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=int(weight_bits))
     path = output or file.with_suffix(".ecm")
-    digest = artifact.save(graph, path)
+    graph, digest = save_named(graph, path)
     measured = graph.metadata["accuracy"]["integer"]
     click.echo(
         f"{path}: {model.family}, float {accuracy:.2%}, int{weight_bits} {measured:.2%} on {len(data.test_items):,} test items; "

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import json_option, output_option, print_json, print_table, progress_bar
+from edgechaos.cli.common import json_option, output_option, print_json, print_table, progress_bar, save_named
 
 if TYPE_CHECKING:
     from edgechaos.data import Dataset
     from edgechaos.models.base import Model
 
 SHARE = click.FloatRange(0, 1, max_open=True)
-
-
-def identifier(text: str) -> str:
-    """A model's name from a file's: it reaches C, so it is lower case, digits and underscores."""
-    name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:48]
-    return name if name[:1].isalpha() else f"model_{name}"
 
 
 @click.command("quantize")
@@ -126,15 +118,13 @@ def _sweep(
 
 
 def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, options: dict[str, Any]) -> None:
-    from edgechaos import artifact
     from edgechaos.quantize.pipeline import quantize
 
     model, data = _model_and_data(checkpoint, data_name)
     with progress_bar("quantize") as bar:
         graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
     path = output or checkpoint.with_suffix(".ecm")
-    graph = replace(graph, name=identifier(path.stem))
-    digest = artifact.save(graph, path)
+    graph, digest = save_named(graph, path)
     accuracy = graph.metadata["accuracy"]
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
     click.echo(
