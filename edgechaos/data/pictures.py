@@ -105,6 +105,7 @@ def _zipped(path: Path, part: str) -> Part:
                 with archive.open(entry) as file:
                     png = io.BytesIO(file.read(MAX_PNG))
                 labels[row], items[row] = label, _pixels(where, png, (32, 32), "RGB")
+    # zipfile's words for an unknown compression method and for an encrypted member are the last two.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path}: truncated or corrupt ({error}); fetch it again") from error
     except OSError as error:
