@@ -7,67 +7,69 @@ a time. A worker that dies is a failed attempt, not a silent retry. Needs `edgec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from edgechaos.errors import EdgeChaosError
 from edgechaos.extras import need
-from edgechaos.hil.evaluate import Bench, Event, Failed, Finished, Setup
+from edgechaos.hil.evaluate import Event, Failed, Setup
 from edgechaos.hil.executor import Executor, exclusive
 from edgechaos.hil.plan import Group
+from edgechaos.hil.pool import PoolExecutor
 
 RESOURCE = "board:"
-PLUGIN = "edgechaos-bench"
+PLUGIN = "edgechaos-pool"
 CONNECT_TIMEOUT_S = 10.0
 WORKERS_TIMEOUT_S = 30.0
 """How long a scheduler may be without any worker: a worker that died comes back within a second or two."""
+POLL_S = 0.2
 
 
 class DaskExecutor(Executor):
     """client: a `distributed.Client`, or a scheduler's address such as tcp://host:8786."""
 
-    def __init__(self, setup: Setup, client: Any, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-        """Raises MissingExtra, or EdgeChaosError where no scheduler answers at the address."""
+    def __init__(self, setup: Setup, client: Any, *, trial_timeout_s: float = 300.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """trial_timeout_s: as of PoolExecutor. Raises MissingExtra, or EdgeChaosError where no scheduler answers at the address."""
         self._distributed = need("distributed", "dask")
         self._setup = setup
+        self._timeout_s = trial_timeout_s
         self._owned = isinstance(client, str)
         try:
             self._client = self._distributed.Client(client, timeout=connect_timeout_s) if self._owned else client
         except (OSError, TimeoutError) as error:
             raise EdgeChaosError(f"no Dask scheduler at {client} ({error}); start one with `dask scheduler`") from error
         self._ready = False
-        self._running: dict[Any, Group] = {}
+        self._running: dict[Any, tuple[str, Group]] = {}
 
     def run(self, groups: Sequence[Group]) -> Iterator[Event]:
         """See Executor. A group is a task of its own, about a second long: shorter ones would cost more than they do.
 
-        A group whose worker died runs again trial by trial, so that the trial that killed it is found. Raises
-        EdgeChaosError where no worker holds a board that a group needs: its tasks would wait forever.
+        A worker evaluates in a child process of its own, so that a device that crashes or hangs takes no worker with it.
+        It holds one task at a time: the scheduler blames the death of a worker on every task that waits there. Raises
+        EdgeChaosError where no worker holds a board that a group needs: it would wait forever.
         """
         self._preflight(groups)
         self._prepare()
-        behind: dict[Group, Group] = {}  # a clean run alone -> the trials that wait for it
-        done = self._distributed.as_completed([self._submit(group) for group in groups])
-        for future in done:
-            group = self._running.pop(future)
-            error = future.exception()
-            if error is None:
-                events: list[Event] = future.result()
+        queue = deque(groups)
+        while queue or self._running:
+            self._fill(queue)
+            if not self._running:  # every worker is gone, or the one with the board: it may come back
+                self._preflight(queue, WORKERS_TIMEOUT_S)
+                continue
+            self._distributed.wait(list(self._running), return_when="FIRST_COMPLETED")
+            for future in [f for f in self._running if f.done()]:
+                _, group = self._running.pop(future)
+                try:
+                    events: list[Event] = future.result()
+                except self._distributed.scheduler.KilledWorker as error:
+                    events = [Failed(t, "infrastructure", f"Dask worker {error.last_worker.address} died") for t in group.trials]
+                except Exception as error:
+                    raise EdgeChaosError(f"Dask: {type(error).__name__}: {error}; compare the versions on scheduler and workers") from error
+                future.release()  # or it would be computed again where its worker dies later
                 yield from events
-                if group in behind:
-                    baseline = next((e.result.baseline for e in events if isinstance(e, Finished)), None)
-                    parts = [Group((t,), baseline) for t in behind.pop(group).trials[1:]] if baseline is not None else []
-                    done.update([self._submit(part) for part in parts])
-            elif not isinstance(error, self._distributed.scheduler.KilledWorker):
-                raise EdgeChaosError(f"Dask: {type(error).__name__}: {error}; compare the versions on scheduler and workers") from error
-            elif len(group.trials) == 1:
-                yield Failed(group.trials[0], "infrastructure", f"Dask worker {error.last_worker.address} died")
-            elif group.baseline is None:
-                alone = Group(group.trials[:1])
-                behind[alone] = group
-                done.add(self._submit(alone))
-            else:
-                done.update([self._submit(Group((t,), group.baseline)) for t in group.trials])
 
     def close(self) -> None:
         """Cancel what is queued and release the workers' devices; a client that was given stays open."""
@@ -81,52 +83,69 @@ class DaskExecutor(Executor):
             self._client.close()
 
     def _prepare(self) -> None:
-        """Give every worker, also one that starts later, a bench; let a task fail at once where its worker dies."""
+        """Give every worker, also one that starts later, a pool; let a task fail at once where its worker dies."""
         if not self._ready:
             self._client.run_on_scheduler(_forbid_retries)
-            self._client.register_plugin(_bench_plugin(self._distributed, self._setup), name=PLUGIN)
+            self._client.register_plugin(_pool_plugin(self._distributed, self._setup, self._timeout_s), name=PLUGIN)
             self._ready = True
 
-    def _submit(self, group: Group) -> Any:
-        resources = {RESOURCE + group.device: 1} if exclusive(group.device) else None
-        future = self._client.submit(_evaluate, group, pure=False, retries=0, resources=resources)
-        self._running[future] = group
-        return future
+    def _fill(self, queue: deque[Group]) -> None:
+        """Give every idle worker the first group that it can run."""
+        busy = {address for address, _ in self._running.values()}
+        for address, about in self._workers().items():
+            fits = (g for g in queue if not exclusive(g.device) or RESOURCE + g.device in about["resources"])
+            if address not in busy and (group := next(fits, None)):
+                queue.remove(group)
+                resources = {RESOURCE + group.device: 1} if exclusive(group.device) else None
+                # A worker that ends just now must not leave its task without a home: another one may take it.
+                where = {"workers": [address], "allow_other_workers": True}
+                future = self._client.submit(_evaluate, group, pure=False, retries=0, resources=resources, **where)
+                self._running[future] = address, group
 
-    def _preflight(self, groups: Sequence[Group]) -> None:
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
+    def _preflight(self, groups: Iterable[Group], patience_s: float = 0.0) -> None:
         try:
             self._client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
         except TimeoutError as error:
             raise EdgeChaosError("the Dask scheduler has no worker; start some with `dask worker ADDRESS --nthreads 1`") from error
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = self._workers()
         threaded = [address for address, about in workers.items() if about["nthreads"] != 1]
         if threaded:
             raise EdgeChaosError(f"Dask worker {threaded[0]} has several threads, but a device serves one; start it with --nthreads 1")
-        held = {resource for about in workers.values() for resource in about["resources"]}
-        for device in sorted({g.device for g in groups if exclusive(g.device)}):
-            if RESOURCE + device not in held:
+        boards = {g.device for g in groups if exclusive(g.device)}
+        deadline = time.monotonic() + patience_s
+        while missing := sorted(b for b in boards if not any(RESOURCE + b in about["resources"] for about in self._workers().values())):
+            if time.monotonic() >= deadline:
+                device = missing[0]
                 raise EdgeChaosError(f'no Dask worker holds {device}; start one with --resources "{RESOURCE}{device}=1" where the board is')
+            time.sleep(POLL_S)
 
 
 def _forbid_retries(dask_scheduler: Any) -> None:
     dask_scheduler.allowed_failures = 0
 
 
-def _bench_plugin(distributed: Any, setup: Setup) -> Any:
-    """A worker plug-in that opens a bench and closes it; a class made here, because its base is an optional package's."""
+def _pool_plugin(distributed: Any, setup: Setup, trial_timeout_s: float) -> Any:
+    """A worker plug-in that holds a pool of one; a class made here, because its base is an optional package's."""
 
-    class BenchPlugin(distributed.WorkerPlugin):  # type: ignore[misc]
+    class PoolPlugin(distributed.WorkerPlugin):  # type: ignore[misc]
         def setup(self, worker: Any) -> None:
-            worker.edgechaos_bench = Bench(setup)
+            # A worker under a nanny is daemonic, and multiprocessing refuses children to those because they could be left
+            # behind: ours end with their parent.
+            multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+            worker.edgechaos_pool = PoolExecutor(setup, workers=1, trial_timeout_s=trial_timeout_s)
 
         def teardown(self, worker: Any) -> None:
-            worker.edgechaos_bench.close()
+            worker.edgechaos_pool.close()
 
-    return BenchPlugin()
+    return PoolPlugin()
 
 
 def _evaluate(group: Group) -> list[Event]:
     import distributed
 
-    bench: Bench = distributed.get_worker().edgechaos_bench
-    return list(bench.evaluate(group))
+    pool: PoolExecutor = distributed.get_worker().edgechaos_pool
+    return list(pool.run([group]))

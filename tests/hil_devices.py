@@ -100,6 +100,8 @@ class ScriptedDevice(ReferenceDevice):
                 time.sleep(60)
             if kind == "exit-once" and _first_time():
                 os._exit(3)
+            if kind == "worker-dies-once" and _first_time():
+                os.kill(os.getppid(), signal.SIGKILL)
             if kind == "link-once" and _first_time():
                 raise LinkError("cable fell out")
         elif kind == "link-clean":

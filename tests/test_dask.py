@@ -24,7 +24,7 @@ BOARD = "serial:/dev/serial/by-id/board"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "resources": {f"board:{BOARD}": 1}}
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "resources": {f"board:{BOARD}": 1}}
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         yield client
 
@@ -48,9 +48,20 @@ def test_a_board_that_no_worker_holds_is_refused(tmp_path: Path, client: Any) ->
         run_dask(tmp_path, client, "serial:elsewhere")
 
 
-def test_a_worker_that_dies_is_a_failed_attempt(tmp_path: Path, client: Any) -> None:
-    results = run_dask(tmp_path, client, "scripted:segfault", masks=2, sweep=(Sweep("dead", (0.5,)),), attempts=2)
-    assert results.about["trials"] == {"planned": 4, "with_result": 2, "retried": 2, "without_result": {"infrastructure": 2}}
+def test_a_device_that_crashes_takes_no_worker_with_it(tmp_path: Path, client: Any) -> None:
+    spec = {"masks": 2, "sweep": (Sweep("dead", (0.5,)),), "attempts": 2}
+    workers = set(client.scheduler_info(n_workers=-1)["workers"])
+    results = run_dask(tmp_path / "dask", client, "scripted:segfault", **spec)
+    assert results.about["trials"] == {"planned": 4, "with_result": 2, "retried": 2, "without_result": {"crash": 2}}
+    assert set(client.scheduler_info(n_workers=-1)["workers"]) == workers
+
+
+def test_a_worker_that_dies_is_a_failed_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECHAOS_TEST_MARKER", str(tmp_path / "marker"))
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+        results = run_dask(tmp_path / "dask", client, "scripted:worker-dies-once", masks=2, sweep=(Sweep("dead", (0.5,)),), attempts=2)
+    # The first group, a clean run and a mask, is tried again.
+    assert results.about["trials"] == {"planned": 4, "with_result": 4, "retried": 2, "without_result": {}}
 
 
 def test_no_scheduler() -> None:

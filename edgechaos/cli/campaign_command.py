@@ -50,7 +50,7 @@ def command(
     if dask is not None:
         from edgechaos.hil.dask_executor import DaskExecutor
 
-        executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask)
+        executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
     with progress_bar("campaign") as bar:
         results = run_campaign(
             campaign, graph, items, output / "ledger.sqlite", resume=resume, workers=workers, executor=executor, progress=bar
