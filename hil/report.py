@@ -91,11 +91,6 @@ def write_report(inputs: Inputs, path: Path) -> tuple[Figure, ...]:
     return report.figures
 
 
-def render(inputs: Inputs) -> str:
-    """The page alone; raises as `compose` does."""
-    return compose(inputs).html
-
-
 def compose(inputs: Inputs) -> Report:
     """The page and its figures. Raises ArtifactError where a document lacks what its kind must have."""
     environment = Environment(

@@ -16,8 +16,8 @@ from edgechaos.hil.dask_executor import DaskExecutor
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import run_campaign
+from tests.campaigns import GRAPH, campaign, items, run
 from tests.hil_devices import open_device
-from tests.test_campaign import GRAPH, campaign, items, run
 
 BOARD = "serial:/dev/serial/by-id/board"
 

@@ -19,12 +19,12 @@ from edgechaos.hil import numbers
 from edgechaos.hil.config import EnergySettings, Images, Sweep, read_campaign, warnings
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.report import Inputs, find_inputs, load_inputs, render, write_report
+from edgechaos.hil.report import Inputs, compose, find_inputs, load_inputs, write_report
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import run_campaign
 from edgechaos.hil.terminal import results_table
+from tests.campaigns import GRAPH, InProcess, campaign, items
 from tests.hil_devices import PER_INFERENCE, open_device
-from tests.test_campaign import GRAPH, InProcess, campaign, items
 
 VERIFICATION: dict[str, Any] = {
     "passed": True,
@@ -58,7 +58,7 @@ def document(results: Results) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def html(document: dict[str, Any]) -> str:
-    return render(Inputs(document, VERIFICATION, BUILD))
+    return compose(Inputs(document, VERIFICATION, BUILD)).html
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def words(html: str) -> str:
 
 
 def test_the_page_is_self_contained_and_deterministic(document: dict[str, Any], html: str) -> None:
-    assert html == render(Inputs(document, VERIFICATION, BUILD))
+    assert html == compose(Inputs(document, VERIFICATION, BUILD)).html
     page = Page(html)
     assert page.outside == []
     assert len(page.ids) == len(set(page.ids))
@@ -135,11 +135,11 @@ def test_what_the_page_says(html: str, results: Results) -> None:
 
 
 def test_absent_sections_are_named(small: dict[str, Any]) -> None:
-    text = words(render(Inputs(small)))
+    text = words(compose(Inputs(small)).html)
     assert "No verification: run edgechaos verify" in text
     assert "No build: run edgechaos build" in text
     assert "No device of this campaign counts instructions" in text
-    text = words(render(Inputs(None, VERIFICATION, None)))
+    text = words(compose(Inputs(None, VERIFICATION, None)).html)
     assert "No campaign results: run edgechaos campaign" in text
     assert "0 mismatches" in text
 
@@ -151,7 +151,7 @@ def test_mismatches_and_lost_trials_are_not_hidden(small: dict[str, Any]) -> Non
     lost = json.loads(json.dumps(small))
     lost["about"]["trials"]["without_result"] = {"infrastructure": 4}
     lost["curves"][0]["empty_rates"] = [0.7]
-    text = words(render(Inputs(lost, bad)))
+    text = words(compose(Inputs(lost, bad)).html)
     assert "not equal" in text
     assert "first: item 7, logits[2]: -5 instead of 5" in text
     assert "4 trials without a result (infrastructure)" in text
@@ -166,7 +166,7 @@ def test_hostile_strings_stay_text(small: dict[str, Any]) -> None:
     for device in hostile["about"]["devices"].values():
         device["name"] = evil
     verification = json.loads(json.dumps(VERIFICATION).replace("unicorn", "<b>unicorn"))
-    html = render(Inputs(hostile, verification, {**BUILD, "board": evil}))
+    html = compose(Inputs(hostile, verification, {**BUILD, "board": evil})).html
     page = Page(html)
     assert page.tags.count("script") == 1
     assert "img" not in page.tags
@@ -200,9 +200,9 @@ def test_inputs_are_refused(tmp_path: Path, document: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="was written by none of campaign, verify, build"):
         load_inputs([tmp_path / "cut.json"])
     with pytest.raises(ArtifactError, match=r"have format 99, this release reads 1"):
-        render(Inputs({**document, "format": 99}))
+        compose(Inputs({**document, "format": 99})).html
     with pytest.raises(ArtifactError, match="a document of the report is incomplete"):
-        render(Inputs({k: v for k, v in document.items() if k != "curves"}))
+        compose(Inputs({k: v for k, v in document.items() if k != "curves"})).html
 
 
 def test_csv_and_statements(results: Results) -> None:
@@ -267,4 +267,4 @@ def test_the_example_is_a_campaign() -> None:
 def test_figures_of_different_models_never_share_a_page(document: dict[str, Any]) -> None:
     for other in (Inputs(document, {**VERIFICATION, "model_hash": "c" * 64}), Inputs(document, None, {**BUILD, "model_hash": "c" * 64})):
         with pytest.raises(ArtifactError, match="different models"):
-            render(other)
+            compose(other).html
