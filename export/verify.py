@@ -1,8 +1,8 @@
 """Verify: every backend against the NumPy reference, on real inputs, clean and under faults; one differing integer fails it.
 
 Enters: a graph, codes, fault plans and backends: a name and a callable from a Case to an answer. Leaves: a Verification, one
-Comparison per backend and plan. The backends of this package run ONNX; a caller adds devices (host library, emulator, board)
-as further callables, which inject `case.plan` instead of evaluating `case.faulty`.
+Comparison per backend and plan. The backends of this package run ONNX, or a device (host library, emulator, board) that the caller
+opened, which injects `case.plan` instead of evaluating `case.faulty`.
 Source: docs/semantics.md, "Exactness".
 """
 
@@ -54,6 +54,16 @@ class Case:
 
 
 Backend = Callable[[Case], Answer]
+
+
+class Injectable(Protocol):
+    """What is needed of a device here: the part of `edgechaos.devices.contract.Device`, which stands right of this package."""
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        """Replace the faults that hold from now on."""
+
+    def infer(self, codes: NDArray[Any], *, seed: int, samples: NDArray[np.uint32], head: str, parameters: Mapping[str, int]) -> Answer:
+        """Logits and labels of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,16 @@ def engine_backend(engine: str) -> Backend:
     def run(case: Case) -> Answer:
         model = EngineModel(case.faulty, engine, case.head, case.keep)
         return model.run(case.codes, seed=case.seed, samples=case.samples, parameters=case.parameters)
+
+    return run
+
+
+def device_backend(device: Injectable) -> Backend:
+    """A backend that injects the plan into an open device and runs the batch there."""
+
+    def run(case: Case) -> Answer:
+        device.inject(case.plan)
+        return device.infer(case.codes, seed=case.seed, samples=case.samples, head=case.head, parameters=case.parameters)
 
     return run
 

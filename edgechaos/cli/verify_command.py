@@ -13,7 +13,7 @@ import click
 from edgechaos.cli.common import data_option, items_for, json_option, model_argument, output_option, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from edgechaos.export.verify import Answer, Backend, Case, Verification
+    from edgechaos.export.verify import Backend, Verification
     from edgechaos.graph import IntegerGraph
 
 DEFAULT_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference", "host", "unicorn")
@@ -22,17 +22,9 @@ DEFAULT_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference", "host
 @contextmanager
 def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dict[str, Backend]]:
     """The backends of those names: export engines, and devices that stay open until the end."""
-    from edgechaos.devices.contract import Device
     from edgechaos.devices.registry import open_device
     from edgechaos.export.engines import ENGINES
-    from edgechaos.export.verify import engine_backend
-
-    def device_backend(device: Device) -> Backend:
-        def run(case: Case) -> Answer:
-            device.inject(case.plan)
-            return device.infer(case.codes, seed=case.seed, samples=case.samples, head=case.head)
-
-        return run
+    from edgechaos.export.verify import device_backend, engine_backend
 
     with ExitStack() as stack:
         yield {
