@@ -23,7 +23,8 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.prune import NeuronActivity, neuron_layers, prune_neurons, prune_weights, remove_neurons
 from edgechaos.quantize.float_model import FloatModel, Linear
-from edgechaos.quantize.pipeline import activity, quantize
+from edgechaos.quantize.importance import activity
+from edgechaos.quantize.pipeline import quantize
 from edgechaos.train import Recipe, train
 
 DIGITS = data.load("digits8x8")

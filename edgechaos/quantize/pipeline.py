@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from edgechaos.data import Dataset
 from edgechaos.errors import DataError, UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear
+from edgechaos.quantize.importance import pruned
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
-    from edgechaos.prune import NeuronActivity
     from edgechaos.quantize.fake_quant import FakeQuantModel
     from edgechaos.train import ProgressCallback
 
@@ -71,46 +71,6 @@ def quantize(
     if "pruning" in described.metadata:
         metadata["pruning"] = described.metadata["pruning"]
     return measured(to_graph(fake, data, sampling, metadata), data)
-
-
-def pruned(model: FloatModel, data: Dataset, neurons: float | None, weights: float | None) -> FloatModel:
-    """The folded model without the share of neurons and of weights that matter least; as it came where both are None."""
-    from edgechaos import prune
-
-    if neurons is not None:
-        model = passes.fold(model)
-        model = prune.prune_neurons(model, activity(model, data), neurons)
-    return model if weights is None else prune.prune_weights(passes.fold(model), weights)
-
-
-def activity(model: FloatModel, data: Dataset) -> dict[str, NeuronActivity]:
-    """Of every neuron that can be removed from a folded model, by matrix: measured clean on the calibration items.
-
-    Computed with 8-bit weights and activations, so that a neuron counts as dead where the integers never let it act.
-    Raises UnsupportedError for a model of several heads: one data set says nothing of what the others need.
-    """
-    import torch
-
-    from edgechaos.prune import NeuronActivity, neuron_layers
-    from edgechaos.quantize.fake_quant import FakeQuantModel
-    from edgechaos.quantize.lower import refuse_unsupported
-
-    refuse_unsupported(model, "ticks")
-    if len(model.heads) > 1:
-        raise UnsupportedError(f"model '{model.name}' has {len(model.heads)} heads that share neurons; prune its weights instead")
-    fake = FakeQuantModel(model, per_channel=False)
-    codes, conditions = calibration(fake, data)
-    fake.calibrate(codes, conditions)
-    with torch.inference_mode():
-        values = fake.tensors(codes, conditions)
-
-    def mean(name: str) -> NDArray[np.float64]:
-        x = values[name].double().abs().numpy()
-        return cast(NDArray[np.float64], x.reshape(-1, x.shape[-1]).mean(axis=0))
-
-    return {
-        layer.matrix: NeuronActivity(mean(layer.matrix), mean(layer.output)) for layer in neuron_layers(model) if layer.output in values
-    }
 
 
 def fake_quantized(
