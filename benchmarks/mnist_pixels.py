@@ -29,7 +29,7 @@ from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.statistics import mcnemar, mean_over_masks
 from edgechaos.models import checkpoint
-from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.base import Model
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.train import Progress, Recipe, new_model, train
@@ -59,17 +59,17 @@ def main() -> None:
         report(results, mnist, graph, {"float": float_predict(model, mnist.test_items), "int8": integer}, options.masks)
 
 
-def trained(path: Path, mnist: data.Dataset) -> ChaosNet:
-    """The float model of RECIPE on this data, from the file where it is there already."""
+def trained(path: Path, mnist: data.Dataset, recipe: Recipe = RECIPE) -> Model:
+    """The float model of this recipe on this data, from the file where it is there already."""
     if path.exists():
         model = checkpoint.load(path)
-        if model.facts["recipe"] == asdict(RECIPE) and model.facts["dataset"]["hash"] == mnist.content_hash:
+        if model.facts["recipe"] == asdict(recipe) and model.facts["dataset"]["hash"] == mnist.content_hash:
             return model
     model = new_model(mnist, hidden=(64,), ticks=10, mode="parallel")
-    return train(model, mnist, RECIPE, output=path, progress=show)
+    return train(model, mnist, recipe, output=path, progress=show)
 
 
-def quantized(path: Path, model: ChaosNet, mnist: data.Dataset) -> IntegerGraph:
+def quantized(path: Path, model: Model, mnist: data.Dataset) -> IntegerGraph:
     """Its int8 graph by quantization-aware training, from the file where it is there and of this model."""
     if path.exists():
         graph = artifact.load(path)
@@ -85,7 +85,7 @@ def show(progress: Progress) -> None:
     print(f"{progress.stage} {progress.done}/{progress.total} {progress.last}", file=sys.stderr)
 
 
-def float_predict(model: ChaosNet, items: NDArray[np.uint8]) -> Predict:
+def float_predict(model: Model, items: NDArray[np.uint8]) -> Predict:
     """The torch model, one thread."""
     torch.set_num_threads(1)
     return lambda plan, seed: evaluate_under(model, items, plan, seed).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Training: surrogate gradients with spike omission as augmentation, seeded, resumable to the same bits.
+"""Training: surrogate gradients with spike omission and death of neurons as augmentation, seeded, resumable to the same bits.
 
 Enters: a model, a data set, a recipe. Leaves: the trained model, its `facts` filled in, and a history. Order of items
 and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
@@ -27,12 +27,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError
+from edgechaos.errors import ArtifactError, ConfigError, UnsupportedError
 from edgechaos.files import write_atomic
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
-from edgechaos.models.spiking import Conditions, LayerFaults
+from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.quantize.float_model import Spiking
 from edgechaos.random_bits import fail_q, stream_head, words
 
@@ -49,6 +49,7 @@ class Recipe:
 
     omission: the share of spikes lost in training, 0..1. "fixed": at every step, as published. "uniform": each step
     draws its share from 0..omission, which deep networks need: a layer behind a fixed loss learns to expect weak input.
+    dead: every item draws from 0..dead the share of neurons that are silent for it at all ticks.
     threads: of torch. Sums depend on it in their last bits; small layers gain nothing from more than one.
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     weight_decay: float = 0.5
     omission: float = 0.5
     omission_draw: Literal["fixed", "uniform"] = "uniform"
+    dead: float = 0.0
     seed: int = 0
     threads: int = 1
 
@@ -72,6 +74,7 @@ class Recipe:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("omission", 0 <= self.omission <= 1, "in 0..1"),
             ("omission_draw", self.omission_draw in ("fixed", "uniform"), "'fixed' or 'uniform'"),
+            ("dead", 0 <= self.dead <= 1, "in 0..1"),
             ("seed", 0 <= self.seed < 2**32, "a uint32"),
             ("threads", self.threads >= 1, "at least 1"),
         )
@@ -83,7 +86,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch of a history: mean training loss (nats), training accuracy under omission."""
+    """One epoch of a history: mean training loss (nats), training accuracy under augmentation."""
 
     loss: float
     accuracy: float
@@ -158,6 +161,7 @@ def train(
     model.facts = {
         "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
         "omission": recipe.omission,
+        "dead": recipe.dead,
         "recipe": asdict(recipe),
         "history": [asdict(epoch) for epoch in history],
         "accuracy": {"float": accuracy, "items": len(data.test_items)},
@@ -192,9 +196,12 @@ def fit(
 
     inputs: (n, ...) tensor; labels: (n,) integers. state: written after every epoch, resumed from where it exists.
     identity: JSON that tells this run's state file from another's.
+    Raises ConfigError for an impossible recipe, UnsupportedError for one with dead neurons where the model has no spiking layers.
     """
     optimizer = _OPTIMIZERS[recipe.check().optimizer]([p for _, p in module.named_parameters()], weight_decay=recipe.weight_decay)
     identity_hash = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
+    if recipe.dead > 0 and not module.spiking_layers():
+        raise UnsupportedError(f"recipe: dead = {recipe.dead}, but this model has no spiking neurons that could die; dropout is its peer")
     history = _resume(state, identity_hash, module, optimizer)
     target = torch.from_numpy(labels)
     with _threads(recipe.threads):
@@ -221,8 +228,9 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
         done = (epoch * steps + step) / (recipe.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-        lost = LayerFaults(fail_q(float(shares[step])))
-        logits = module(inputs[index], Conditions(seed, index, {layer.name: lost for layer in module.spiking_layers()}))
+        lost = fail_q(float(shares[step]))
+        faults = {layer.name: LayerFaults(lost, _dead(recipe, seed, index, layer)) for layer in module.spiking_layers()}
+        logits = module(inputs[index], Conditions(seed, index, faults))
         loss = nn.functional.cross_entropy(logits, target[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -232,6 +240,10 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
         loss_sum += float(loss.detach()) * len(index)
         correct += int((logits.argmax(dim=1) == target[index]).sum())
     return Epoch(loss_sum / len(inputs), correct / len(inputs))
+
+
+def _dead(recipe: Recipe, seed: int, samples: Tensor, layer: Spiking) -> Tensor | None:
+    return draw_dead(seed, samples, layer, fail_q(recipe.dead)) if recipe.dead > 0 else None
 
 
 def _store(state: Path, identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:

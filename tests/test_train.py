@@ -15,11 +15,16 @@ from safetensors.torch import save as save_tensors
 
 from edgechaos import data
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError, UnsupportedError
+from edgechaos.faults import ResolvedPlan
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
+from edgechaos.models.build import build
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.evaluate import evaluate, evaluate_under
+from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead, spiking_ticks
+from edgechaos.quantize.pipeline import quantize
+from edgechaos.random_bits import fail_q
 from edgechaos.train import Progress, Recipe, new_model, train
 
 SHORT = Recipe(epochs=4, batch=64)
@@ -68,7 +73,7 @@ class PowerCut(Exception):
     pass
 
 
-@pytest.mark.parametrize("recipe", [SHORT, Recipe(epochs=4, batch=64, optimizer="adam", omission_draw="fixed")])
+@pytest.mark.parametrize("recipe", [SHORT, Recipe(epochs=4, batch=64, optimizer="adam", omission_draw="fixed", dead=0.5)])
 def test_an_interrupted_run_resumes_to_the_same_bits(digits: Dataset, tmp_path: Path, recipe: Recipe) -> None:
     whole = train(fresh(digits), digits, recipe)
     output, state, seen = tmp_path / "run", tmp_path / "run.state", []
@@ -102,11 +107,70 @@ def test_a_state_of_another_run_is_refused(digits: Dataset, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"omission": 1.5}, "omission"), ({"batch": 0}, "batch"), ({"learning_rate": 0.0}, "learning_rate"), ({"seed": -1}, "seed")],
+    [
+        ({"omission": 1.5}, "omission"),
+        ({"batch": 0}, "batch"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"dead": 2.0}, "dead"),
+    ],
 )
 def test_impossible_recipes_are_refused_by_name(digits: Dataset, options: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=f"recipe: {key} = "):
         train(fresh(digits), digits, Recipe(**options))
+
+
+def test_every_item_draws_its_share_of_dead_neurons(digits: Dataset) -> None:
+    layer = fresh(digits, hidden=(1000,)).spiking_layers()[0]
+    dead = draw_dead(7, torch.arange(2000), layer, fail_q(0.5))
+    shares = dead.double().mean(dim=1)
+    assert shares.min() < 0.02
+    assert 0.48 < shares.max() < 0.56
+    assert abs(shares.mean() - 0.25) < 0.02
+    assert abs(shares.std() - 0.5 / 12**0.5) < 0.02, "uniform, not one share for all"
+    assert (abs(dead.double().mean(dim=0) - 0.25) < 0.06).all(), "every neuron as often"
+    torch.testing.assert_close(draw_dead(7, torch.tensor([1999]), layer, fail_q(0.5))[0], dead[1999])
+    assert not draw_dead(7, torch.arange(50), layer, 0).any()
+
+
+@pytest.mark.parametrize("mode", ["parallel", "stateful"])
+@pytest.mark.parametrize("lost", [0, fail_q(0.3)])
+def test_the_dead_of_an_item_are_silent_at_all_its_ticks(digits: Dataset, mode: str, lost: int) -> None:
+    layer = fresh(digits, mode=mode, ticks=5).spiking_layers()[0]
+    items = torch.arange(6)
+    drive = torch.rand(6, layer.neurons, generator=torch.Generator().manual_seed(0)) * 3
+    dead = draw_dead(3, items, layer, fail_q(0.8))
+    whole = spiking_ticks(drive, layer, Conditions(0, items, {layer.name: LayerFaults(lost)}))
+    some = spiking_ticks(drive, layer, Conditions(0, items, {layer.name: LayerFaults(lost, dead)}))
+    assert dead.any(dim=1).all()
+    silent = dead[:, None].expand_as(whole)
+    assert whole[silent].any()
+    assert not some[silent].any()
+    assert torch.equal(some[~silent], whole[~silent])
+
+
+def test_training_against_death_keeps_accuracy_under_death(digits: Dataset) -> None:
+    accuracy = {}
+    for dead in (0.0, 0.75):
+        model = train(fresh(digits), digits, Recipe(epochs=20, batch=32, weight_decay=0.1, omission=0.0, dead=dead))
+        assert model.facts["dead"] == dead
+        masks = [torch.rand(24, generator=torch.Generator().manual_seed(m)) < 0.5 for m in range(8)]
+        runs = [evaluate_under(model, digits.test_items, ResolvedPlan(dead={"cortex0": mask.numpy()})) for mask in masks]
+        accuracy[dead] = np.mean([(logits.argmax(axis=1) == digits.test_labels).mean() for logits in runs])
+    assert accuracy[0.75] > accuracy[0.0] + 0.04
+
+
+def test_fine_tuning_goes_on_under_what_the_model_trained_under(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = train(fresh(digits), digits, Recipe(epochs=1, omission=0.2, dead=0.6)), []
+    monkeypatch.setattr("edgechaos.train.fit", lambda _model, _inputs, _labels, recipe, *_rest, **_named: seen.append(recipe))
+    quantize(model, digits, epochs=1)
+    assert [(recipe.omission, recipe.dead) for recipe in seen] == [(0.2, 0.6)]
+
+
+@pytest.mark.parametrize("kind", ["tnn", "mlp", "dlm"])
+def test_death_is_refused_where_no_neuron_spikes(digits: Dataset, kind: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"recipe: dead = 0.5, but this model has no spiking neurons"):
+        train(build(kind, digits), digits, Recipe(epochs=1, dead=0.5))
 
 
 def test_a_checkpoint_returns_the_same_model(digits: Dataset, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from edgechaos.cli.common import output_option, progress_bar
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="In training (mlp, cnn).")
 @click.option("--noise-std", type=click.FloatRange(0), help="Of membranes (ChaosNets), or of activations in training (mlp, cnn).")
 @click.option("--omission", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of spikes lost in training, per tick.")
+@click.option("--dead", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Largest share of neurons dead in training.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
 @click.option(
@@ -53,6 +54,7 @@ def command(
     kind: str,
     download: bool,
     omission: float,
+    dead: float,
     epochs: int,
     learning_rate: float | None,
     seed: int,
@@ -61,7 +63,7 @@ def command(
 ) -> None:
     """Train a ChaosNet or another model.
 
-    Spikes are lost in training as augmentation. An interrupted run resumes where it stopped.
+    Spikes are lost in training as augmentation, and neurons dead where asked. An interrupted run resumes where it stopped.
 
     \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
@@ -76,7 +78,7 @@ def command(
         given.setdefault("hidden", (64,))
     model = build(kind, data, seed=seed, **given)
     rates: dict[str, Any] = recipe_for(kind) | ({} if learning_rate is None else {"learning_rate": learning_rate})
-    recipe = Recipe(epochs=epochs, omission=omission, seed=seed, **rates)
+    recipe = Recipe(epochs=epochs, omission=omission, dead=dead, seed=seed, **rates)
     with progress_bar(f"train on {data.name}") as bar:
         train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
     accuracy = model.facts["accuracy"]

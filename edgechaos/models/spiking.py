@@ -28,11 +28,16 @@ from edgechaos.random_bits import fail_q
 
 SLOPE = 4.0
 """Steepness of the surrogate derivative, per membrane unit."""
+DEAD_STREAM = 0x7C000
+"""The share of an item's dead neurons in training; 1 + a layer's fail_stream beyond it, which of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerFaults:
-    """The faults of one layer: its loss threshold 0..65536 (None: the layer's own), (n,) bool masks."""
+    """The faults of one layer: its loss threshold 0..65536 (None: the layer's own), bool masks (n,).
+
+    dead may also be (batch, n), a mask per item.
+    """
 
     fail_q: int | None = None
     dead: Tensor | None = None
@@ -108,11 +113,22 @@ def spiking_ticks(drive: Tensor, layer: Spiking, conditions: Conditions) -> Tens
     return _stateful(drive.expand(shape), layer, kept, faults, conditions.peaks)
 
 
+def draw_dead(seed: int, samples: Tensor, layer: Spiking, fail_q: int) -> Tensor:
+    """Who is dead in training, (batch, n) bool: every item draws its share from 0..fail_q / 65536, every neuron dies with that share.
+
+    All layers of an item have the same share. samples: (batch,) ids.
+    """
+    share = words.words(seed, DEAD_STREAM, samples, 1, 1)[:, 0].long() & 0xFFFF
+    word = words.words(seed, DEAD_STREAM + 1 + layer.fail_stream, samples, 1, layer.neurons)[:, 0]
+    return (word & 0xFFFF) < (fail_q * share >> 16)
+
+
 def _deliver(fired: Tensor, kept: Tensor | None, faults: LayerFaults) -> Tensor:
-    """Fired and neither lost nor dead, or stuck at 1."""
+    """Fired and neither lost nor dead, or stuck at 1. fired: (batch, ticks, n), or (batch, n) of one tick."""
     spikes = fired if kept is None else fired * kept
     if faults.dead is not None:
-        spikes = spikes * ~faults.dead
+        alive = ~faults.dead
+        spikes = spikes * (alive[:, None] if alive.dim() == 2 and fired.dim() == 3 else alive)
     return spikes if faults.stuck is None else torch.where(faults.stuck, 1.0, spikes)
 
 

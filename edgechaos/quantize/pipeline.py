@@ -46,7 +46,7 @@ def quantize(
 ) -> IntegerGraph:
     """The integer graph of a trained model.
 
-    method: "qat" fine-tunes for `epochs` under the omission that the model was trained with; "ptq" corrects biases on
+    method: "qat" fine-tunes for `epochs` under the omission and death that the model was trained with; "ptq" corrects biases on
     1,024 training items. per_channel: one weight scale per neuron (the readout stays per tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
@@ -103,8 +103,8 @@ def fake_quantized(
 
         from edgechaos.train import Recipe, fit
 
-        omission = float(described.metadata.get("omission", 0.0))
-        recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, seed=seed)
+        omission, dead = (float(described.metadata.get(kind, 0.0)) for kind in ("omission", "dead"))
+        recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, dead=dead, seed=seed)
         inputs = torch.from_numpy(input_codes(folded, data.train_items))
         with quiet():
             fit(fake, inputs, data.train_labels, recipe, "quantize", progress=progress)
