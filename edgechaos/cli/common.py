@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.errors import ConfigError, DataError
+from edgechaos.errors import ConfigError, DataError, EdgeChaosError
 
 if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     from edgechaos.data import Dataset
     from edgechaos.faults import FaultPlan
     from edgechaos.graph import IntegerGraph
+    from edgechaos.text import Text
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); total may change between calls."""
@@ -30,8 +31,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 data_option = click.option(
     "--data",
     "data_name",
-    metavar="NAME|FILE.npz",
-    help="A data set by name, or your own arrays 'items' and 'labels'. Default: the model's.",
+    metavar="NAME|PATH",
+    help="A data set by name, or your own .npz, .csv or folder of images. Default: the model's.",
 )
 
 
@@ -72,16 +73,42 @@ def print_json(document: Any) -> None:
 def dataset_for(graph: IntegerGraph, data_name: str | None) -> Dataset:
     """The data set of that name, or the one that the model was trained on.
 
-    Raises DataError where the model names no data set that can be loaded by name, and none is given.
+    Raises DataError where none is given and the model's own is not found (`edgechaos.data.remembered`).
     """
+    head = graph.head()
+    return chosen_data(
+        data_name, graph.metadata.get("dataset"), f"model '{graph.name}'", head.encoding.text, graph.tensors[head.input].size
+    )
+
+
+def chosen_data(data_name: str | None, record: object, where: str, text: Text | None = None, length: int = 0) -> Dataset:
+    """The data set of --data, or without it the one on record, `length` tokens of `text` where `text` is given.
+
+    record: the `dataset` of a checkpoint or an artifact, `where`. Raises DataError where it cannot be had.
+    """
+    from edgechaos.data.remembered import recall
+
+    if data_name is None:
+        return recall(record if isinstance(record, dict) else {}, where, text, length)
+    return noted(load_data(data_name).tokenized(text, length), data_name) if text is not None else load_data(data_name)
+
+
+def load_data(name: str, *, download: bool = False) -> Dataset:
+    """The data set of a name or a path. Where a path lies is remembered on this machine, so that later commands find it."""
     from edgechaos.data import load
 
-    recorded = graph.metadata.get("dataset")
-    name = data_name or (recorded.get("name") if isinstance(recorded, dict) else None)
-    if not isinstance(name, str):
-        raise DataError(f"model '{graph.name}' does not name its data set; give one with --data NAME or --data FILE.npz")
-    data, head = load(name), graph.head()
-    return data.tokenized(head.encoding.text, graph.tensors[head.input].size) if head.encoding.text is not None else data
+    return noted(load(name, download=download), name)
+
+
+def noted(data: Dataset, name: str) -> Dataset:
+    """The data set as it came; where it was read from a path, that is remembered under its hash."""
+    from edgechaos.data.remembered import remember
+
+    try:
+        remember(data, name)
+    except EdgeChaosError as error:
+        click.echo(f"note: where {name} lies is not remembered ({error}); give it to later commands with --data", err=True)
+    return data
 
 
 def items_for(
@@ -150,6 +177,27 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
             settings["seed"] = int(match["seed"])
         faults.append(kind(**settings))
     return FaultPlan(tuple(faults))
+
+
+temperature_option = click.option(
+    "--temperature", type=click.FloatRange(0), help="Of a DLM's weights, in its own units.  [default: the model's]"
+)
+
+
+def parameters_for(graph: IntegerGraph, temperature: float | None) -> dict[str, int]:
+    """The run-time parameters that set every ThermalNoise node to a temperature; none without one.
+
+    Raises ConfigError for a model that has no temperature, GraphError for one above what the model carries.
+    """
+    from edgechaos.graph import ThermalNoise
+    from edgechaos.thermal import thermal_k
+
+    if temperature is None:
+        return {}
+    nodes = [node.name for node in graph.nodes if isinstance(node, ThermalNoise)]
+    if not nodes:
+        raise ConfigError(f"model '{graph.name}' has no thermal noise: --temperature means nothing to it, leave it out", "temperature")
+    return {name: thermal_k(graph, name, temperature) for name in nodes}
 
 
 fault_option = click.option(

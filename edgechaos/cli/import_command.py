@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import output_option, progress_bar, save_named
+from edgechaos.cli.common import load_data, noted, output_option, progress_bar, save_named
 
 
 @click.command("import")
@@ -17,6 +17,9 @@ from edgechaos.cli.common import output_option, progress_bar, save_named
 @click.option("--ticks", type=click.IntRange(1, 127), help="Ticks per inference of a ChaosNet.")
 @click.option("--fail-prob", type=click.FloatRange(0, 1), help="Share of spikes that a ChaosNet loses, per tick.")
 @click.option("--noise-std", type=click.FloatRange(0), help="Membrane noise of a ChaosNet.  [default: 0.01]")
+@click.option("--threshold", type=float, help="Membrane value above which a ChaosNet's neuron fires.  [default: 0.5]")
+@click.option("--decay", type=click.FloatRange(0, 1), help="Share of its membrane that a stateful neuron loses per tick.  [default: 0.02]")
+@click.option("--refractory-decay", type=click.FloatRange(0, 1), help="Share of its refractoriness that it keeps.  [default: 0.95]")
 @click.option("--normalization", help="Of the pixels: mnist, fashion, cifar10, none.")
 @click.option("--image", type=(int, int), help="Height and width, for convolutions.")
 @click.option("--vocabulary", type=click.Path(dir_okay=False, path_type=Path), help="JSON of a language model: {word: id}.")
@@ -38,16 +41,15 @@ def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, ver
     \b
     Example: edgechaos import mnist.pt --data mnist --mode parallel --ticks 5 --fail-prob 0 --normalization mnist
     """
-    from edgechaos.data import load
     from edgechaos.models.evaluate import evaluate
     from edgechaos.models.importers import load_published
     from edgechaos.quantize.pipeline import quantize
 
-    data = load(data_name)
+    data = load_data(data_name)
     model = load_published(file, classes=data.classes, **{key: value for key, value in answers.items() if value is not None})
     text = getattr(model.config, "text", None)
     if text is not None:
-        data = data.tokenized(text, model.config.inputs)
+        data = noted(data.tokenized(text, model.config.inputs), data_name)
     accuracy = evaluate(model, data)
     model.facts = {"accuracy": {"float": accuracy, "items": len(data.test_items)}, "imported": file.name}
     graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=int(weight_bits))

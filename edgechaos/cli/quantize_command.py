@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import json_option, output_option, print_json, print_table, progress_bar, save_named
+from edgechaos.cli.common import chosen_data, json_option, output_option, print_json, print_table, progress_bar, save_named
 
 if TYPE_CHECKING:
     from edgechaos.data import Dataset
@@ -20,7 +20,7 @@ SHARE = click.FloatRange(0, 1, max_open=True)
 
 @click.command("quantize")
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--data", "data_name", metavar="NAME|FILE.npz", help="A data set by name, or your own arrays. Default: the one trained on.")
+@click.option("--data", "data_name", metavar="NAME|PATH", help="A data set by name, or your own. Default: the one trained on.")
 @click.option(
     "--method",
     type=click.Choice(["qat", "ptq"]),
@@ -83,16 +83,11 @@ def _refuse_mixed(context: click.Context, swept: bool) -> None:
 
 
 def _model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
-    from edgechaos.data import load
-    from edgechaos.errors import DataError
     from edgechaos.models import checkpoint as checkpoints
 
     model = checkpoints.load(checkpoint)
-    name = data_name or model.facts.get("dataset", {}).get("name")
-    if name is None:
-        raise DataError(f"{checkpoint} does not name its data set; give one with --data NAME or --data FILE.npz")
-    data, text = load(name), getattr(model.config, "text", None)
-    return model, data if text is None else data.tokenized(text, model.config.inputs)
+    text = getattr(model.config, "text", None)
+    return model, chosen_data(data_name, model.facts.get("dataset"), str(checkpoint), text, model.config.inputs)
 
 
 def _sweep(

@@ -14,9 +14,11 @@ from edgechaos.cli.common import (
     items_for,
     json_option,
     model_argument,
+    parameters_for,
     parse_faults,
     print_json,
     print_table,
+    temperature_option,
 )
 
 
@@ -27,10 +29,19 @@ from edgechaos.cli.common import (
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random words.")
 @click.option("--board", default="stm32l4r5", show_default=True, help="Whose published energy per cycle turns counts into joules.")
+@temperature_option
 @fault_option
 @json_option
 def command(
-    model: Path, data_name: str | None, spec: str, items: int | None, seed: int, board: str, faults: tuple[str, ...], as_json: bool
+    model: Path,
+    data_name: str | None,
+    spec: str,
+    items: int | None,
+    seed: int,
+    board: str,
+    temperature: float | None,
+    faults: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run test items on a device, clean or under faults.
 
@@ -46,13 +57,13 @@ def command(
     from edgechaos.hil.statistics import proportion
 
     graph = artifact.load(model)
-    plan = parse_faults(faults)
+    plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
     codes, labels = items_for(graph, data_name, items)
     count = len(codes)
     with open_device(spec, graph) as device:
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
-        result = device.infer(codes, seed=seed)
+        result = device.infer(codes, seed=seed, parameters=parameters)
         elapsed_s = time.perf_counter() - start
         counters = device.counters()
     accuracy = proportion(int((result.labels == labels).sum()), count)
@@ -60,6 +71,7 @@ def command(
         "device": spec,
         "model_hash": artifact.content_hash(graph),
         "faults": plan.to_json(),
+        "temperature": temperature,
         "items": count,
         "accuracy": {"value": accuracy.value, "low": accuracy.low, "high": accuracy.high, "method": accuracy.method},
         "items_per_s": count / elapsed_s,

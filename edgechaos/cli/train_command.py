@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import output_option, progress_bar
+from edgechaos.cli.common import load_data, output_option, progress_bar
 
 
 @click.command("train")
@@ -68,11 +68,10 @@ def command(
     \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
     """
-    from edgechaos.data import load
     from edgechaos.models.build import build, recipe_for
     from edgechaos.train import Recipe, train
 
-    data = load(data_name, download=download)
+    data = load_data(data_name, download=download)
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if kind != "cnn":
         given.setdefault("hidden", (64,))

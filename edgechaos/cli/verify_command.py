@@ -6,11 +6,22 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import data_option, items_for, json_option, model_argument, output_option, print_json, print_table, progress_bar
+from edgechaos.cli.common import (
+    data_option,
+    items_for,
+    json_option,
+    model_argument,
+    output_option,
+    parameters_for,
+    print_json,
+    print_table,
+    progress_bar,
+    temperature_option,
+)
 
 if TYPE_CHECKING:
     from edgechaos.export.verify import Backend, Verification
@@ -44,6 +55,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 )
 @click.option("--backend", "backends", multiple=True, help=f"Repeatable; default: {', '.join(DEFAULT_BACKENDS)}. Also tvm and any device.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the random words.")
+@temperature_option
 @json_option
 @output_option("the result as JSON, for the report")
 def command(
@@ -53,6 +65,7 @@ def command(
     fault_items: int,
     backends: tuple[str, ...],
     seed: int,
+    temperature: float | None,
     as_json: bool,
     output: Path | None,
 ) -> None:
@@ -69,13 +82,13 @@ def command(
     from edgechaos.files import write_atomic
 
     graph = artifact.load(model)
+    parameters = parameters_for(graph, temperature)
     codes, _ = items_for(graph, data_name, items, default=1000)
     with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
-        result = verify(graph, codes, opened, seed=seed, progress=lambda done, total, _: bar(done, total))
+        settings: dict[str, Any] = {"seed": seed, "parameters": parameters, "progress": lambda done, total, _: bar(done, total)}
+        result = verify(graph, codes, opened, **settings)
         if fault_items:
-            plans = standard_plans(graph)
-            faulty = verify(graph, codes[:fault_items], opened, plans, seed=seed, progress=lambda done, total, _: bar(done, total))
-            result = combine(result, faulty)
+            result = combine(result, verify(graph, codes[:fault_items], opened, standard_plans(graph), **settings))
     if output is not None:
         write_atomic(output, json.dumps(result.to_json(), indent=2))
     if as_json:

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.data.dataset import MAX_BYTES, Dataset, normalization_of, split
+from edgechaos.data.dataset import MAX_BYTES, OWN, Dataset, normalization_of, split
 from edgechaos.data.idx import DIGITS, MNIST_NORMALIZATION
 from edgechaos.errors import DataError
 from edgechaos.extras import need
 
 MAX_CLASSES = 65536
-OWN = "the user's own"
 LOSSLESS = 1e-3
 """How far a float times 255 may be from a code: ToTensor's float32 are within 2e-5."""
 
@@ -50,7 +49,7 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
         raise DataError(f"{source}: not an .npz file, or corrupt ({error}); save with np.savez(path, items=..., labels=...)") from error
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
         raise DataError(f"{source}: labels must be a vector of integers, not {labels.dtype} {labels.shape}")
-    return split(source.stem, items, labels.astype(np.int64), _numbered(str(source), labels), None, str(source), OWN)
+    return split(source.stem, items, labels.astype(np.int64), _numbered(str(source), labels), None, source.name, OWN)
 
 
 def digits8x8() -> Dataset:

@@ -22,6 +22,8 @@ SPLIT_STREAM = 0x50000
 MAX_BYTES = 1 << 30
 """Of one file or array that is read: beyond every set named here, and bearable."""
 TEST_SHARE = 0.2
+OWN = "the user's own"
+"""The licence of a data set that a user brings."""
 CHUNK = 4096
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -80,9 +82,9 @@ class Dataset:
         return replace(self, text=text, train_items=text.ids(self.texts[0], length), test_items=text.ids(self.texts[1], length))
 
 
-def shuffled(count: int) -> NDArray[np.int64]:
-    """The positions 0..count-1 in an order that is the same on every machine."""
-    return np.argsort(random_bits.words(0, SPLIT_STREAM, [0], 1, count)[0, 0], kind="stable")
+def shuffled(count: int, stream: int = SPLIT_STREAM) -> NDArray[np.int64]:
+    """The positions 0..count-1 in an order that is the same on every machine; another stream gives another order."""
+    return np.argsort(random_bits.words(0, stream, [0], 1, count)[0, 0], kind="stable")
 
 
 def split_order(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

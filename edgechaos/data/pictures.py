@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.data.dataset import MAX_BYTES, Dataset, Normalization, shuffled, split
+from edgechaos.data.dataset import MAX_BYTES, OWN, Dataset, Normalization, shuffled, split
 from edgechaos.data.places import DATA_FOLDER, place_of
 from edgechaos.data.tars import members
 from edgechaos.errors import DataError
@@ -142,7 +142,7 @@ def from_folder(path: str | os.PathLike[str]) -> Dataset:
     for row, (file, _) in zip(items, files, strict=True):
         row[...] = _pixels(str(file), file, size, mode)
     labels = np.array([label for _, label in files], np.int64)
-    return split(root.resolve().name, items, labels, tuple(f.name for f in folders), None, str(root), "the user's own")
+    return split(root.resolve().name, items, labels, tuple(f.name for f in folders), None, root.resolve().name, OWN)
 
 
 def _header(file: Path) -> tuple[tuple[int, int], str]:

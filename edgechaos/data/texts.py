@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from edgechaos.data.dataset import Dataset, shuffled, split_order
+from edgechaos.data.dataset import OWN, Dataset, shuffled, split_order
 from edgechaos.data.places import place_of
 from edgechaos.data.tars import members
 from edgechaos.errors import DataError
@@ -132,7 +132,7 @@ def from_csv(path: Path, length: int = AG_NEWS_LENGTH) -> Dataset:
     parts = tuple(texts[i] for i in train), tuple(texts[i] for i in test)
     text = vocabulary(parts[0], min_count=1)
     ids = [text.ids(part, length) for part in parts]
-    about = (classes, (0.0,), (1.0,), str(path), "the user's own")
+    about = (classes, (0.0,), (1.0,), path.name, OWN)
     return Dataset(path.stem, ids[0], labels[train], ids[1], labels[test], *about, text=text, texts=parts)
 
 

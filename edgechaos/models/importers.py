@@ -56,6 +56,8 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What weights do not say, and what an answer means."""
+NEURON = ("threshold", "noise_std", "decay", "refractory_decay")
+"""Constants of a ChaosNet's neurons that weights do not say either, but that all published programs share."""
 
 
 def load_published(path: str | os.PathLike[str], **options: Any) -> Model:
@@ -183,6 +185,11 @@ def _built(
     return assemble(kind, config_kind(classes=classes, **facts, **options), state, place)
 
 
+def _neuron_defaults() -> str:
+    values = ", ".join(f"{name} = {ChaosNetConfig.__dataclass_fields__[name].default}" for name in NEURON)
+    return f"\nand where the program was run with others than the published {values}: these too (both decays act in stateful mode alone)"
+
+
 def _ask(place: str, options: Mapping[str, Any], names: list[str]) -> None:
     given = (
         set(options)
@@ -192,7 +199,8 @@ def _ask(place: str, options: Mapping[str, Any], names: list[str]) -> None:
     missing = [name for name in names if name not in given]
     if missing:
         questions = "".join(f"\n  {name}: {QUESTIONS[name]}" for name in missing)
-        raise ConfigError(f"{place}: the weights do not say {', '.join(missing)}; give:{questions}", missing[0])
+        also = _neuron_defaults() if "mode" in names and not options.keys() & set(NEURON) else ""
+        raise ConfigError(f"{place}: the weights do not say {', '.join(missing)}; give:{questions}{also}", missing[0])
 
 
 def _matrix(state: State, name: str, rank: int, place: str) -> Tensor:
