@@ -165,9 +165,8 @@ def test_the_smallest_weights_become_zero() -> None:
 def test_what_cannot_be_pruned_says_so() -> None:
     model = folded("mlp")
     first = neuron_layers(model)[0].matrix
-    cnn = PlainNet(PlainConfig(channels=(4,), image=(1, 8, 8), **COMMON))
     with pytest.raises(UnsupportedError, match="no hidden neurons"):
-        quantize(cnn, DIGITS, method="ptq", prune_neurons=0.5)
+        prune_neurons(model, {}, 0.5)
     with pytest.raises(UnsupportedError, match="share of 1"):
         prune_weights(model, 1.0)
     with pytest.raises(UnsupportedError, match=r"share of -0\.1"):

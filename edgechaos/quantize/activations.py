@@ -34,7 +34,7 @@ class Quantizer(nn.Module):
 
     def calibrate(self) -> None:
         """Choose the scale for what was noted, and quantize from now on."""
-        seen = np.concatenate(self._seen or [np.zeros(1)])
+        seen = np.concatenate([np.zeros(1), *(self._seen or [])])
         self._seen = None
         wanted = np.maximum(seen, 0.0) if self.low == 0 else seen
         peak = float(np.abs(wanted).max()) or 1.0
@@ -53,6 +53,7 @@ class Quantizer(nn.Module):
         """The reals of the codes of x, same shape."""
         if self._seen is not None:
             flat = x.detach().flatten()
+            flat = flat[flat != 0]  # no scale rounds 0: what never acts must not decide which values are kept
             self._seen.append(flat[:: 1 + len(flat) // SEEN_MAX].double().numpy())
             return x
         codes = torch.floor(x / self.scale + 0.5).clamp(self.low, self.high) * self.scale

@@ -1,0 +1,142 @@
+"""Pruning of channels: those that never act leave without a trace, from whatever reads them; fault plans and targets follow."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgechaos import data, passes, reference
+from edgechaos.graph import IntegerGraph
+from edgechaos.inspect import inspect
+from edgechaos.models.base import Model
+from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.prune import least_neurons, neuron_layers, neuron_scores, remove_neurons
+from edgechaos.quantize.float_model import Conv, FloatModel, Linear
+from edgechaos.quantize.importance import activity
+from edgechaos.quantize.pipeline import fake_quantized, to_graph
+from edgechaos.train import Recipe, train
+
+DIGITS = data.load("digits8x8")
+CHANNELS = (6, 5)
+SILENT = [[1, 4], [0, 3]]
+
+
+def vision(**options: Any) -> ChaosNet:
+    settings: dict[str, Any] = {
+        "front": "vision",
+        "channels": CHANNELS,
+        "hidden": (12,),
+        "ticks": 3,
+        "threshold": 0.1,
+        "noise_std": 0.0,
+        **options,
+    }
+    return ChaosNet(config_for(DIGITS, **settings))
+
+
+def cnn() -> PlainNet:
+    return PlainNet(PlainConfig(inputs=64, classes=DIGITS.classes, mean=DIGITS.mean, std=DIGITS.std, channels=CHANNELS, image=(1, 8, 8)))
+
+
+KINDS: dict[str, Any] = {"cnn": cnn, "vision": vision, "vision average": lambda: vision(average=True)}
+
+
+@cache
+def trained(kind: str) -> Model:
+    torch.manual_seed(3)
+    model: Model = KINDS[kind]()
+    return train(model, DIGITS, Recipe(epochs=2, learning_rate=1e-2, seed=1))
+
+
+def folded(kind: str) -> FloatModel:
+    return passes.fold(trained(kind).describe())
+
+
+def with_silent_channels(kind: str) -> Model:
+    """A copy in which the channels SILENT of each convolution never act, and none of their weights decides a scale."""
+    model: Model = KINDS[kind]()
+    model.load_state_dict(trained(kind).state_dict())
+    net: Any = model
+    plain = isinstance(model, PlainNet)
+    convolutions = [net.conv1, net.conv2] if plain else [net.feature_extractor[0], net.feature_extractor[4]]
+    last = net.fc if plain else net.projection[1]
+    with torch.no_grad():
+        for k, (silent, conv) in enumerate(zip(SILENT, convolutions, strict=True)):
+            sums = conv if plain else net.feature_extractor[4 * k + 1]  # where there is a batch normalization, it decides
+            sums.weight[silent] = 0.0
+            sums.bias[silent] = -0.01
+            columns = (convolutions[1] if k == 0 else last).weight
+            columns.view(len(columns), CHANNELS[k], -1)[:, silent] *= 0.01
+    return model
+
+
+def calibrated(model: FloatModel, per_channel: bool) -> IntegerGraph:
+    return to_graph(fake_quantized(model, DIGITS, method="ptq", per_channel=per_channel, epochs=0), DIGITS, "ticks", {})
+
+
+def logits(graph: IntegerGraph) -> np.ndarray[Any, Any]:
+    return reference.run(graph, reference.encode(graph, DIGITS.test_items)).logits
+
+
+@pytest.mark.parametrize(("kind", "per_channel"), itertools.product(KINDS, (False, True)))
+def test_removing_channels_that_never_act_changes_no_logit(kind: str, per_channel: bool) -> None:
+    model = passes.fold(with_silent_channels(kind).describe())
+    layers = [layer.matrix for layer in neuron_layers(model) if isinstance(model.node(layer.matrix), Conv)]
+    masks = {name: np.isin(np.arange(n), silent) for name, n, silent in zip(layers, CHANNELS, SILENT, strict=True)}
+    measured = activity(model, DIGITS)
+    assert all((measured[name].dead >= mask).all() for name, mask in masks.items())
+    whole, less = (calibrated(m, per_channel) for m in (model, remove_neurons(model, masks)))
+    assert inspect(less).flash_bytes < inspect(whole).flash_bytes
+    np.testing.assert_array_equal(logits(less), logits(whole))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channels_take_what_reads_them_along(kind: str) -> None:
+    model = folded(kind)
+    first, second = (layer for layer in neuron_layers(model) if isinstance(model.node(layer.matrix), Conv))
+    less = remove_neurons(model, {first.matrix: np.isin(np.arange(6), [0, 2]), second.matrix: np.isin(np.arange(5), [1])})
+    before, after = ({n.name: n for n in m.nodes if isinstance(n, Linear | Conv)} for m in (model, less))
+    kept = np.ix_([0, 2, 3, 4], [1, 3, 4, 5])
+    np.testing.assert_array_equal(after[second.matrix].weight, before[second.matrix].weight[kept])
+    reader, wide = after[second.readers[0]], before[second.readers[0]]
+    positions = wide.weight.shape[1] // 5
+    np.testing.assert_array_equal(reader.weight, np.delete(wide.weight, slice(positions, 2 * positions), axis=1))
+    assert less.metadata["pruning"]["kept"][second.matrix] == [0, 2, 3, 4]
+
+
+def test_importance_of_a_channel_is_its_mean_over_the_feature_map() -> None:
+    model = trained("cnn")
+    assert isinstance(model, PlainNet)
+    with torch.inference_mode():
+        images = model.preprocess(DIGITS.train_items[:1024]).reshape(-1, 1, 8, 8)
+        sums = model.get_submodule("conv1")(images)
+        sent = torch.nn.functional.max_pool2d(sums.relu(), 2)
+    expected = (sums.abs().mean((0, 2, 3)) * sent.mean((0, 2, 3))).numpy()
+    np.testing.assert_allclose(activity(folded("cnn"), DIGITS)["conv1"].importance, expected, atol=0.03 * expected.max())
+
+
+def test_magnitude_does_not_see_a_rescaling_between_two_matrices() -> None:
+    model = folded("cnn")
+    measured = activity(model, DIGITS)
+    weight = {n.name: n.weight for n in model.nodes if isinstance(n, Linear | Conv)}
+    scores = neuron_scores(model, "magnitude", measured)
+    assert list(scores) == ["conv1", "conv2"]
+    into, out_of = np.linalg.norm(weight["conv2"][3]), np.linalg.norm(weight["logits"].reshape(10, 5, 4)[:, 3])
+    assert scores["conv2"][3] == pytest.approx(into * out_of)
+    assert least_neurons(model, scores, 0.4)["conv2"].sum() == 2
+    assert least_neurons(model, scores, 0.99)["conv2"].sum() == 4, "one channel stays"
+
+
+def test_chance_is_drawn_by_seed_and_layer() -> None:
+    model = folded("cnn")
+    measured = activity(model, DIGITS)
+    draws = [neuron_scores(model, "random", measured, seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(draws[0]["conv1"], draws[1]["conv1"])
+    assert (draws[0]["conv1"] != draws[2]["conv1"]).all()
+    assert (draws[0]["conv1"][:5] != draws[0]["conv2"]).all()
