@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
+import struct
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import pytest
 import torch
 
 from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.models import checkpoint
+from edgechaos.models import checkpoint, importers
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
@@ -78,6 +82,52 @@ FRESH: dict[str, tuple[Model, dict[str, Any]]] = {
         ChaosNet(ChaosNetConfig(inputs=6, classes=NAMES, hidden=(9,), front="language", text=WORDS, embed=5, **NEURON)),
         {"text": WORDS, "length": 6, **NEURON},
     ),
+    "pixels, parallel": (
+        ChaosNet(ChaosNetConfig(inputs=49, classes=("no", "yes"), hidden=(40,), ticks=15, mode="parallel")),
+        {"mode": "parallel", "ticks": 15, "fail_prob": 0.0, "normalization": "none"},
+    ),
+    "pixels, neurons of another kind": (
+        ChaosNet(
+            ChaosNetConfig(
+                inputs=20, classes=NAMES, hidden=(9, 8, 7), threshold=0.3, noise_std=0.2, decay=0.1, refractory_decay=0.6, **NEURON
+            )
+        ),
+        {"normalization": "none", "threshold": 0.3, "noise_std": 0.2, "decay": 0.1, "refractory_decay": 0.6, **NEURON},
+    ),
+    "vision, one convolution": (
+        ChaosNet(
+            ChaosNetConfig(
+                inputs=70, classes=NAMES, hidden=(6, 5), front="vision", image=(1, 7, 10), channels=(3,), embed=4,
+                ticks=1, mode="parallel", mean=(0.1307,), std=(0.3081,),
+            )
+        ),
+        {"image": (7, 10), "normalization": "mnist", "mode": "parallel", "ticks": 1, "fail_prob": 0.0},
+    ),
+    "vision, three convolutions": (
+        ChaosNet(
+            ChaosNetConfig(
+                inputs=768, classes=tuple("abcdefg"), front="vision", image=(3, 16, 16), channels=(2, 3, 4), embed=5,
+                mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616), **NEURON,
+            )
+        ),
+        {"image": (16, 16), "normalization": "cifar10", **NEURON},
+    ),
+    "language, two layers": (
+        ChaosNet(ChaosNetConfig(inputs=9, classes=NAMES, hidden=(9, 4), ticks=2, front="language", text=WORDS, embed=7)),
+        {"text": WORDS, "length": 9, "mode": "parallel", "ticks": 2, "fail_prob": 0.0},
+    ),
+    "tnn, one winner": (Tnn(TnnConfig(inputs=12, classes=("a", "b"), hidden=(40,), sparsity=0.01)), {
+        "normalization": "none", "sparsity": 0.01,
+    }),
+    "dlm, one hidden layer": (
+        Dlm(DlmConfig(inputs=12, classes=("a", "b"), hidden=(6,), temperature=0.0, current_strength=0.5)),
+        {"normalization": "none", "current_strength": 0.5, "temperature": 0.0},
+    ),
+    "mlp, one hidden layer": (PlainNet(PlainConfig(inputs=12, classes=("a", "b"), hidden=(6,))), {"normalization": "none"}),
+    "cnn, colors": (
+        PlainNet(PlainConfig(inputs=432, classes=("a", "b"), channels=(2, 3), image=(3, 12, 12))),
+        {"mean": (0.0,), "std": (1.0,), "image": (12, 12)},
+    ),
     "tnn": (Tnn(TnnConfig(inputs=20, classes=NAMES, hidden=(9, 8), sparsity=0.3)), {"normalization": "none", "sparsity": 0.3}),
     "dlm": (
         Dlm(DlmConfig(inputs=20, classes=NAMES, hidden=(9, 8), temperature=2.0)),
@@ -107,8 +157,11 @@ def logits(model: Model) -> np.ndarray:
 @pytest.mark.parametrize("name", FRESH)
 def test_other_sizes_import_too_and_our_own_checkpoints_keep_them(name: str, tmp_path: Path) -> None:
     model, options = FRESH[name]
+    for buffer in model.buffers():  # as training leaves them: velocities, gains, running statistics
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(0))
     torch.save(model.state_dict(), tmp_path / "p.pt")
-    imported = load_published(tmp_path / "p.pt", classes=NAMES, **options)
+    imported = load_published(tmp_path / "p.pt", classes=model.config.classes, **options)
     assert imported.config == model.config
     np.testing.assert_array_equal(logits(imported), logits(model))
     checkpoint.save(imported, tmp_path / "own.safetensors")
@@ -122,7 +175,7 @@ def test_every_open_question_is_asked_with_its_consequence(name: str, tmp_path: 
     model, options = FRESH[name]
     torch.save(model.state_dict(), tmp_path / "p.pt")
     defaults = {"mean", "std", "text"}
-    for key in options.keys() - {"std"}:
+    for key in options.keys() - {"std", *importers.NEURON}:
         left = {k: v for k, v in options.items() if k != key and not (key == "mean" and k == "std")}
         asked = {"mean": "normalization", "text": "vocabulary"}[key] if key in defaults else key
         with pytest.raises(ConfigError, match=rf"do not say {asked}; give:\n  {asked}: \w+") as caught:
@@ -180,11 +233,57 @@ def test_damaged_foreign_and_hostile_files_are_refused(tmp_path: Path) -> None:
         ({**state, "readout.bias": torch.zeros(9)}, "weights and configuration disagree: .*readout.bias"),
         ({**state, "more": torch.zeros(9)}, "weights and configuration disagree: .*more"),
         ({**state, "readout.bias": torch.full((3,), float("nan"))}, "a weight is not a finite float"),
+        ({**state, "readout.bias": torch.full((3,), float("inf"))}, "a weight is not a finite float"),
+        ({**state, "readout.bias": torch.zeros(3, dtype=torch.int32)}, "weights and configuration disagree: .*readout.bias"),
+        ({k: v for k, v in state.items() if k != "projection.1.bias"}, "weights and configuration disagree: .*projection.1.bias"),
+        ({**state, "feature_extractor.4.weight": torch.zeros(6, 5, 3, 3)}, "weights and configuration disagree: .*feature_extractor.4"),
+        ({**state, "readout.weight": torch.zeros(0, 9)}, r"readout.weight is of shape \(0, 9\)"),
+        ({**state, "cortex.layers.0.input_weights.weight": torch.zeros(9, 7)}, "weights and configuration disagree"),
         ([1, 2], "not a state_dict of tensors"),
     ):
         torch.save(changed, path)
         with pytest.raises(ArtifactError, match=message):
             load_published(path, **options)
+
+
+def repacked(source: Path, target: Path, change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    """A copy of a saved file, its members changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(zipfile.ZipInfo(name), change(name, old.read(name)), compress_type=method)
+    return target
+
+
+def test_what_a_file_claims_beyond_what_it_holds_is_never_allocated(tmp_path: Path) -> None:
+    """Each claims 4 GB or more in a file of a few kilobytes, and is refused while memory hardly grows."""
+    state = dict(FRESH["mlp"][0].state_dict())
+    torch.save(state, tmp_path / "p.pt")
+    size = state["fc1.bias"].numel()
+
+    def declare(name: str, data: bytes) -> bytes:
+        """The pickle says 10^9 where it said how many elements fc1.bias has."""
+        if not name.endswith("data.pkl"):
+            return data
+        assert b"K" + bytes([size]) in data
+        return data.replace(b"K" + bytes([size]), b"J" + struct.pack("<i", 10**9))
+
+    torch.save({**state, "fc1.weight": torch.zeros(1).expand(9, 10**9)}, tmp_path / "view.pt")
+    torch.save({**state, "fc1.weight": torch.zeros(9, 20).to_sparse()}, tmp_path / "sparse.pt")
+    torch.save({**state, "fc1.weight": torch.zeros(9, 10**9, device="meta")}, tmp_path / "meta.pt")
+    torch.save({**state, "fc1.weight": torch.zeros(9, 10**6)}, tmp_path / "zeros.pt")
+    packed = repacked(tmp_path / "zeros.pt", tmp_path / "packed.pt", lambda name, data: data, zipfile.ZIP_DEFLATED)
+    declared = repacked(tmp_path / "p.pt", tmp_path / "declared.pt", declare)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path, message in (
+        (tmp_path / "view.pt", "fc1.weight is no plain tensor: the file does not hold all 9,000,000,000 values"),
+        (tmp_path / "sparse.pt", "fc1.weight is no plain tensor"),
+        (tmp_path / "meta.pt", "fc1.weight is no plain tensor"),
+        (packed, "not a plain state_dict, or corrupt"),
+        (declared, "not a plain state_dict, or corrupt"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            load_published(path, normalization="none")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000, "kilobytes"
 
 
 def test_vocabularies_are_read_as_published(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -98,12 +99,31 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     data = read_file(path, "published checkpoint")
     place = os.fspath(path)
     try:
+        _refuse_compressed(data)
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises pickle, zip and runtime errors alike: every one means a file to refuse
         raise ArtifactError(f"{place}: not a plain state_dict, or corrupt ({type(error).__name__}); nothing was executed", place) from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ArtifactError(f"{place}: not a state_dict of tensors", place)
+    for name, tensor in state.items():
+        if not _is_stored(tensor):
+            raise ArtifactError(f"{place}: {name} is no plain tensor: the file does not hold all {tensor.numel():,} values of it", place)
     return dict(state)
+
+
+def _refuse_compressed(data: bytes) -> None:
+    """`torch.save` compresses nothing: a file that unpacks to more than it has would take memory that nobody sent."""
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > len(data):
+                raise ValueError("unpacks to more bytes than the file has")
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Every value lies in the file: a view with a stride of 0 of one value may claim any size."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def assemble(kind: type[Model], config: Any, tensors: Mapping[str, Tensor], place: str) -> Model:
