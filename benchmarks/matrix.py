@@ -1,0 +1,49 @@
+"""The exactness matrix as a Markdown table: kinds of models by width of weights, integers compared, mismatches, accuracy.
+
+    EDGECHAOS_DATA=folder python benchmarks/matrix.py [KIND ...]
+
+Enters: kinds, by default all whose data is here (language needs AG News in $EDGECHAOS_DATA/ag_news). Leaves: the table on stdout,
+and exit code 1 with the first differences on stderr where a backend disagrees. What is compared is defined in tests/matrix.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests are not installed with the package
+
+from edgechaos.hil.statistics import proportion
+from tests.matrix import BACKENDS, WIDTHS, Cell, available, cell
+
+
+def text(found: Cell) -> str:
+    """One cell: mismatches of integers; accuracy of the reference with its interval."""
+    right = proportion(found.correct, found.items)
+    accuracy = f"{right.value:.1%} [{100 * right.low:.1f}, {100 * right.high:.1f}]".replace("%", " %")
+    return f"{found.mismatches:,} of {found.integers:,}; {accuracy}"
+
+
+def main() -> int:
+    """Compare, print; 1 where an integer differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(available())}")
+    kinds = parser.parse_args().kinds or available()
+    if unknown := set(kinds) - set(available()):
+        parser.error(f"no kind {', '.join(sorted(unknown))} here; there are {', '.join(available())}")
+    print(f"| kind | {' | '.join(f'{bits} bits' for bits in WIDTHS)} |", "|---" * (len(WIDTHS) + 1) + "|", sep="\n")
+    cells = []
+    for kind in kinds:
+        row = [cell(kind, bits) for bits in WIDTHS]
+        print(f"| {kind} | {' | '.join(map(text, row))} |", flush=True)
+        cells += row
+    wrong, integers = sum(c.mismatches for c in cells), sum(c.integers for c in cells)
+    print(f"\n{wrong:,} mismatches in {integers:,} integers, over {', '.join(BACKENDS)}")
+    for line in (line for c in cells for line in c.failures):
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
