@@ -23,30 +23,36 @@ PIXEL_CODE = 2.0 / 255.0
 
 def prune_unread(model: FloatModel) -> FloatModel:
     """Drop every node that no head needs: the last layer's `recurrent`, which the readout bypasses, is dead weight."""
-    needed = {head.logits for head in model.heads}
-    for node in reversed(model.nodes):
-        if node.name in needed:
-            needed.add(node.input)
+    needed = {node.name for head in model.heads for node in model.path(head)}
     return replace(model, nodes=tuple(n for n in model.nodes if n.name in needed)).validate()
 
 
 def fold_linear(model: FloatModel) -> FloatModel:
     """Merge a Linear into the Linear that alone reads it: W = W2 W1, b = W2 b1 + b2.
 
-    This joins the recurrent matrix of one spiking layer with the input matrix of the next, so inputs stay binary.
+    This joins the recurrent matrix of one spiking layer with the input matrix of the next, so inputs stay binary. What heads share
+    merges only with what they share: the product of a head's own matrix would be another one for every head.
     """
+    while (merged := _merge_first(model)) is not None:
+        model = merged
+    return model.validate()
+
+
+def _merge_first(model: FloatModel) -> FloatModel | None:
+    """The model with one pair merged; None where there is none. Not validated: of what heads share, one may be merged and one not yet."""
     for first in model.nodes:
         readers = model.readers(first.name)
         if type(first) is not Linear or len(readers) != 1 or type(readers[0]) is not Linear:
             continue
         second = readers[0]
+        if (first.shared is None) != (second.shared is None):
+            continue
         bias = second.bias
         if first.bias is not None:
             bias = second.weight @ first.bias + (0.0 if second.bias is None else second.bias)
-        merged = Linear(second.name, first.input, second.weight @ first.weight, bias)
-        nodes = tuple(merged if n is second else n for n in model.nodes if n is not first)
-        return fold_linear(replace(model, nodes=nodes).validate())
-    return model
+        merged = Linear(second.name, first.input, second.weight @ first.weight, bias, second.shared)
+        return replace(model, nodes=tuple(merged if n is second else n for n in model.nodes if n is not first))
+    return None
 
 
 def fold_batch_norm(model: FloatModel) -> FloatModel:
@@ -91,6 +97,11 @@ def fold_normalization(model: FloatModel) -> FloatModel:
         for reader in readers:
             if type(reader) is not Linear:
                 raise UnsupportedError(f"node '{reader.name}': its input's normalization folds into a linear layer only", reader.name)
+            if reader.shared is not None:
+                raise UnsupportedError(
+                    f"node '{reader.name}': shares its weights, which cannot take in one head's normalization; put a layer before it",
+                    reader.name,
+                )
             bias = -reader.weight @ (node.mean / node.std) + (0.0 if reader.bias is None else reader.bias)
             nodes[reader.name] = Linear(reader.name, node.input, reader.weight * (gain / step), bias)
         del nodes[node.name]

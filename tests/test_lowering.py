@@ -26,8 +26,9 @@ from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import Gelu, Relu
+from edgechaos.quantize.heads import input_codes
 from edgechaos.quantize.lower import lower
-from edgechaos.quantize.pipeline import fake_quantized, input_codes, quantize, to_graph
+from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.text import Text
 from edgechaos.train import Recipe, train
 
@@ -110,7 +111,7 @@ def test_integers_equal_the_fake_quantized_floats(family: str, bits: int) -> Non
     run = reference.run(graph, reference.encode(graph, items), keep=tuple(n.output for n in graph.path()))
     head = graph.head()
     scale = float(graph.tensors[head.logits].scale or 0.0)
-    logits = floats[fake.head.logits].numpy()
+    logits = floats[fake.head().logits].numpy()
     spread = float(np.abs(logits).max())
     error = np.abs(run.logits * scale - logits)
     # A mean of few-bit words is often a tie of two codes, and a code off may flip a spike.

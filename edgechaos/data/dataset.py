@@ -68,6 +68,11 @@ class Dataset:
         return math.prod(self.train_items.shape[1:])
 
     @property
+    def record(self) -> dict[str, str]:
+        """What checkpoints and artifacts keep of it."""
+        return {"name": self.name, "hash": self.content_hash, "source": self.source, "licence": self.licence}
+
+    @property
     def image(self) -> tuple[int, ...]:
         """(channels, height, width) of one item, or () where items are no images."""
         shape = self.train_items.shape[1:]

@@ -77,6 +77,10 @@ class Model(nn.Module):
         """What an artifact's metadata says of the configuration, JSON."""
         return {}
 
+    def normalizations(self) -> dict[str, dict[str, list[float]]]:
+        """By head: mean and std of the pixels / 255, one per channel. JSON."""
+        return {"main": {"mean": list(self.config.mean), "std": list(self.config.std)}}
+
     def before_step(self) -> None:
         """Called between the gradient and the optimizer's step."""
 

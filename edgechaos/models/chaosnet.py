@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from edgechaos.models.spiking import Conditions, spiking_ticks
 from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
 from edgechaos.text import FIRST_WORD, Text
 
-Front = Literal["pixels", "vision", "language"]
+Front = Literal["pixels", "dense", "vision", "language"]
 EXCITATORY = 0.8
 """Share of a recurrent matrix's rows that start at or above 0; the others start at or below."""
 
@@ -38,8 +38,9 @@ class ChaosNetConfig:
     hidden: neurons per spiking layer. mean, std: of the pixels / 255, one per channel (channels first).
     fail_prob: the layers' own spike loss, at evaluation too; omission as augmentation belongs to the recipe.
     signed: training keeps every recurrent row on the side of 0 where it starts, excitatory or inhibitory.
-    front: what stands before the cortex (`edgechaos.models.fronts`). vision: image (C, H, W) of `inputs` pixels, channels of the
-    convolutions, embed values into the cortex, `average` over the whole image or not. language: text, `inputs` tokens, embed.
+    front: what stands before the cortex (`edgechaos.models.fronts`). dense: embed values of all pixels. vision: image (C, H, W)
+    of `inputs` pixels, channels of the convolutions, embed values into the cortex, `average` over the whole image or not. language:
+    text, `inputs` tokens, embed.
     """
 
     inputs: int
@@ -75,7 +76,7 @@ class ChaosNetConfig:
             *((f, 0.0 <= getattr(self, f) <= 1.0, "in 0..1") for f in fractions),
             ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
             ("std", all(s > 0 for s in self.std), "above 0"),
-            ("front", self.front in ("pixels", "vision", "language"), "'pixels', 'vision' or 'language'"),
+            ("front", self.front in get_args(Front), "'pixels', 'dense', 'vision' or 'language'"),
             ("embed", self.embed > 0, "at least 1"),
             ("text", (self.front == "language") == (self.text is not None), "a vocabulary for the language front-end, and only there"),
             ("channels", len(self.channels) > 0 and min(self.channels) > 0, "one or more sizes of at least 1"),
@@ -161,19 +162,23 @@ class Cortex(nn.Module):
 
 
 class ChaosNet(Model):
-    """The network: `feature_extractor` and `projection`, or `embedding`, or neither; then `cortex` and `readout`."""
+    """The network: `feature_extractor` and `projection`, `projection` alone, `embedding`, or none; then `cortex` and `readout`.
+
+    cortex: one that other networks have too, in place of its own (`edgechaos.models.shared`).
+    """
 
     family = "chaosnet"
     config: ChaosNetConfig
 
-    def __init__(self, config: ChaosNetConfig) -> None:
+    def __init__(self, config: ChaosNetConfig, cortex: Cortex | None = None) -> None:
         super().__init__(config.check())
         if config.front == "vision":
             self.feature_extractor = fronts.feature_extractor(config)
+        if config.front in ("vision", "dense"):
             self.projection = fronts.projection(config)
         elif config.text is not None:
             self.embedding = nn.Embedding(len(config.text.vocabulary) + FIRST_WORD, config.embed, padding_idx=0)
-        self.cortex = Cortex(config.cortex_inputs, config)
+        self.cortex = Cortex(config.cortex_inputs, config) if cortex is None else cortex
         self.readout = nn.Linear(config.hidden[-1], len(config.classes))
 
     def preprocess(self, items: NDArray[Any]) -> Tensor:
@@ -187,8 +192,9 @@ class ChaosNet(Model):
     def features(self, x: Tensor) -> Tensor:
         """What the cortex reads, (batch, cortex_inputs)."""
         if self.config.front == "vision":
-            image: Tensor = self.feature_extractor(x.reshape(-1, *self.config.image))
-            return cast(Tensor, self.projection(image))
+            x = self.feature_extractor(x.reshape(-1, *self.config.image))
+        if self.config.front in ("vision", "dense"):
+            return cast(Tensor, self.projection(x))
         return fronts.embedding_mean(self.embedding.weight, x) if self.config.front == "language" else x
 
     def spikes(self, x: Tensor, conditions: Conditions) -> list[Tensor]:
@@ -221,10 +227,12 @@ class ChaosNet(Model):
             nodes, encoding = fronts.describe_language(self.embedding, "input"), Encoding("tokens", config.text)
         elif config.front == "vision":
             nodes = [self.normalization(), *fronts.describe_vision(self.feature_extractor, self.projection, config, "normalized")]
+        elif config.front == "dense":
+            nodes = [self.normalization(), *fronts.describe_dense(self.projection, "normalized")]
         else:
             nodes = [self.normalization()]
         nodes += self.cortex.describe(nodes[-1].name)
-        last = self.spiking_layers()[-1].name
+        last = self.cortex.chain()[-1].spiking.name
         nodes.append(Readout("logits", last, array(self.readout.weight), array(self.readout.bias)))
         head = FloatHead("main", "input", config.inputs, "logits", config.classes, encoding, image=config.image or None)
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()

@@ -28,6 +28,7 @@ from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.shared import SharedChaosNet, SharedConfig
 from edgechaos.models.tnn import Tnn, TnnConfig
 
 FAMILIES: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
@@ -36,6 +37,7 @@ FAMILIES: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
         "dlm": (Dlm, DlmConfig),
         "tnn": (Tnn, TnnConfig),
         "plain": (PlainNet, PlainConfig),
+        "shared": (SharedChaosNet, SharedConfig),
     }
 )
 COUNTER = "num_batches_tracked"

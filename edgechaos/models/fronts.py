@@ -3,7 +3,7 @@
 Enters: a configuration and normalized pixels, or token ids. Leaves: features (batch, n), and their nodes as data. Parameter names
 are those of the published checkpoints. Source: ChaosNet, as published: pixels go in directly; vision is twice Conv3x3, BatchNorm,
 ReLU, MaxPool2, then, in one of its two forms, an average over the whole image, then Linear and ReLU; language is the mean of the
-embeddings of a text's tokens.
+embeddings of a text's tokens. dense, Linear and ReLU on the pixels, is this project's: pixels at the width of a shared cortex.
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ def pooled_shape(config: ChaosNetConfig) -> Shape:
 
 
 def projection(config: ChaosNetConfig) -> nn.Sequential:
-    """From the features of an image to the embedding."""
-    channels, height, width = pooled_shape(config)
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * (1 if config.average else height * width), config.embed), nn.ReLU())
+    """From the features of an image, or from its pixels (dense), to the embedding."""
+    features = config.inputs
+    if config.front == "vision":
+        channels, height, width = pooled_shape(config)
+        features = channels * (1 if config.average else height * width)
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, config.embed), nn.ReLU())
 
 
 def embedding_mean(weight: Tensor, ids: Tensor) -> Tensor:
@@ -74,8 +77,13 @@ def describe_vision(extractor: nn.Sequential, project: nn.Sequential, config: Ch
         size = pooled_shape(config)[1:]
         nodes.append(Pool("average", value, (size[0], size[1]), (size[0], size[1]), average=True))
         value = "average"
+    return [*nodes, *describe_dense(project, value)]
+
+
+def describe_dense(project: nn.Sequential, value: str) -> list[FloatNode]:
+    """The nodes of a projection that reads `value`; the last one is `embed`."""
     linear = cast(nn.Linear, project[1])
-    return [*nodes, Linear("projection", value, array(linear.weight), array(linear.bias)), Relu("embed", "projection")]
+    return [Linear("projection", value, array(linear.weight), array(linear.bias)), Relu("embed", "projection")]
 
 
 def describe_language(embedding: nn.Embedding, value: str) -> list[FloatNode]:

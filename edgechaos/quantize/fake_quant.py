@@ -29,6 +29,7 @@ from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.float_model import (
     Conv,
     EmbeddingMean,
+    FloatHead,
     FloatModel,
     FloatNode,
     Gelu,
@@ -40,6 +41,7 @@ from edgechaos.quantize.float_model import (
     Table,
     Thermal,
     Winners,
+    stored_name,
 )
 from edgechaos.quantize.rounding import round_half_up
 
@@ -58,18 +60,19 @@ class QuantizedWeight:
 
 
 class FakeQuantModel(nn.Module):
-    """The nodes of a FloatModel as modules by name; runs one head. Trainable by `edgechaos.train.fit`.
+    """The nodes of a FloatModel as modules by name; runs one head at a time. Trainable by `edgechaos.train.fit`.
 
+    Matrices that heads share have one weight and one scale; activations and biases belong to one head each.
     per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts), where one
-    noise amplitude serves all (before thermal noise), and for embeddings. bits: 8, 4 or 2 per node name, 8 by default.
+    noise amplitude serves all (before thermal noise), and for embeddings. bits: 8, 4 or 2 per stored name, 8 by default.
     Weights that were pruned (`edgechaos.prune`) stay 0 in training.
     """
 
-    def __init__(self, model: FloatModel, per_channel: bool, head: str | None = None, bits: Mapping[str, int] | None = None) -> None:
+    def __init__(self, model: FloatModel, per_channel: bool, bits: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.described = model
-        self.head = next(h for h in model.heads if head in (None, h.name))
-        self.bits = {node.name: (bits or {}).get(node.name, 8) for node in model.nodes if isinstance(node, WEIGHTED)}
+        self.bits = {node.name: (bits or {}).get(stored_name(node), 8) for node in model.nodes if isinstance(node, WEIGHTED)}
+        first: dict[str, nn.Module] = {}
         self.layers = nn.ModuleDict()
         self.quantizers = nn.ModuleDict()
         self._kept: dict[str, Tensor] = {}
@@ -79,18 +82,23 @@ class FakeQuantModel(nn.Module):
             if isinstance(node, WEIGHTED):
                 noisy = any(isinstance(reader, Thermal) for reader in model.readers(node.name))
                 split = per_channel and not noisy and not isinstance(node, Readout | EmbeddingMean)
-                self.layers[node.name] = _quant_layer(node, split, self.bits[node.name])
+                layer = _quant_layer(node, split, self.bits[node.name])
+                self.layers[node.name] = _tied(layer, first.setdefault(stored_name(node), layer))
             for point, (low, high) in _points(node).items():
                 self.quantizers[point] = Quantizer(low, high)
 
-    def forward(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """Logits (batch, classes) of input codes (batch, *input shape), any dtype; in the dtype of the weights."""
-        return self.tensors(codes, conditions)[self.head.logits]
+    def head(self, name: str | None = None) -> FloatHead:
+        """The head of that name, or the first."""
+        return next(h for h in self.described.heads if name in (None, h.name))
 
-    def tensors(self, codes: Tensor, conditions: Conditions) -> dict[str, Tensor]:
+    def forward(self, codes: Tensor, conditions: Conditions, head: str | None = None) -> Tensor:
+        """Logits (batch, classes) of input codes (batch, *input shape), any dtype; in the dtype of the weights."""
+        return self.tensors(codes, conditions, head)[self.head(head).logits]
+
+    def tensors(self, codes: Tensor, conditions: Conditions, head: str | None = None) -> dict[str, Tensor]:
         """Every tensor of the head by name, in the float domain."""
-        dtype = next(self.parameters()).dtype
-        values = {self.head.input: codes.to(dtype) * self.head.step}
+        dtype, spec = next(self.parameters()).dtype, self.head(head)
+        values = {spec.input: codes.to(dtype) * spec.step}
         for node in self.described.nodes:
             if node.input in values:
                 values[node.name] = self._evaluate(node, values, conditions)
@@ -131,7 +139,7 @@ class FakeQuantModel(nn.Module):
         return x * winners(x, node.k) if isinstance(node, Winners) else x
 
     def spiking_layers(self) -> tuple[Spiking, ...]:
-        """The spiking nodes, in execution order."""
+        """The spiking nodes of all heads, in execution order."""
         return self.described.spiking_layers()
 
     def before_step(self) -> None:
@@ -143,13 +151,14 @@ class FakeQuantModel(nn.Module):
             for name, kept in self._kept.items():
                 cast(Tensor, self.layers[name].weight).mul_(kept)
 
-    def calibrate(self, codes: Tensor, conditions: Conditions) -> None:
-        """Choose every activation's scale on these inputs, with quantized weights and unquantized activations."""
-        quantizers = [cast(Quantizer, q) for q in self.quantizers.values()]
+    def calibrate(self, codes: Tensor, conditions: Conditions, head: str | None = None) -> None:
+        """Choose the scale of every activation of a head on these inputs, with quantized weights and unquantized activations."""
+        points = (point for node in self.described.path(self.head(head)) for point in _points(node))
+        quantizers = [cast(Quantizer, self.quantizers[point]) for point in points]
         for quantizer in quantizers:
             quantizer.observe()
         with torch.no_grad(), quiet():
-            self(codes, conditions)
+            self(codes, conditions, head)
         for quantizer in quantizers:
             quantizer.calibrate()
         self.settle()
@@ -238,6 +247,13 @@ def _quant_layer(node: Linear | Conv | EmbeddingMean, per_channel: bool, bits: i
     return cast(nn.Module, layer)
 
 
+def _tied(layer: Any, first: Any) -> nn.Module:
+    """The layer with the weight and the weight's quantizer of the first one of its stored name."""
+    if layer is not first:
+        layer.weight, layer.weight_quant = first.weight, first.weight_quant
+    return cast(nn.Module, layer)
+
+
 def brevitas() -> tuple[Any, Any]:
     """(brevitas.nn, brevitas.quant), without the warnings that their import prints. Raises MissingExtra."""
     with quiet():
@@ -252,14 +268,14 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def correct_bias(model: FakeQuantModel, codes: Tensor, conditions: Conditions) -> None:
-    """Post-training: shift each bias by the mean error that quantized weights cause on these inputs, layer by layer.
+def correct_bias(model: FakeQuantModel, codes: Tensor, conditions: Conditions, head: str | None = None) -> None:
+    """Post-training: shift each bias of a head by the mean error that quantized weights cause on these inputs, layer by layer.
 
     Source: Nagel et al., Data-Free Quantization through Weight Equalization and Bias Correction, ICCV 2019.
     """
     with quiet():
         calibrate = need("brevitas.graph.calibrate", "train")
         with torch.no_grad(), calibrate.bias_correction_mode(model):
-            model(codes, conditions)
+            model(codes, conditions, head)
     if not all(bool(p.isfinite().all()) for p in model.parameters()):
         raise UnsupportedError("bias correction diverged; calibrate on more items, or use method='qat'")

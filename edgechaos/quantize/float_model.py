@@ -31,6 +31,7 @@ from edgechaos.quantize.float_nodes import (
     Table,
     Thermal,
     Winners,
+    stored_name,
 )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Table",
     "Thermal",
     "Winners",
+    "stored_name",
 ]
 
 ARRAYS = ("weight", "bias", "mean", "std", "values", "scale", "offset")
@@ -129,6 +131,7 @@ class FloatModel:
                 raise GraphError(f"node '{node.name}': a readout reads spikes or an activation, not '{node.input}'", node.name)
             if isinstance(node, Thermal) and not isinstance(self.node(node.input), Linear):
                 raise GraphError(f"node '{node.name}': thermal noise follows a matrix, not '{node.input}'", node.name)
+        self._check_shared()
         for head in self.heads:
             if math.prod(head.shape) != head.size:
                 raise GraphError(f"head '{head.name}': an image {head.image} has not {head.size} values")
@@ -136,3 +139,20 @@ class FloatModel:
             if logits != (len(head.classes),):
                 raise GraphError(f"head '{head.name}': {len(head.classes)} classes for {math.prod(logits)} logits")
         return self
+
+    def _check_shared(self) -> None:
+        copies: dict[str, Linear] = {}
+        for node in self.nodes:
+            if isinstance(node, Linear) and node.shared is not None:
+                first = copies.setdefault(node.shared, node)
+                if not np.array_equal(first.weight, node.weight):
+                    raise GraphError(f"nodes '{first.name}' and '{node.name}': share '{node.shared}', but their weights differ", node.name)
+
+    def path(self, head: FloatHead) -> tuple[FloatNode, ...]:
+        """The nodes that one head needs, in execution order."""
+        needed, path = {head.logits}, []
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.add(node.input)
+                path.append(node)
+        return tuple(reversed(path))

@@ -66,11 +66,13 @@ class Table(FloatNode):
 class Linear(FloatNode):
     """y = weight @ x + bias, per tick where the input has ticks. weight: (out, in) float64; bias: (out,) or None.
 
-    An image is read as a row-major vector.
+    An image is read as a row-major vector. shared: where heads have this matrix in common, the name of its one stored copy; the
+    biases may differ.
     """
 
     weight: Array
     bias: Array | None = None
+    shared: str | None = None
 
     def shape_of(self, x: Shape) -> Shape:
         """(out,)."""
@@ -200,3 +202,8 @@ class Spiking(FloatNode):
         """(neurons,)."""
         self.need(x == (self.neurons,), x)
         return x
+
+
+def stored_name(node: Linear | Conv | EmbeddingMean) -> str:
+    """The name under which a node's weights are kept: its own, or that of the matrix that heads share."""
+    return (node.shared if isinstance(node, Linear) else None) or node.name

@@ -17,7 +17,7 @@ from edgechaos.graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
 from edgechaos.quantize import rounding
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
-from edgechaos.quantize.float_model import Conv, EmbeddingMean, Linear, Shape
+from edgechaos.quantize.float_model import Conv, EmbeddingMean, Linear, Shape, stored_name
 
 
 @dataclass
@@ -53,9 +53,9 @@ class GraphBuilder:
         return name
 
     def weights(self, node: Linear | Conv | EmbeddingMean) -> tuple[QuantizedWeight, str, NDArray[np.float64]]:
-        """The integers, the name of their constant, and what one unit of the accumulator is worth."""
+        """The integers, the name of their constant (one for all nodes that share it), and what one unit of the accumulator is worth."""
         quantized = self.model.quantized(node.name)
-        name = self.constant(f"{node.name}_weight", quantized.weight, self.model.bits[node.name], quantized.scale)
+        name = self.constant(f"{stored_name(node)}_weight", quantized.weight, self.model.bits[node.name], quantized.scale)
         return quantized, name, quantized.scale * self.scales[self.values[node.input]]
 
     def rescaled(self, name: str, source: str, dtype: Dtype, scale: float, low: int, high: int, terms: int = 1) -> str:

@@ -1,7 +1,8 @@
 """Quantize a trained model: fold, fine-tune or calibrate with Brevitas, lower to integers, measure what came out.
 
-Enters: a trained torch model and its data set. Leaves: a validated IntegerGraph whose metadata records data set,
-normalization, training facts, float and integer accuracy and the activity of every int8 tensor.
+Enters: a trained torch model and its data set, or one per head. Leaves: a validated IntegerGraph whose metadata records data set,
+normalization, training facts, float and integer accuracy and the activity of every int8 tensor. Of several heads data sets,
+normalizations and accuracies are told by head.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgechaos import passes, reference
 from edgechaos.data import Dataset
-from edgechaos.errors import DataError, UnsupportedError
+from edgechaos.errors import UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
-from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear
+from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
+from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ FINE_TUNE_RATE = 1e-3
 
 def quantize(
     model: Model,
-    data: Dataset,
+    data: Dataset | Mapping[str, Dataset],
     *,
     method: Method = "qat",
     per_channel: bool = False,
@@ -46,8 +47,10 @@ def quantize(
 ) -> IntegerGraph:
     """The integer graph of a trained model.
 
-    method: "qat" fine-tunes for `epochs` under the omission and death that the model was trained with; "ptq" corrects biases on
-    1,024 training items. per_channel: one weight scale per neuron (the readout stays per tensor, its outputs compete).
+    data: its data set, or of a model of several heads one per head, by name.
+    method: "qat" fine-tunes for `epochs` under the omission and death that the model was trained with, several heads together on all
+    their items; "ptq" corrects biases on 1,024 training items. per_channel: one weight scale per neuron (the readout stays per
+    tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
         A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
@@ -55,10 +58,12 @@ def quantize(
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
     """
-    described = pruned(model.describe(), data, prune_neurons, prune_weights)
+    described = model.describe()
+    datasets = by_head(described, data)
+    described = pruned(described, next(iter(datasets.values())), prune_neurons, prune_weights)
     fake = fake_quantized(
         described,
-        data,
+        datasets,
         method=method,
         per_channel=per_channel,
         epochs=epochs,
@@ -67,15 +72,15 @@ def quantize(
         weight_bits=weight_bits,
         progress=progress,
     )
-    metadata = about(model, data, method, per_channel, sampling, weight_bits if isinstance(weight_bits, int) else dict(weight_bits))
+    metadata = about(model, datasets, method, per_channel, sampling, weight_bits if isinstance(weight_bits, int) else dict(weight_bits))
     if "pruning" in described.metadata:
         metadata["pruning"] = described.metadata["pruning"]
-    return measured(to_graph(fake, data, sampling, metadata), data)
+    return measured(to_graph(fake, datasets, sampling, metadata), datasets)
 
 
 def fake_quantized(
     described: FloatModel,
-    data: Dataset,
+    data: Dataset | Mapping[str, Dataset],
     *,
     method: Method,
     per_channel: bool,
@@ -94,20 +99,21 @@ def fake_quantized(
     folded = passes.fold(described)
     refuse_unsupported(folded, sampling)
     fake = FakeQuantModel(folded, per_channel, bits=_bits(folded, weight_bits))
-    codes, conditions = calibration(fake, data)
-    fake.calibrate(codes, conditions)
-    if method == "ptq":
-        correct_bias(fake, codes, conditions)
-    else:
-        import torch
-
+    datasets = by_head(folded, data)
+    for head, of_head in datasets.items():
+        codes, conditions = calibration(fake, of_head, head)
+        fake.calibrate(codes, conditions, head)
+        if method == "ptq":
+            correct_bias(fake, codes, conditions, head)
+    if method == "qat":
+        from edgechaos.quantize.together import trainable
         from edgechaos.train import Recipe, fit
 
         omission, dead = (float(described.metadata.get(kind, 0.0)) for kind in ("omission", "dead"))
         recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, dead=dead, seed=seed)
-        inputs = torch.from_numpy(input_codes(folded, data.train_items))
+        module, inputs, labels = trainable(fake, datasets)
         with quiet():
-            fit(fake, inputs, data.train_labels, recipe, "quantize", progress=progress)
+            fit(module, inputs, labels, recipe, "quantize", progress=progress)
     fake.settle()
     fake.round_biases()
     return fake.eval()
@@ -115,7 +121,8 @@ def fake_quantized(
 
 def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, int]:
     """Per node. Raises UnsupportedError for a node without weights, or a width that no target stores."""
-    names = [node.name for node in model.nodes if isinstance(node, Linear | Conv | EmbeddingMean)]
+    weighted = (node for node in model.nodes if isinstance(node, Linear | Conv | EmbeddingMean))
+    names = list(dict.fromkeys(stored_name(node) for node in weighted))
     bits = dict.fromkeys(names, weight_bits) if isinstance(weight_bits, int) else dict(weight_bits)
     for name, width in bits.items():
         if name not in names:
@@ -125,48 +132,44 @@ def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, 
     return bits
 
 
-def to_graph(fake: FakeQuantModel, data: Dataset, sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
+def to_graph(fake: FakeQuantModel, data: Dataset | Mapping[str, Dataset], sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
     """Lower, with the membrane scales of stateful layers calibrated on training items."""
     import torch
 
     from edgechaos.quantize.lower import lower
 
-    codes, conditions = calibration(fake, data)
     peaks: dict[str, float] = {}
-    with torch.inference_mode():
-        fake(codes, replace(conditions, peaks=peaks))
+    for head, of_head in by_head(fake.described, data).items():
+        codes, conditions = calibration(fake, of_head, head)
+        with torch.inference_mode():
+            fake(codes, replace(conditions, peaks=peaks), head)
     return lower(fake, peaks, sampling, metadata)
 
 
-def calibration(fake: FakeQuantModel, data: Dataset) -> Any:
-    """(codes, conditions) of the first training items, clean."""
+def calibration(fake: FakeQuantModel, data: Dataset, head: str | None = None) -> Any:
+    """(codes, conditions) of the first training items of a head, clean."""
     import torch
 
     from edgechaos.models.spiking import Conditions
 
-    codes = torch.from_numpy(input_codes(fake.described, data.train_items[:CALIBRATION_ITEMS]))
+    codes = torch.from_numpy(input_codes(fake.described, data.train_items[:CALIBRATION_ITEMS], head))
     return codes, Conditions(0, torch.arange(len(codes)))
 
 
-def input_codes(model: FloatModel, items: NDArray[Any]) -> NDArray[Any]:
-    """Codes (n, *input shape) of raw items for the model's first head. Raises DataError where the sizes differ."""
-    head = model.heads[0]
-    if items[:1].size != head.size:
-        raise DataError(f"model '{model.name}' takes items of {head.size} elements, the data set has {items.shape[1:]}")
-    codes = head.encoding.codes(items).reshape(len(items), *head.shape)
-    return codes.astype(np.int32) if head.encoding.kind == "tokens" else codes  # torch computes little with uint16
-
-
 def about(
-    model: Model, data: Dataset, method: Method, per_channel: bool, sampling: Sampling, weight_bits: int | dict[str, int] = 8
+    model: Model,
+    datasets: Mapping[str, Dataset],
+    method: Method,
+    per_channel: bool,
+    sampling: Sampling,
+    weight_bits: int | dict[str, int] = 8,
 ) -> dict[str, Any]:
     """The metadata of a graph, JSON: what the model was, how it was trained, how it was quantized."""
     summary = model.summary()
     noisy = summary.get("float", {}).get("noise_std", 0.0) > 0 and bool(model.spiking_layers())
     return {
         "family": model.family,
-        "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
-        "normalization": {"mean": list(model.config.mean), "std": list(model.config.std)},
+        **_origins(model, datasets),
         "noise": "none" if not noisy else "table_gaussian" if sampling == "ticks" else "dropped",
         **summary,
         "training": dict(model.facts),
@@ -174,17 +177,35 @@ def about(
     }
 
 
-def measured(graph: IntegerGraph, data: Dataset) -> IntegerGraph:
+def _origins(model: Model, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """`dataset` and `normalization` of a model of one head; `datasets` and `normalizations` by head of one of several."""
+    normalization = model.normalizations()
+    if len(datasets) == 1:
+        return {"dataset": next(iter(datasets.values())).record, "normalization": next(iter(normalization.values()))}
+    return {"datasets": {head: data.record for head, data in datasets.items()}, "normalizations": normalization}
+
+
+def measured(graph: IntegerGraph, data: Dataset | Mapping[str, Dataset]) -> IntegerGraph:
     """The graph with `accuracy` of the integers on the test items and `activity` on calibration items in its metadata.
 
+    accuracy: {"integer", "items", "float" where the training recorded it}; of several heads {"heads": {head: the same}}.
     activity: {tensor: fraction of nonzero codes} of every int8 tensor, ticks included.
     """
-    spec = graph.head()
-    names = tuple(n.output for n in graph.path() if graph.tensors[n.output].dtype == "int8")
-    codes = reference.encode(graph, data.train_items[:CALIBRATION_ITEMS])
-    seen = {spec.input: codes, **reference.run(graph, codes, keep=names).tensors}
-    activity = {name: round(float(np.count_nonzero(value) / value.size), 6) for name, value in seen.items()}
-    labels = reference.run(graph, reference.encode(graph, data.test_items)).labels
+    datasets = {graph.head().name: data} if isinstance(data, Dataset) else data
     trained = graph.metadata.get("training", {}).get("accuracy", {})
-    accuracy = {**trained, "integer": float((labels == data.test_labels).mean()), "items": len(labels)}
-    return replace(graph, metadata={**graph.metadata, "accuracy": accuracy, "activity": activity}).validate()
+    activity: dict[str, float] = {}
+    accuracy: dict[str, Any] = {}
+    for head, of_head in datasets.items():
+        activity |= _activity(graph, of_head, head)
+        labels = reference.run(graph, reference.encode(graph, of_head.test_items, head), head=head).labels
+        known = trained if len(graph.heads) == 1 else trained.get("heads", {}).get(head, {})
+        accuracy[head] = {**known, "integer": float((labels == of_head.test_labels).mean()), "items": len(labels)}
+    told = {"heads": accuracy} if len(graph.heads) > 1 else next(iter(accuracy.values()))
+    return replace(graph, metadata={**graph.metadata, "accuracy": told, "activity": activity}).validate()
+
+
+def _activity(graph: IntegerGraph, data: Dataset, head: str) -> dict[str, float]:
+    names = tuple(n.output for n in graph.path(head) if graph.tensors[n.output].dtype == "int8")
+    codes = reference.encode(graph, data.train_items[:CALIBRATION_ITEMS], head)
+    seen = {graph.head(head).input: codes, **reference.run(graph, codes, head=head, keep=names).tensors}
+    return {name: round(float(np.count_nonzero(value) / value.size), 6) for name, value in seen.items()}

@@ -1,0 +1,40 @@
+"""The data set of every head of a model, and its items as codes.
+
+Enters: a FloatModel; one data set, or one per head. Leaves: the data set by head; codes. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.data import Dataset
+from edgechaos.errors import DataError
+from edgechaos.quantize.float_model import FloatModel
+
+
+def by_head(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """The data set of every head, in the heads' order. Raises DataError where one is missing, left over, or not of the head's classes."""
+    names = [head.name for head in model.heads]
+    given = dict.fromkeys(names[:1], data) if isinstance(data, Dataset) else dict(data)
+    if set(given) != set(names):
+        raise DataError(f"model '{model.name}' has heads {', '.join(names)}, but data sets are given for {', '.join(given) or 'none'}")
+    if len(names) > 1:
+        for head in model.heads:
+            if given[head.name].classes != head.classes:
+                raise DataError(
+                    f"head '{head.name}' has other classes than data set '{given[head.name].name}'; give the one it was trained on"
+                )
+    return {name: given[name] for name in names}
+
+
+def input_codes(model: FloatModel, items: NDArray[Any], head: str | None = None) -> NDArray[Any]:
+    """Codes (n, *input shape) of raw items for a head, by default the first. Raises DataError where the sizes differ."""
+    spec = next(h for h in model.heads if head in (None, h.name))
+    if items[:1].size != spec.size:
+        raise DataError(f"model '{model.name}' takes items of {spec.size} elements, the data set has {items.shape[1:]}")
+    codes = spec.encoding.codes(items).reshape(len(items), *spec.shape)
+    return codes.astype(np.int32) if spec.encoding.kind == "tokens" else codes  # torch computes little with uint16

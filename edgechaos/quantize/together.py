@@ -1,0 +1,58 @@
+"""All heads of a fake-quantized model fine-tuned together: what they share must serve every one of them.
+
+Enters: a FakeQuantModel and the data set of every head. Leaves: a module, inputs and labels for `edgechaos.train.fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgechaos.data import Dataset
+from edgechaos.models.alongside import Alongside, Companion
+from edgechaos.models.spiking import Conditions
+from edgechaos.quantize.fake_quant import FakeQuantModel
+from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.heads import input_codes
+from edgechaos.train import Trainable
+
+
+class HeadOf(nn.Module):
+    """One head of a FakeQuantModel."""
+
+    def __init__(self, model: FakeQuantModel, head: str) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+
+    def forward(self, codes: Tensor, conditions: Conditions) -> Tensor:
+        """The head's logits."""
+        return self.model(codes, conditions, self.head)  # type: ignore[no-any-return]
+
+    def spiking_layers(self) -> tuple[Spiking, ...]:
+        """The spiking nodes of the head."""
+        return tuple(n for n in self.model.described.path(self.model.head(self.head)) if isinstance(n, Spiking))
+
+    def before_step(self) -> None:
+        """The model's own."""
+        self.model.before_step()
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """The model's own."""
+        self.model.after_step(generator)
+
+
+def trainable(model: FakeQuantModel, datasets: Mapping[str, Dataset]) -> tuple[Trainable, Tensor, NDArray[np.int64]]:
+    """(module, inputs, labels): an epoch goes once over the head with most items; every step takes a batch of each other head along."""
+    main = max(datasets, key=lambda head: len(datasets[head].train_items))
+    tasks = {
+        head: Companion(HeadOf(model, head), torch.from_numpy(input_codes(model.described, d.train_items, head)), d.train_labels)
+        for head, d in datasets.items()
+    }
+    module, inputs, labels = (tasks[main].module, tasks[main].inputs, tasks[main].labels)
+    others = [task for head, task in tasks.items() if head != main]
+    return (Alongside(module, others) if others else model), inputs, labels
