@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests are not installed with the package
 
 from edgechaos.hil.statistics import proportion
-from tests.matrix import BACKENDS, WIDTHS, Cell, available, cell
+from tests.matrix import BACKENDS, WIDTHS, Cell, available, row
 
 
 def text(found: Cell) -> str:
@@ -35,9 +35,9 @@ def main() -> int:
     print(f"| kind | {' | '.join(f'{bits} bits' for bits in WIDTHS)} |", "|---" * (len(WIDTHS) + 1) + "|", sep="\n")
     cells = []
     for kind in kinds:
-        row = [cell(kind, bits) for bits in WIDTHS]
-        print(f"| {kind} | {' | '.join(map(text, row))} |", flush=True)
-        cells += row
+        found = row(kind)
+        print(f"| {kind} | {' | '.join(map(text, found))} |", flush=True)
+        cells += found
     wrong, integers = sum(c.mismatches for c in cells), sum(c.integers for c in cells)
     print(f"\n{wrong:,} mismatches in {integers:,} integers, over {', '.join(BACKENDS)}")
     for line in (line for c in cells for line in c.failures):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgechaos import reference
 from edgechaos.cli.verify_command import opened_backends
@@ -23,11 +23,13 @@ from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
 from edgechaos.faults import FaultPlan, apply
 from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
+from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.thermal import thermal_k
-from edgechaos.train import Recipe, train
+from edgechaos.train import Recipe, fit, train
 
 WIDTHS = (8, 4, 2)
 BACKENDS = ("onnxruntime-off", "onnxruntime-on", "host", "unicorn")
@@ -69,14 +71,16 @@ KINDS: Mapping[str, Kind] = {
     "mlp": Kind("mlp", {"hidden": (64,)}),
     "cnn": Kind("cnn", {"channels": (2, 4)}),
 }
-"""A model of several heads goes here too: `cell` compares every head of a graph."""
+SHARED = "shared"
+TASKS: Mapping[str, tuple[str, str]] = {"mnist": ("mnist5k", "dense"), "digits": ("digits8x8", "vision")}
+"""The heads of one shared cortex: data set and front-end by task."""
 
 
 def available() -> tuple[str, ...]:
     """The kinds whose data is here: AG News only where $EDGECHAOS_DATA holds it."""
     folder = os.environ.get(DATA_FOLDER)
     here = {"mnist5k"} | ({"ag_news"} if folder and (Path(folder) / "ag_news").is_dir() else set())
-    return tuple(name for name, kind in KINDS.items() if kind.data in here)
+    return (*(name for name, kind in KINDS.items() if kind.data in here), SHARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +116,42 @@ class Cell:
         return lines
 
 
-@cache
-def trained(kind: str) -> tuple[Model, Dataset]:
-    """The float model, trained briefly, and its data."""
-    row = KINDS[kind]
-    whole = load(row.data)
-    train_part, test_part = slice(TRAINING_ITEMS), slice(CLEAN_ITEMS)
-    data = replace(
-        whole,
-        train_items=whole.train_items[train_part],
-        train_labels=whole.train_labels[train_part],
-        test_items=whole.test_items[test_part],
-        test_labels=whole.test_labels[test_part],
+def sized(name: str) -> Dataset:
+    """A data set with 4,000 training items at most and 500 test items, the missing ones taken from the training part."""
+    data = load(name)
+    cut = len(data.train_items) - max(0, CLEAN_ITEMS - len(data.test_items))
+    train_part = slice(min(cut, TRAINING_ITEMS))
+    return replace(
+        data,
+        train_items=data.train_items[train_part],
+        train_labels=data.train_labels[train_part],
+        test_items=np.concatenate([data.train_items[cut:], data.test_items])[:CLEAN_ITEMS],
+        test_labels=np.concatenate([data.train_labels[cut:], data.test_labels])[:CLEAN_ITEMS],
     )
-    rates: dict[str, Any] = {**recipe_for(row.model)}
-    return train(build(row.model, data, **row.options), data, Recipe(epochs=row.epochs, omission=0.2, **rates)), data
+
+
+def trained(kind: str) -> tuple[Model, dict[str, Dataset]]:
+    """The float model, trained briefly, and the data of every head."""
+    if kind == SHARED:
+        return trained_tasks()
+    about = KINDS[kind]
+    data, rates = sized(about.data), dict[str, Any](recipe_for(about.model))
+    model = build(about.model, data, **about.options)
+    return train(model, data, Recipe(epochs=about.epochs, omission=0.2, **rates)), {"main": data}
+
+
+def trained_tasks() -> tuple[Model, dict[str, Dataset]]:
+    """One cortex trained on all tasks at once."""
+    data = {task: sized(name) for task, (name, _) in TASKS.items()}
+    fronts = {task: front for task, (_, front) in TASKS.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = SharedChaosNet(shared_config(data, fronts, **VISION))
+    networks = [Companion(model.task(task), model.preprocess(d.train_items, task), d.train_labels) for task, d in data.items()]
+    first, *others = networks
+    model.train()
+    fit(Alongside(first.module, others), first.inputs, first.labels, Recipe(epochs=4, omission=0.2, weight_decay=0.01), "train")
+    return model.eval(), data
 
 
 def plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
@@ -136,22 +161,27 @@ def plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     return tuple((name, plan) for kind, name, plan in chosen if {f.kind for f in plan.faults} == {kind})
 
 
-def cell(kind: str, bits: int) -> Cell:
-    """Quantize (PTQ) and compare: 500 items clean, 50 under each plan, every head."""
+def row(kind: str) -> list[Cell]:
+    """The cells of a kind, which is trained once."""
     model, data = trained(kind)
+    return [cell(kind, bits, model, data) for bits in WIDTHS]
+
+
+def cell(kind: str, bits: int, model: Model, data: Mapping[str, Dataset]) -> Cell:
+    """Quantize (PTQ) and compare: 500 items clean, 50 under each plan, every head."""
     graph = replace(quantize(model, data, method="ptq", weight_bits=bits), name=f"{kind.replace('-', '_')}_{bits}bit")
     hot = {node.name: thermal_k(graph, node.name, TEMPERATURE) for node in graph.nodes if isinstance(node, ThermalNoise)}
     verifications, right, silent = [], 0, []
     with opened_backends(BACKENDS, graph) as backends:
         for head in graph.heads:
-            codes = reference.encode(graph, data.test_items, head.name)
+            codes = reference.encode(graph, data[head.name].test_items, head.name)
             draws: dict[str, Any] = {"seed": SEED, "head": head.name, "parameters": hot}
             clean = verify(graph, codes, backends, **draws)
             faulty = verify(graph, codes[:FAULTY_ITEMS], backends, plans(graph), **draws)
             verifications.append(combine(clean, faulty))
             result = reference.run(graph, codes, **draws)
-            right += int((result.labels == data.test_labels).sum())
+            right += int((result.labels == data[head.name].test_labels).sum())
             for name, plan in plans(graph):
                 broken = reference.run(apply(graph, plan), codes[:FAULTY_ITEMS], **draws)
                 silent += [name] if np.array_equal(broken.logits, result.logits[:FAULTY_ITEMS]) else []
-    return Cell(kind, bits, tuple(verifications), right, len(data.test_items) * len(graph.heads), tuple(silent))
+    return Cell(kind, bits, tuple(verifications), right, CLEAN_ITEMS * len(graph.heads), tuple(silent))

@@ -12,7 +12,7 @@ import pytest
 from edgechaos.export.verify import Answer, Case, engine_backend, verify
 from edgechaos.faults import FAULT_KINDS, FaultPlan, WeightBitFlip, apply
 from tests.graphs import chaos_graph, codes_for
-from tests.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, WIDTHS, Cell, available, cell
+from tests.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, Cell, available, row
 
 LEAST_ACCURACY = 0.6
 """At 8 bits, of 500 items in 4 or 10 classes."""
@@ -22,7 +22,7 @@ CARRIED = {"dlm": {"weight_bit_flip"}, "tnn": {"weight_bit_flip", "dead"}, "mlp"
 
 @pytest.mark.parametrize("kind", available())
 def test_the_same_integers_at_every_width(kind: str) -> None:
-    cells = [cell(kind, bits) for bits in WIDTHS]
+    cells = row(kind)
     assert [line for c in cells for line in c.failures] == []
     faults = CARRIED.get(kind, set(FAULT_KINDS))
     expected = {("clean", CLEAN_ITEMS), *((PLANS[fault], FAULTY_ITEMS) for fault in faults)}
