@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("permanent-death"))
     parser.add_argument("--download", action="store_true", help="fetch MNIST into the cache")
     parser.add_argument("--masks", type=int, default=30)
-    parser.add_argument("--device", default="host", help="'reference' (NumPy) or the name of a device; all give the same integers")
+    parser.add_argument("--device", default="host", help="'reference' (NumPy) or the name of a device: the same integers")
     options = parser.parse_args()
     mnist = data.load("mnist", download=options.download)
     accuracy = {name: measured(name, mnist, options.output, options.device, options.masks) for name in RECIPES}
@@ -74,7 +74,7 @@ def report(accuracy: dict[str, dict[str, Any]], items: int, masks: int) -> None:
         print(f"  clean      {line(proportion(round(values['clean'] * items), items))}")
         for rate in RATES:
             mine, baseline = values[f"{rate} {masks}"], accuracy[BASELINE][f"{rate} {masks}"]
-            gain = "" if name == BASELINE else f"   {BASELINE} {line(paired_difference(mine, baseline), sign=True)}"
+            gain = "" if name == BASELINE else f"   minus {BASELINE}: {line(paired_difference(mine, baseline), sign=True)}"
             print(f"  dead {rate:.2f}  {line(mean_over_masks(mine))} worst {min(mine):.2%}{gain}")
 
 
@@ -82,7 +82,7 @@ def line(e: Estimate, sign: bool = False) -> str:
     """An estimate in percent, with its sign where it is a difference."""
     one = "{:+.2f}" if sign else "{:.2f}"
     value, low, high = (one.format(100 * v) for v in (e.value, e.low, e.high))
-    return f"{'minus: ' if sign else ''}{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

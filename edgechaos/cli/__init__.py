@@ -13,7 +13,21 @@ import click
 from edgechaos import __version__
 from edgechaos.errors import EdgeChaosError
 
-COMMANDS = ("train", "import", "quantize", "inspect", "export", "verify", "build", "run", "campaign", "report", "devices", "doctor")
+COMMANDS = (
+    "train",
+    "continual",
+    "import",
+    "quantize",
+    "inspect",
+    "export",
+    "verify",
+    "build",
+    "run",
+    "campaign",
+    "report",
+    "devices",
+    "doctor",
+)
 """In the order in which a model passes through them. Each is the function `command` of edgechaos.cli.<name>_command."""
 
 

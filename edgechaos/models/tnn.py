@@ -4,7 +4,7 @@ Enters: normalized pixels. Leaves: logits. A layer is kWTA((W x + b) gain), GELU
 Training uses the same hard winners as inference, with the gradient of the soft mask sigmoid((x - kth) / T) (straight-through): a
 soft mask in training alone costs about five points at inference. Around the gradient's step:
 
-    consolidation   each weight learns at exp(-5 c) + 0.01 of the rate; c grows by its share of |gradient * weight|
+    consolidation   each weight takes exp(-5 c) + 0.01 of the optimizer's step; c grows by its share of |gradient * weight|
     homeostasis     the gain of units that win too seldom rises, of those that win too often falls, within 0.1..10
     sleep           weights shrink a little where they are not consolidated, and c decays
 
@@ -72,6 +72,7 @@ class TnnLayer(nn.Module):
     consolidation: Tensor
     gain: Tensor
     running_activity: Tensor
+    _before: Tensor
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -92,13 +93,17 @@ class TnnLayer(nn.Module):
         """(batch, outputs): what the units rank by."""
         return nn.functional.linear(x, self.weight, self.bias) * self.gain
 
-    def protect(self) -> None:
-        """Slow the gradient down where weights are consolidated, and consolidate those that matter."""
-        gradient = self.weight.grad
-        if gradient is not None:
-            importance = (gradient * self.weight).abs()
-            gradient.mul_(torch.exp(-5.0 * self.consolidation) + 0.01)
+    def consolidate(self) -> None:
+        """Consolidate the weights that matter to the gradient just taken, and note where they stand."""
+        self._before = self.weight.detach().clone()
+        if self.weight.grad is not None:
+            importance = (self.weight.grad * self.weight).abs()
             self.consolidation.add_(importance / importance.max().clamp(min=1e-12), alpha=CONSOLIDATION_RATE).clamp_(max=1.0)
+
+    def protect(self) -> None:
+        """Shorten the optimizer's step where weights are consolidated: a smaller gradient would be no smaller a step of Adam's."""
+        rate = torch.exp(-5.0 * self.consolidation) + 0.01
+        self.weight.lerp_(self._before, 1.0 - rate)
 
     def balance(self, target: float) -> None:
         """Move the gains towards units that all win equally often."""
@@ -140,14 +145,16 @@ class Tnn(Model):
         return soft + (rank * hard - soft).detach()
 
     def before_step(self) -> None:
-        """Consolidation."""
+        """Consolidation grows."""
+        with torch.no_grad():
+            for layer in self.chain():
+                layer.consolidate()
+
+    def after_step(self, generator: torch.Generator) -> None:
+        """Consolidated weights take a shorter step; homeostasis of the sparse layers."""
         with torch.no_grad():
             for layer in self.chain():
                 layer.protect()
-
-    def after_step(self, generator: torch.Generator) -> None:
-        """Homeostasis of the sparse layers."""
-        with torch.no_grad():
             for layer in self.chain()[:-1]:
                 layer.balance(self.config.winners(len(layer.gain)) / len(layer.gain))
 
