@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from click.testing import CliRunner
 
 from edgechaos import artifact, data, passes, reference
 from edgechaos.cli import main
-from edgechaos.errors import GraphError, UnsupportedError
+from edgechaos.errors import FaultError, GraphError, UnsupportedError
+from edgechaos.faults import DeadNeurons, FaultPlan, apply
 from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.inspect import inspect
 from edgechaos.models import checkpoint
@@ -88,6 +90,18 @@ def test_removing_neurons_that_never_act_changes_no_logit(family: str, per_chann
     assert not set(first) & set(DEAD)
     assert inspect(less).flash_bytes < inspect(whole).flash_bytes
     np.testing.assert_array_equal(logits(less), logits(whole))
+
+
+def test_fault_plans_name_the_new_numbers() -> None:
+    model = with_silent_neurons("parallel")
+    whole, less = (quantize(model, DIGITS, method="ptq", prune_neurons=p) for p in (None, 0.0))
+    first, kept = next(n for n in less.nodes if isinstance(n, ChaosLayer)).name, next(iter(less.metadata["pruning"]["kept"].values()))
+    for new in (0, len(kept) // 2):
+        dead = [apply(g, FaultPlan((DeadNeurons(first, neurons=(n,)),))) for g, n in ((whole, kept[new]), (less, new))]
+        np.testing.assert_array_equal(logits(dead[1]), logits(dead[0]))
+        assert (logits(dead[1]) != logits(less)).any()
+    with pytest.raises(FaultError, match=rf"neurons 0\.\.{len(kept) - 1}, not {len(kept)}"):
+        apply(less, FaultPlan((DeadNeurons(first, neurons=(len(kept),)),)))
 
 
 def test_pruned_neurons_take_rows_columns_and_thresholds_along() -> None:
@@ -184,4 +198,12 @@ def test_the_command_prunes(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     pruning = artifact.load(tmp_path / "net.ecm").metadata["pruning"]
     assert (pruning["neurons"], pruning["weights"]) == (0.3, 0.5)
+    backends = ("onnxruntime-off", "onnxruntime-on", "host", "unicorn")
+    chosen = [option for name in backends for option in ("--backend", name)]
+    verify = ["verify", str(tmp_path / "net.ecm"), *chosen, "--items", "20", "--fault-items", "5", "-o", str(tmp_path / "verify.json")]
+    result = CliRunner().invoke(main, verify)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads((tmp_path / "verify.json").read_text())
+    assert document["passed"]
+    assert {c["backend"] for c in document["comparisons"]} == set(backends)
     assert CliRunner().invoke(main, ["quantize", "net.safetensors", "--prune-weights", "1"]).exit_code == 2

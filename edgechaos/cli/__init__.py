@@ -17,6 +17,7 @@ COMMANDS = (
     "train",
     "continual",
     "import",
+    "prune",
     "quantize",
     "inspect",
     "export",

@@ -82,7 +82,8 @@ def _refuse_mixed(context: click.Context, swept: bool) -> None:
         raise click.UsageError(f"{names} {'cannot be given with' if swept else 'can only be given with'} --sweep")
 
 
-def _model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
+def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
+    """A checkpoint's model, and the data set of that name or else the one that it was trained on."""
     from edgechaos.models import checkpoint as checkpoints
 
     model = checkpoints.load(checkpoint)
@@ -94,11 +95,11 @@ def _sweep(
     checkpoint: Path, data_name: str | None, picture: Path | None, as_json: bool, output: Path | None, options: dict[str, Any]
 ) -> None:
     from edgechaos.files import write_atomic
-    from edgechaos.quantize import sweep
+    from edgechaos.quantize import pictures, sweep
 
     if picture is not None:
-        sweep.picture_format(picture)  # before the work, not after
-    model, data = _model_and_data(checkpoint, data_name)
+        pictures.picture_format(picture)  # before the work, not after
+    model, data = model_and_data(checkpoint, data_name)
     with progress_bar("sweep") as bar:
         result = sweep.sweep(model, data, progress=bar, **options)
     document = result.to_json()
@@ -115,7 +116,7 @@ def _sweep(
 def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, options: dict[str, Any]) -> None:
     from edgechaos.quantize.pipeline import quantize
 
-    model, data = _model_and_data(checkpoint, data_name)
+    model, data = model_and_data(checkpoint, data_name)
     with progress_bar("quantize") as bar:
         graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
     path = output or checkpoint.with_suffix(".ecm")

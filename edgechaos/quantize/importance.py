@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgechaos import passes, prune
 from edgechaos.data import Dataset
 from edgechaos.errors import UnsupportedError
-from edgechaos.quantize.float_model import FloatModel
+from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,26 @@ def activity(model: FloatModel, data: Dataset) -> dict[str, prune.NeuronActivity
     Computed with 8-bit weights and activations, so that a neuron counts as dead where the integers never let it act.
     Raises UnsupportedError for a model of several heads: one data set says nothing of what the others need.
     """
+    values = _values(model, data)
+    return {
+        layer.matrix: prune.NeuronActivity(_mean(values[layer.matrix]), _mean(values[layer.output]))
+        for layer in prune.neuron_layers(model)
+        if layer.output in values
+    }
+
+
+def currents(model: FloatModel, data: Dataset) -> dict[str, NDArray[np.float64]]:
+    """Mean |value| of every element (in,) that a matrix of a folded model reads, of every channel (C,) of a convolution.
+
+    Measured, and refused, like `activity`.
+    """
+    values = _values(model, data)
+    read = ((n, values[n.input]) for n in model.nodes if isinstance(n, Linear | Conv))
+    return {n.name: _mean(x.flatten(1) if isinstance(n, Linear) and x.dim() == 4 else x) for n, x in read}
+
+
+def _values(model: FloatModel, data: Dataset) -> dict[str, Tensor]:
+    """Every tensor of the calibration items, by name, in the float domain."""
     import torch
 
     from edgechaos.quantize.fake_quant import FakeQuantModel
@@ -47,12 +67,7 @@ def activity(model: FloatModel, data: Dataset) -> dict[str, prune.NeuronActivity
     codes, conditions = calibration(fake, data)
     fake.calibrate(codes, conditions)
     with torch.inference_mode():
-        values = fake.tensors(codes, conditions)
-    return {
-        layer.matrix: prune.NeuronActivity(_mean(values[layer.matrix]), _mean(values[layer.output]))
-        for layer in prune.neuron_layers(model)
-        if layer.output in values
-    }
+        return fake.tensors(codes, conditions)
 
 
 def _mean(values: Tensor) -> NDArray[np.float64]:

@@ -1,13 +1,11 @@
 """A sweep of weight formats: what each costs in accuracy and saves in flash, and which of them no other beats.
 
 Enters: a trained torch model and its data set. Leaves: a `Sweep` of outcomes, its JSON, a rich table and a picture. Accuracy is
-that of the integers on the test items, with Wilson's interval over them: Wilson, Probable inference, the law of succession, and
-statistical inference, JASA 22 (1927). Flash and synaptic operations are `edgechaos.inspect`'s.
+that of the integers on the test items, with its interval over them. Flash and synaptic operations are `edgechaos.inspect`'s.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgechaos.data import Dataset
 from edgechaos.errors import AccumulatorOverflow, UnsupportedError
-from edgechaos.extras import need
-from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
+from edgechaos.quantize.intervals import over_items
+from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.pipeline import Method, quantize
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from edgechaos.models.base import Model
 
 WEIGHT_BITS = (8, 4, 2)
-PICTURES = (".png", ".svg")
-CONFIDENCE = 0.95
 MARKERS = {False: "o", True: "s"}
 FRONT, INSIDE = "#0b6e99", "#8a8f98"
 
@@ -139,12 +135,8 @@ def sweep(
 
 
 def _measured(graph: IntegerGraph) -> Measured:
-    from scipy.stats import binomtest
-
-    accuracy, items = graph.metadata["accuracy"]["integer"], graph.metadata["accuracy"]["items"]
-    interval = binomtest(round(accuracy * items), items).proportion_ci(CONFIDENCE, method="wilson")
-    costs = inspect(graph)
-    return Measured(accuracy, float(interval.low), float(interval.high), items, costs.flash_bytes, costs.synaptic_operations)
+    accuracy, costs = over_items(graph.metadata["accuracy"]["integer"], graph.metadata["accuracy"]["items"]), inspect(graph)
+    return Measured(accuracy.value, accuracy.low, accuracy.high, accuracy.n, costs.flash_bytes, costs.synaptic_operations)
 
 
 def pareto(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
@@ -187,27 +179,12 @@ def rich_table(result: Sweep) -> Table:
     return table
 
 
-def picture_format(path: Path) -> str:
-    """ "png" or "svg", by the file's ending. Raises UnsupportedError for any other."""
-    if path.suffix.lower() not in PICTURES:
-        raise UnsupportedError(f"{path}: a picture ends in {' or '.join(PICTURES)}, not '{path.suffix}'")
-    return path.suffix.lower()[1:]
-
-
 def save_picture(result: Sweep, path: Path) -> Path:
     """Accuracy with its interval against flash, the front drawn as a line; PNG or SVG by the ending. Equal sweeps give equal files.
 
     Raises UnsupportedError for another ending, MissingExtra without matplotlib.
     """
-    kind = picture_format(path)
-    matplotlib = need("matplotlib", "report")
-    figures = need("matplotlib.figure", "report")
-    out = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "edgechaos", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}):
-        figure = figures.Figure(figsize=(6.4, 4.2), layout="constrained")
-        _draw(figure.add_subplot(), result)
-        figure.savefig(out, format=kind, dpi=160, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-    return write_atomic(path, out.getvalue())
+    return save_figure(path, (6.4, 4.2), lambda figure: _draw(figure.add_subplot(), result))
 
 
 def _draw(axes: Any, result: Sweep) -> None:
@@ -247,6 +224,5 @@ def _draw(axes: Any, result: Sweep) -> None:
     axes.set_xlabel("flash of all constants (KiB)")
     axes.set_ylabel(f"accuracy on {items:,} test items (%), 95 % interval")
     axes.set_title(f"{result.family} on {result.dataset}, weights by {result.method}", loc="left", fontsize=10)
-    axes.grid(color="#e3e5e8", linewidth=0.7)
-    axes.set_axisbelow(True)
+    grid(axes)
     axes.legend(frameon=False, loc="lower right", fontsize=9)

@@ -1,0 +1,108 @@
+"""`edgechaos prune`: what pruning costs, by share and criterion, before a share is given to `edgechaos quantize`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgechaos.cli.common import fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
+from edgechaos.cli.quantize_command import SHARE, model_and_data
+
+if TYPE_CHECKING:
+    from edgechaos.faults import Fault
+    from edgechaos.quantize.prune_curve import Curve
+
+CRITERIA = ("current", "magnitude", "random")
+
+
+@click.command("prune")
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--data", "data_name", metavar="NAME|FILE.npz", help="A data set by name, or your own arrays. Default: the one trained on.")
+@click.option("--what", type=click.Choice(["neurons", "weights"]), default="neurons", show_default=True, help="Remove, or set to 0.")
+@click.option(
+    "--criterion",
+    "criteria",
+    type=click.Choice(CRITERIA),
+    multiple=True,
+    default=CRITERIA,
+    show_default=True,
+    help="What decides who goes first; repeatable. random is the control.",
+)
+@click.option("--share", "shares", type=SHARE, multiple=True, help="To remove; repeatable. Default: 0, 0.1 .. 0.9.")
+@fault_option
+@click.option("--masks", type=click.IntRange(2), default=10, show_default=True, help="Per fault: sites and random words.")
+@click.option("--items", type=click.IntRange(1), help="The first of the test items. Default: all.")
+@click.option(
+    "--method",
+    type=click.Choice(["qat", "ptq"]),
+    default="ptq",
+    show_default=True,
+    help="Calibrate only, or fine-tune with quantized weights at every point.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Accuracy against the share, .png or .svg.")
+@json_option
+@output_option("the curve (default: beside the checkpoint, .prune.json)")
+def command(
+    checkpoint: Path,
+    data_name: str | None,
+    shares: tuple[float, ...],
+    faults: tuple[str, ...],
+    picture: Path | None,
+    as_json: bool,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Measure accuracy against the share pruned, clean and under faults.
+
+    Without --fault: half of all spikes omitted, and a quarter of all neurons dead, where the model has such. Every point is kept
+    as soon as it is measured: the same command goes on where it was stopped.
+
+    \b
+    Example: edgechaos prune pixels.safetensors --share 0 --share 0.5 --fault dead=0.25 --picture pixels.png
+    """
+    from edgechaos.files import write_atomic
+    from edgechaos.quantize import pictures, prune_curve, prune_report
+
+    if picture is not None:
+        pictures.picture_format(picture)  # before the work, not after
+    model, data = model_and_data(checkpoint, data_name)
+    path = output or checkpoint.with_suffix(".prune.json")
+
+    def save(curve: Curve) -> None:
+        write_atomic(path, json.dumps(curve.to_json(), indent=2) + "\n")
+
+    options |= {"shares": shares or prune_curve.SHARES, "faults": _conditions(faults), "before": _before(path)}
+    with progress_bar("prune") as bar:
+        curve = prune_curve.prune_curve(model, data, save=save, progress=bar, **options)
+    if picture is not None:
+        prune_report.save_picture(curve, picture)
+    if as_json:
+        print_json(curve.to_json())
+        return
+    print_table(prune_report.rich_table(curve))
+    click.echo(" ".join(map(str, (path, picture) if picture else (path,))))
+
+
+def _before(path: Path) -> Curve | None:
+    """What an earlier run left. Raises DataError for a file that holds something else: it is not ours to overwrite."""
+    from edgechaos.errors import DataError
+    from edgechaos.quantize.prune_curve import from_json
+
+    if not path.exists():
+        return None
+    try:
+        return from_json(json.loads(path.read_bytes()))
+    except (ValueError, DataError) as error:
+        raise DataError(f"{path} is no pruning curve; give another file with -o") from error
+
+
+def _conditions(options: tuple[str, ...]) -> tuple[Fault, ...] | None:
+    """One condition per --fault; None without. Raises UsageError for a seed, which is the mask's."""
+    if any("@" in text for text in options):
+        raise click.UsageError("--fault: every mask has a seed of its own; give KIND=RATE without @SEED")
+    return parse_faults(options).faults if options else None
