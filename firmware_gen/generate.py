@@ -75,9 +75,9 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     graph.validate()
     check_supported(graph)
     kernels = choose_kernels(graph, kernel)
-    events = any(k.kernel != "dense" for k in kernels.values())
+    dense = {name for name, choice in kernels.items() if choice.kernel == "dense"}
     patches = board.patch_capacity if board else HOST_PATCHES
-    plan = plan_memory(graph, patches, faults, events)
+    plan = plan_memory(graph, patches, faults, dense)
     if board:
         _check_fits(graph, board, plan)
     model_hash = content_hash(graph)
@@ -110,7 +110,7 @@ def _runtime(board: Board | None) -> dict[str, bytes]:
     files = {f"src/{p.name}": p.read_bytes() for p in sorted(RUNTIME.glob("ec_*.[ch]"))}
     if board is None:
         return files | {f"src/{name}": (RUNTIME / "host" / name).read_bytes() for name in ("ec_host.c", "ec_host.h")}
-    names = ("main.c", "startup.c", "cortex_m.h", "ec_sum_rows.S", f"port_{board.port}.c")
+    names = ("main.c", "startup.c", "cortex_m.h", "ec_conv_sums.S", "ec_sum_rows.S", f"port_{board.port}.c")
     files |= {f"src/{name}": (RUNTIME / "board" / name).read_bytes() for name in names}
     return files | {"freestanding/string.h": (RUNTIME / "board" / "string.h").read_bytes()}
 
@@ -142,6 +142,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_SCRATCH_NEURONS": plan.scratch_neurons,
         "EC_SCRATCH_STATEFUL": plan.scratch_stateful,
         "EC_SCRATCH_SUMS": plan.scratch_sums,
+        "EC_SCRATCH_BLOCK": plan.scratch_block,
         "EC_SCRATCH_WINDOW": plan.scratch_window,
         "EC_LAYERS": plan.capacities.layers,
         "EC_MASK_BYTES": plan.capacities.mask_bytes,

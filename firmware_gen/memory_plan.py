@@ -8,7 +8,7 @@ the logits stay in place after a run, because STATE_HASH and RESULT read them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,8 @@ PATCH_BYTES = 12
 """sizeof(ec_patch)."""
 EVENT_PADDING = 6
 """Event lists come in groups of four, one growing up and one down (ec_run.h)."""
+CONV_BLOCK = 4
+"""Positions that a dense convolution takes at a time, and inputs that it takes together (ec_conv_dense.h)."""
 FOREVER = 1 << 30
 
 
@@ -55,16 +57,18 @@ class MemoryPlan:
     scratch_neurons: int
     scratch_stateful: int
     scratch_sums: int
+    scratch_block: int
     scratch_window: int
     parameters: int
     capacities: Capacities
     state_bytes: int
 
 
-def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, events: bool) -> MemoryPlan:
-    """Place every tensor. `events`: some matrix is event-driven and needs a list of its active inputs."""
+def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, dense: Collection[str]) -> MemoryPlan:
+    """Place every tensor. `dense`: names of the nodes with the dense kernel; every other matrix needs a list of its active inputs."""
     places, pools = _place(graph)
     layers = graph.chaos_layers()
+    convs = [n for n in graph.nodes if isinstance(n, Conv)]
     sizes = {n.name: graph.tensors[n.input].shape[0] for n in layers}
     capacities = Capacities(
         layers=len(layers),
@@ -76,11 +80,12 @@ def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, events: 
         places=places,
         pools=pools,
         input_bytes=max(input_bytes(graph, h.input) for h in graph.heads),
-        scratch_events=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, MatMul | Conv)), default=0) if events else 0,
+        scratch_events=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, MatMul | Conv) and n.name not in dense), default=0),
         scratch_neurons=max(sizes.values(), default=0),
         scratch_stateful=max((sizes[n.name] for n in layers if n.mode == "stateful"), default=0),
-        scratch_sums=max((_sums(graph, n) for n in graph.nodes if isinstance(n, Conv | EmbeddingBag)), default=0),
-        scratch_window=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, Conv)), default=0),
+        scratch_sums=max((_sums(graph, n, n.name in dense) for n in graph.nodes if isinstance(n, Conv | EmbeddingBag)), default=0),
+        scratch_block=max((CONV_BLOCK * padded_fan_in(graph, n) for n in convs if n.name in dense), default=0),
+        scratch_window=max((fan_in(graph, n) for n in convs if n.name not in dense), default=0),
         parameters=sum(isinstance(n, ThermalNoise) for n in graph.nodes),
         capacities=capacities,
         state_bytes=0,
@@ -92,6 +97,11 @@ def fan_in(graph: IntegerGraph, node: MatMul | Conv) -> int:
     """How many inputs each output sums: a tick's, or a window's."""
     weight = graph.value(node.weight)
     return weight.size // len(weight)
+
+
+def padded_fan_in(graph: IntegerGraph, node: Conv) -> int:
+    """A window's inputs, and zeros up to whole fours."""
+    return math.ceil(fan_in(graph, node) / CONV_BLOCK) * CONV_BLOCK
 
 
 def input_bytes(graph: IntegerGraph, tensor: str) -> int:
@@ -109,9 +119,13 @@ def mask_bytes(graph: IntegerGraph, node: ChaosLayer | TopK) -> int:
     return (graph.tensors[node.input].shape[0] + 7) // 8
 
 
-def _sums(graph: IntegerGraph, node: Conv | EmbeddingBag) -> int:
-    weight = graph.value(node.weight)
-    return len(weight) if isinstance(node, Conv) else int(weight.shape[1])
+def _sums(graph: IntegerGraph, node: Conv | EmbeddingBag, dense: bool) -> int:
+    outputs, size = graph.value(node.weight).shape[:2]
+    if isinstance(node, EmbeddingBag):
+        return int(size)
+    if dense:  # sums go straight to their places, unless a block is wider than a row
+        return CONV_BLOCK * outputs if graph.tensors[node.output].shape[2] < CONV_BLOCK else 0
+    return int(outputs)
 
 
 def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
@@ -154,7 +168,7 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     events = plan.scratch_events + EVENT_PADDING if plan.scratch_events else 1
     stateful, neurons = max(plan.scratch_stateful, 1), max(plan.scratch_neurons, 1)
     lists = [(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)]
-    scratch = _struct([*lists, (4 * max(plan.scratch_sums, 1), 4), (max(plan.scratch_window, 1), 1)])
+    scratch = _struct([*lists, (4 * max(plan.scratch_sums, 1), 4), (2 * max(plan.scratch_block, 1), 2), (max(plan.scratch_window, 1), 1)])
     pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
     parameters = [(4 * plan.parameters, 4)] if plan.parameters else []
     members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
-from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, mortal
+from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, mortal, padded_fan_in
 from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.writer import Names, Writer
 from edgechaos.graph import (
@@ -132,7 +132,7 @@ class NodeSource:
         if key not in self._tables:
             self._tables[key] = self.names.take(f"{constant}_{layout}" if layout else constant)
             w.comment(note) if note else None
-            w.array(self._tables[key], values, dtype, ALIGNED if layout in ("rows", "packed") else "")
+            w.array(self._tables[key], values, dtype, ALIGNED if layout in ("rows", "packed", "windows") else "")
             w.line()
         return self._tables[key]
 
@@ -154,7 +154,11 @@ class NodeSource:
         weight = constant.value.reshape(outputs, inputs)
         stride, offset = up(outputs, 8), 1 << (constant.bits - 1)
         w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights; {choice}")
-        if choice.kernel == "dense":
+        if choice.kernel == "dense" and isinstance(node, Conv):
+            stride = padded_fan_in(self.graph, node)
+            padded = np.pad(weight, ((0, 0), (0, stride - inputs)))
+            table = self.table(w, node.weight, "windows", padded, "int8", f"[out][in], padded to {stride}")
+        elif choice.kernel == "dense":
             table, stride = self.table(w, node.weight, "dense", weight, "int8", "[out][in]"), inputs
         elif choice.kernel == "packed":
             packed = pack(weight.T, constant.bits)

@@ -27,6 +27,7 @@ from edgechaos.graph import Constant, Encoding, IntegerGraph, Readout
 from tests.firmware_host import GCC, ZIG, compile_host, library
 from tests.graphs import Spec, chaos_graph
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, mixed_graph
+from tests.test_firmware_exact import NATIVE, WIDE
 from tests.test_firmware_protocol import frame, replies
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -128,7 +129,8 @@ def test_no_warnings_for_boards(board: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "flags"), [*((name, ()) for name in (*SOME, "shared", "kwta", "thermal")), ("parallel", ("-DEC_WIDE=1",))]
+    ("name", "flags"),
+    [*((name, ()) for name in (*SOME, "shared", "kwta", "thermal")), ("parallel", WIDE), ("parallel", NATIVE), ("vision", NATIVE)],
 )
 def test_server_under_sanitizers(name: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     fuzz = Path(__file__).parent / "firmware" / "fuzz.c"

@@ -23,6 +23,8 @@ from tests.graphs import Spec, chaos_graph, codes_for, specs
 SAMPLES = np.array([0, 1, 2, 3, 77, 2**31, 2**32 - 1, 12345], np.uint32)
 WIDE = ("-DEC_WIDE=1",)
 """The kernel of 32-bit cores, in its portable form."""
+NATIVE = ("-march=native",)
+"""The loops for this machine's own vector instructions, where it has some that the runtime knows."""
 
 
 def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
@@ -56,7 +58,7 @@ def check(graph: IntegerGraph, host: HostLibrary, plan: ResolvedPlan, seed: int,
 @given(
     spec=specs(),
     kernel=st.sampled_from(["dense", "event", "auto"]),
-    flags=st.sampled_from([(), WIDE]),
+    flags=st.sampled_from([(), WIDE, NATIVE]),
     seed=st.integers(0, 2**32 - 1),
     sparsity=st.sampled_from([0.0, 0.5, 0.95]),
 )
@@ -86,10 +88,13 @@ def test_every_kind_of_layer(name: str, tmp_path: Path) -> None:
     host.close()
 
 
-@pytest.mark.parametrize("flags", [(), WIDE], ids=["plain", "wide"])
+@pytest.mark.parametrize("flags", [(), WIDE, NATIVE], ids=["plain", "wide", "native"])
 def test_extreme_inputs(flags: tuple[str, ...], tmp_path: Path) -> None:
     """All inputs at one extreme fill the packed sums to their proven limit."""
-    graph = chaos_graph(sizes=(1100, 9, 3), pixels=False, ticks=2)
+    graph = chaos_graph(sizes=(1100, 45, 3), pixels=False, ticks=2)
+    weight = graph.value("cortex0_weight").copy()
+    weight[:2] = [[-128], [127]]
+    graph = replace(graph, constants={**graph.constants, "cortex0_weight": replace(graph.constants["cortex0_weight"], value=weight)})
     host = library(graph, tmp_path, kernel="event", flags=flags)
     codes = np.stack([np.full(1100, v, np.int8) for v in (-128, 127, 0)] + [np.resize(np.array([-128, 127], np.int8), 1100)])
     wanted = reference.run(graph, codes, seed=1)

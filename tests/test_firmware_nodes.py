@@ -31,6 +31,7 @@ from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, Error
 from edgechaos.graph import ChaosLayer, Constant, Encoding, IntegerGraph, Lut, Readout, ThermalNoise, TopK
 from tests.firmware_host import HostLibrary, library
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
+from tests.test_firmware_exact import NATIVE, WIDE
 from tests.test_firmware_protocol import ask, refused
 
 SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
@@ -62,11 +63,16 @@ def check(graph: IntegerGraph, host: HostLibrary, plan: ResolvedPlan, seed: int)
 
 
 @settings(max_examples=12, deadline=None)
-@given(spec=mixed_specs(), kernel=st.sampled_from(["dense", "event", "auto"]), wide=st.booleans(), seed=st.integers(0, 2**32 - 1))
-def test_random_graphs_clean_and_faulty(spec: Mixed, kernel: Choice, wide: bool, seed: int) -> None:
+@given(
+    spec=mixed_specs(),
+    kernel=st.sampled_from(["dense", "event", "auto"]),
+    flags=st.sampled_from([(), WIDE, NATIVE]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_graphs_clean_and_faulty(spec: Mixed, kernel: Choice, flags: tuple[str, ...], seed: int) -> None:
     graph = mixed_graph(spec)
     with tempfile.TemporaryDirectory() as folder:
-        host = library(graph, Path(folder), kernel=kernel, flags=("-DEC_WIDE=1",) if wide else ())
+        host = library(graph, Path(folder), kernel=kernel, flags=flags)
         for plan in plans(graph):
             check(graph, host, plan, seed)
         host.close()

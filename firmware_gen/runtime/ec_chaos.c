@@ -35,6 +35,51 @@ typedef struct candidates {
     uint32_t unsure;
 } candidates;
 
+#if EC_SPECULATIVE
+
+#define EC_COMPARED 64u
+
+/* state[k]: 2 where neuron first + k fires whatever the noise, 1 where that needs a draw, 0 where it cannot fire. Plain loops
+ * over local arrays, which compilers vectorise.
+ */
+static void compare(const ec_chaos_layer *layer, uint32_t first, uint32_t count, const int32_t *drive, uint8_t *state)
+{
+    const int32_t *const threshold = layer->threshold + first;
+    int32_t reach[EC_COMPARED] = {0};
+    uint8_t found[EC_COMPARED] = {0};
+#if EC_NOISE
+    const int32_t *const sigma = layer->sigma;
+    const uint32_t shift = layer->sigma_shift;
+    for (uint32_t k = 0; sigma != NULL && k < count; k++)
+        reach[k] = ec_noise_bound(sigma[first + k], shift);
+#endif
+    for (uint32_t k = 0; k < count; k++)
+        found[k] = (uint8_t)((drive[first + k] + reach[k] > threshold[k]) + (drive[first + k] - reach[k] > threshold[k]));
+    memcpy(state, found, count);
+}
+
+/* Both lists are written and one is kept; where the two places meet, they get the same neuron. */
+static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
+{
+    uint16_t *const list = run->scratch->list;
+    const uint32_t neurons = layer->neurons;
+    candidates found = {0, 0};
+    uint8_t state[EC_COMPARED];
+    for (uint32_t n = 0; n < neurons; n++) {
+        const uint32_t k = n % EC_COMPARED;
+        if (k == 0u)
+            compare(layer, n, neurons - n < EC_COMPARED ? neurons - n : EC_COMPARED, drive, state);
+        const uint32_t fires = state[k] * (overruled(layer, run, n) ^ 1u);
+        list[found.sure] = (uint16_t)n;
+        list[neurons - 1u - found.unsure] = (uint16_t)n;
+        found.sure += fires >> 1;
+        found.unsure += fires & 1u;
+    }
+    return found;
+}
+
+#else
+
 static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
 {
     uint16_t *const list = run->scratch->list;
@@ -46,24 +91,17 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
         if (layer->sigma != NULL)
             reach = ec_noise_bound(layer->sigma[n], layer->sigma_shift);
 #endif
-#if EC_SPECULATIVE /* both lists are written and one is kept; where the two places meet, they get the same neuron */
-        const uint32_t fires = (uint32_t)(drive[n] + reach > layer->threshold[n]) & (overruled(layer, run, n) ^ 1u);
-        const uint32_t sure = fires & (uint32_t)(drive[n] - reach > layer->threshold[n]);
-        list[found.sure] = (uint16_t)n;
-        list[neurons - 1u - found.unsure] = (uint16_t)n;
-        found.sure += sure;
-        found.unsure += fires - sure;
-#else
         if (drive[n] + reach <= layer->threshold[n] || overruled(layer, run, n))
             continue;
         if (drive[n] - reach > layer->threshold[n])
             list[found.sure++] = (uint16_t)n;
         else
             list[neurons - ++found.unsure] = (uint16_t)n;
-#endif
     }
     return found;
 }
+
+#endif
 
 /* hits[k] += 1 for every neuron of the list whose spike is delivered. */
 static void deliver(const uint16_t *restrict list, uint32_t count, ec_prefix tick, uint32_t loss, uint8_t *restrict hits)

@@ -7,7 +7,7 @@
 
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
  * of two layouts; the other pointer is NULL.
- * dense: int8 [outputs][inputs], for inputs that are mostly not 0.
+ * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low

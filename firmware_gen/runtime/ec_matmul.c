@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#include "ec_avx2.h"
+
 #ifndef EC_WIDE
 #if defined(__ARM_ARCH) && !defined(__aarch64__) && __ARM_ARCH >= 7 && defined(__ARMEL__)
 #define EC_WIDE 1
@@ -29,6 +31,9 @@
 #else
 #define EC_SMLAD 0
 #endif
+
+/* 1 where the kernel takes the offset off every weight, and not its sum off the result. */
+#define EC_SIGNED_ROWS (EC_AVX2 && !EC_WIDE)
 
 /* 255 * 128 * 512 < 2^24: so many events of |x| <= 128 fit the wide sums. */
 #define EC_WIDE_EVENTS 512u
@@ -130,22 +135,51 @@ static inline uint32_t *put_event(uint32_t *pair, uint32_t row, int32_t x)
 
 #if EC_SPECULATIVE
 
-/* Bit k of the result: byte k of v is not 0. */
-static inline uint64_t active_bytes(uint64_t v)
+/* 64 inputs as bits: those that are not 0, and those below 0. */
+typedef struct signs {
+    uint64_t active;
+    uint64_t negative;
+} signs;
+
+#if EC_AVX2
+
+static inline signs signs_of(const int8_t *x)
 {
-    const uint64_t low = 0x7F7F7F7F7F7F7F7Fu;
-    const uint64_t high_bits = (((v & low) + low) | v) & ~low;
-    return ((high_bits >> 7) * 0x0102040810204080u) >> 56;
+    const signs found = {ec_active_64(x), ec_negative_64(x)};
+    return found;
 }
 
-/* Bit k: input i + k of the next `count` <= 64 inputs is not 0. */
-static inline uint64_t active_inputs(const int8_t *x, uint32_t count)
+#else
+
+/* Bit k of the result: bit 7 of byte k of v. */
+static inline uint64_t high_bits(uint64_t v)
 {
-    uint64_t chunk[8] = {0}, mask = 0;
-    memcpy(chunk, x, count);
-    for (uint32_t k = 0; k < 8u; k++)
-        mask |= active_bytes(chunk[k]) << (8u * k);
-    return mask;
+    return (((v & 0x8080808080808080u) >> 7) * 0x0102040810204080u) >> 56;
+}
+
+static inline signs signs_of(const int8_t *x)
+{
+    const uint64_t low = 0x7F7F7F7F7F7F7F7Fu;
+    uint64_t chunk[8];
+    signs found = {0, 0};
+    memcpy(chunk, x, sizeof chunk);
+    for (uint32_t k = 0; k < 8u; k++) {
+        found.active |= high_bits(((chunk[k] & low) + low) | chunk[k]) << (8u * k);
+        found.negative |= high_bits(chunk[k]) << (8u * k);
+    }
+    return found;
+}
+
+#endif
+
+/* Of the next `count` <= 64 inputs. */
+static inline signs signs_of_some(const int8_t *x, uint32_t count)
+{
+    int8_t last[64] = {0};
+    if (count == sizeof last)
+        return signs_of(x);
+    memcpy(last, x, count);
+    return signs_of(last);
 }
 
 #endif
@@ -160,14 +194,16 @@ static int32_t find_events(const ec_matrix *matrix, const int8_t *x, uint32_t *p
     int32_t sum = 0;
 #if EC_SPECULATIVE
     for (uint32_t first = 0; first < inputs; first += 64u) {
-        for (uint64_t mask = active_inputs(x + first, inputs - first < 64u ? inputs - first : 64u); mask != 0u; mask &= mask - 1u) {
+        const signs found = signs_of_some(x + first, inputs - first < 64u ? inputs - first : 64u);
+        for (uint64_t mask = found.active & ~found.negative; mask != 0u; mask &= mask - 1u, front += 2) {
             const uint32_t i = first + (uint32_t)__builtin_ctzll(mask);
-            const int32_t xi = x[i];
-            sum += xi;
-            put_event(front, i * stride, xi); /* both lists are written and one is kept: no branch to guess wrong */
-            put_event(back - 2, i * stride, -xi);
-            front += 2 * (xi > 0);
-            back -= 2 * (xi < 0);
+            sum += x[i];
+            put_event(front, i * stride, x[i]);
+        }
+        for (uint64_t mask = found.negative; mask != 0u; mask &= mask - 1u) {
+            const uint32_t i = first + (uint32_t)__builtin_ctzll(mask);
+            sum += x[i];
+            back = put_event(back - 2, i * stride, -x[i]);
         }
     }
 #else
@@ -261,6 +297,24 @@ static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t 
             for (uint32_t k = o; to == last && k < matrix->outputs; k++)
                 acc[k] += last[k - o];
         }
+    }
+}
+
+#elif EC_AVX2
+
+static void add_rows(const ec_matrix *matrix, events all, int32_t sign, int32_t *acc)
+{
+    const uint32_t *const end = all.pair + 2u * all.count;
+    uint32_t o = 0;
+    for (; o + 32u <= matrix->outputs; o += 32u)
+        ec_add_32_columns(matrix->rows + o, all.pair, end, sign, acc + o);
+    for (; o + 8u <= matrix->outputs; o += 8u)
+        ec_add_8_columns(matrix->rows + o, all.pair, end, sign, acc + o);
+    if (o < matrix->outputs) { /* rows are padded to whole eights */
+        int32_t last[8] = {0};
+        ec_add_8_columns(matrix->rows + o, all.pair, end, sign, last);
+        for (uint32_t k = o; k < matrix->outputs; k++)
+            acc[k] += last[k - o];
     }
 }
 
@@ -362,8 +416,8 @@ void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, co
     int32_t start = 0;
     if (matrix->rows != NULL) /* the stored offset, taken off in advance, keeps every partial sum inside the proof */
         start = -(int32_t)matrix->offset * find_events(matrix, x, run->scratch->event, &positive, &negative);
-#if EC_PACKED
-    if (matrix->bits < 8u) /* packed codes have no offset */
+#if EC_SIGNED_ROWS || EC_PACKED
+    if (EC_SIGNED_ROWS || matrix->bits < 8u) /* packed codes have no offset */
         start = 0;
 #endif
     for (uint32_t o = 0; o < outputs; o++)
