@@ -27,12 +27,19 @@ def rich_table(curve: Curve) -> Table:
     from rich.table import Table
 
     settings = curve.settings
-    table = Table(title=_title(settings), caption=_caption(settings), box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    look: dict[str, Any] = {
+        "box": SIMPLE_HEAD,
+        "title_justify": "left",
+        "caption_justify": "left",
+        "collapse_padding": True,
+        "pad_edge": False,
+    }
+    table = Table(title=_title(settings), caption=_caption(settings), **look)
     for header in ("share", "left", "criterion"):
         table.add_column(header, justify="left" if header == "criterion" else "right", no_wrap=True)
     for condition in _conditions(settings):
         table.add_column(f"{condition} (%)", justify="right", no_wrap=True)
-    for header in ("flash B", "RAM B", "synaptic ops"):
+    for header in ("flash B", "RAM B", "syn. ops"):
         table.add_column(header, justify="right", no_wrap=True)
     for p in curve.points:
         accuracy = (p.accuracy[c] for c in _conditions(settings))
