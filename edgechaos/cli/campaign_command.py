@@ -42,6 +42,11 @@ def command(
         raise ConfigError(f'{file}: names no artifact; set artifact = "model.ecm" there, or give --artifact', "artifact")
     campaign = replace(campaign, artifact=str(path))
     graph = artifact.load(path)
+    if len(graph.heads) > 1:
+        raise ConfigError(
+            f"{path}: has heads {', '.join(h.name for h in graph.heads)}, and a campaign measures one; use `edgechaos run --head`",
+            "artifact",
+        )
     name = data_name or campaign.images.dataset or None
     codes, labels = items_for(graph, name, campaign.image_count)
     recorded = name or graph.metadata["dataset"]["name"]

@@ -70,15 +70,17 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def dataset_for(graph: IntegerGraph, data_name: str | None) -> Dataset:
-    """The data set of that name, or the one that the model was trained on.
+head_option = click.option("--head", help="Which task of a model with several; by default the first.")
+
+
+def dataset_for(graph: IntegerGraph, data_name: str | None, head: str | None = None) -> Dataset:
+    """The data set of that name, or the one that the model's head, by default the first, was trained on.
 
     Raises DataError where none is given and the model's own is not found (`edgechaos.data.remembered`).
     """
-    head = graph.head()
-    return chosen_data(
-        data_name, graph.metadata.get("dataset"), f"model '{graph.name}'", head.encoding.text, graph.tensors[head.input].size
-    )
+    spec = graph.head(head)
+    record = graph.metadata.get("dataset") or graph.metadata.get("datasets", {}).get(spec.name)
+    return chosen_data(data_name, record, f"model '{graph.name}'", spec.encoding.text, graph.tensors[spec.input].size)
 
 
 def chosen_data(data_name: str | None, record: object, where: str, text: Text | None = None, length: int = 0) -> Dataset:
@@ -112,22 +114,22 @@ def noted(data: Dataset, name: str) -> Dataset:
 
 
 def items_for(
-    graph: IntegerGraph, data_name: str | None, count: int | None, default: int | None = None
+    graph: IntegerGraph, data_name: str | None, count: int | None, default: int | None = None, head: str | None = None
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The first `count` test items as codes for the graph's first head, and their labels.
+    """The first `count` test items as codes for a head of the graph, by default the first, and their labels.
 
     Without a count: `default` of them, or all where there are fewer or there is no default.
     Raises DataError where there is no data set, or it has fewer test items than were asked for.
     """
     from edgechaos.reference import encode
 
-    data = dataset_for(graph, data_name)
+    data = dataset_for(graph, data_name, head)
     if count is not None and len(data.test_items) < count:
         raise DataError(
             f"data set '{data.name}' has {len(data.test_items):,} test items, fewer than the {count:,} asked for; lower the count"
         )
     items = data.test_items[: count or default]
-    return encode(graph, items), data.test_labels[: len(items)]
+    return encode(graph, items, head), data.test_labels[: len(items)]
 
 
 def identifier(text: str) -> str:

@@ -83,10 +83,16 @@ def _refuse_mixed(context: click.Context, swept: bool) -> None:
 
 
 def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
-    """A checkpoint's model, and the data set of that name or else the one that it was trained on."""
+    """A checkpoint's model, and the data set of that name or else the one that it was trained on.
+
+    Raises ConfigError for a shared cortex, which has several.
+    """
+    from edgechaos.errors import ConfigError
     from edgechaos.models import checkpoint as checkpoints
 
     model = checkpoints.load(checkpoint)
+    if model.family == "shared":
+        raise ConfigError(f"{checkpoint}: a shared cortex has an accuracy per task, and one is compared here; quantize it without --sweep")
     text = getattr(model.config, "text", None)
     return model, chosen_data(data_name, model.facts.get("dataset"), str(checkpoint), text, model.config.inputs)
 
@@ -116,13 +122,31 @@ def _sweep(
 def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, options: dict[str, Any]) -> None:
     from edgechaos.quantize.pipeline import quantize
 
-    model, data = model_and_data(checkpoint, data_name)
+    model, data = _model_and_all_data(checkpoint, data_name)
     with progress_bar("quantize") as bar:
         graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
     path = output or checkpoint.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
-    accuracy = graph.metadata["accuracy"]
+    found, bits = graph.metadata["accuracy"], options["weight_bits"]
+    told = [f"{head} {_told(one, bits)}" for head, one in found["heads"].items()] if "heads" in found else [_told(found, bits)]
+    click.echo(f"{path}: {'; '.join(told)}; model {digest[:12]}")
+
+
+def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset | dict[str, Dataset]]:
+    """As model_and_data; of a shared cortex the data set of every task, by name."""
+    from edgechaos.errors import ConfigError
+    from edgechaos.models import checkpoint as checkpoints
+    from edgechaos.models.shared import SharedChaosNet
+
+    model = checkpoints.load(checkpoint)
+    if not isinstance(model, SharedChaosNet):
+        return model_and_data(checkpoint, data_name)
+    if data_name is not None:
+        raise ConfigError(f"{checkpoint}: every task of a shared cortex has the data set that it was trained on; leave --data out", "data")
+    records, tasks = model.facts.get("datasets", {}), model.config.tasks
+    return model, {t.name: chosen_data(None, records.get(t.name), str(checkpoint), t.config.text, t.config.inputs) for t in tasks}
+
+
+def _told(accuracy: dict[str, float], bits: int) -> str:
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
-    click.echo(
-        f"{path}: {before}int{options['weight_bits']} {accuracy['integer']:.2%} on {accuracy['items']:,} test items; model {digest[:12]}"
-    )
+    return f"{before}int{bits} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"

@@ -11,6 +11,7 @@ import click
 from edgechaos.cli.common import (
     data_option,
     fault_option,
+    head_option,
     items_for,
     json_option,
     model_argument,
@@ -24,6 +25,7 @@ from edgechaos.cli.common import (
 
 @click.command("run")
 @model_argument
+@head_option
 @data_option
 @click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
@@ -34,6 +36,7 @@ from edgechaos.cli.common import (
 @json_option
 def command(
     model: Path,
+    head: str | None,
     data_name: str | None,
     spec: str,
     items: int | None,
@@ -58,18 +61,19 @@ def command(
 
     graph = artifact.load(model)
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
-    codes, labels = items_for(graph, data_name, items)
+    codes, labels = items_for(graph, data_name, items, head=head)
     count = len(codes)
     with open_device(spec, graph) as device:
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
-        result = device.infer(codes, seed=seed, parameters=parameters)
+        result = device.infer(codes, seed=seed, head=head, parameters=parameters)
         elapsed_s = time.perf_counter() - start
         counters = device.counters()
     accuracy = proportion(int((result.labels == labels).sum()), count)
     document: dict[str, Any] = {
         "device": spec,
         "model_hash": artifact.content_hash(graph),
+        "head": graph.head(head).name,
         "faults": plan.to_json(),
         "temperature": temperature,
         "items": count,
@@ -102,7 +106,14 @@ def command(
         return
     from rich.table import Table
 
-    table = Table("", "", title=f"{graph.name} on {spec}", box=None, show_header=False, title_justify="left")
+    table = Table(
+        "",
+        "",
+        title=f"{graph.name}{f', {graph.head(head).name},' if len(graph.heads) > 1 else ''} on {spec}",
+        box=None,
+        show_header=False,
+        title_justify="left",
+    )
     for row in rows:
         table.add_row(*row)
     print_table(table)

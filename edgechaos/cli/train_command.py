@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from edgechaos.cli.common import load_data, output_option, progress_bar
+from edgechaos.cli.common import load_data, output_option, print_table, progress_bar
+
+TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<data>.+)")
 
 
 @click.command("train")
@@ -22,11 +26,18 @@ from edgechaos.cli.common import load_data, output_option, progress_bar
 @click.option(
     "--model",
     "kind",
-    type=click.Choice(["pixels", "vision", "language", "dlm", "tnn", "mlp", "cnn"]),
+    type=click.Choice(["pixels", "vision", "language", "dlm", "tnn", "mlp", "cnn", "shared"]),
     default="pixels",
     show_default=True,
-    help="The first three are ChaosNets.",
+    help="The first three are ChaosNets; shared is several on one cortex.",
 )
+@click.option("--task", "tasks", multiple=True, metavar="NAME=FRONT:DATA", help="Of a shared cortex, in the order of training; repeat.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["trained", "frozen", "rehearsal"]),
+    help="What later tasks do to a shared cortex: train it, leave it, or train it with earlier items.  [default: trained]",
+)
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Of earlier training items, for rehearsal.  [default: 0.05]")
 @click.option("--download", is_flag=True, help="Fetch the files into the cache, where EDGECHAOS_DATA is not set.")
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Neurons of a layer; repeat for more layers.  [default: 64]")
 @click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn).")
@@ -49,9 +60,15 @@ from edgechaos.cli.common import load_data, output_option, progress_bar
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of weights, order of items and random words."
 )
 @output_option("the checkpoint", required=True)
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     data_name: str,
     kind: str,
+    tasks: tuple[str, ...],
+    strategy: str | None,
+    share: float | None,
     download: bool,
     omission: float,
     dead: float,
@@ -67,18 +84,77 @@ def command(
 
     \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
+    \b
+    Several tasks: edgechaos train --model shared --task text=language:ag_news --task digits=vision:mnist -o shared.safetensors
     """
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if kind != "cnn":
+        given.setdefault("hidden", (64,))
+    settings = {"epochs": epochs, "omission": omission, "dead": dead, "seed": seed}
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    _refuse_mixed(context, kind, strategy)
+    if kind == "shared":
+        sequence = {key: value for key, value in (("strategy", strategy), ("share", share)) if value is not None}
+        _train_shared(tasks, download, given, settings, rate, sequence, output)
+        return
     from edgechaos.models.build import build, recipe_for
     from edgechaos.train import Recipe, train
 
     data = load_data(data_name, download=download)
-    given = {key: value for key, value in options.items() if value not in (None, ())}
-    if kind != "cnn":
-        given.setdefault("hidden", (64,))
     model = build(kind, data, seed=seed, **given)
-    rates: dict[str, Any] = recipe_for(kind) | ({} if learning_rate is None else {"learning_rate": learning_rate})
-    recipe = Recipe(epochs=epochs, omission=omission, dead=dead, seed=seed, **rates)
+    rates: dict[str, Any] = settings | recipe_for(kind) | rate
+    recipe = Recipe(**rates)
     with progress_bar(f"train on {data.name}") as bar:
         train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
     accuracy = model.facts["accuracy"]
     click.echo(f"{output}: float accuracy {accuracy['float']:.2%} on {accuracy['items']:,} test items")
+
+
+def _refuse_mixed(context: click.Context, kind: str, strategy: str | None) -> None:
+    """A shared cortex has tasks, each with its data set; nothing else has. Raises UsageError."""
+    given = {p.name for p in context.command.params if context.get_parameter_source(str(p.name)) is not ParameterSource.DEFAULT}
+    wrong = given & ({"data_name"} if kind == "shared" else {"tasks", "strategy", "share"})
+    if wrong:
+        names = ", ".join(p.get_error_hint(context) for p in context.command.params if p.name in wrong)
+        raise click.UsageError(f"{names} {'cannot' if kind == 'shared' else 'can only'} be given with --model shared")
+    if kind == "shared" and "tasks" not in given:
+        raise click.UsageError("--model shared needs its tasks: --task NAME=FRONT:DATA, such as digits=vision:mnist5k")
+    if "share" in given and strategy != "rehearsal":
+        raise click.UsageError("--share can only be given with --strategy rehearsal")
+
+
+def _train_shared(
+    tasks: tuple[str, ...],
+    download: bool,
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    rate: dict[str, float],
+    sequence: dict[str, Any],
+    output: Path,
+) -> None:
+    """Train the tasks one after another and print what is still known of each."""
+    from edgechaos.continual.retention import Retention
+    from edgechaos.continual.sequence import train_in_sequence
+    from edgechaos.errors import ConfigError
+    from edgechaos.models.build import build, recipe_for
+    from edgechaos.train import Recipe
+
+    datasets, fronts = {}, {}
+    for text in tasks:
+        match = TASK.fullmatch(text)
+        if match is None or match["task"] in fronts:
+            raise ConfigError(
+                f"--task {text!r}: expected NAME=FRONT:DATA, every name once, with FRONT one of vision, dense, language", "task"
+            )
+        fronts[match["task"]] = match["front"]
+        datasets[match["task"]] = load_data(match["data"], download=download)
+    model: Any = build("shared", datasets, seed=settings["seed"], fronts=fronts, **options)
+    recipes = {task: Recipe(**(settings | recipe_for(front) | rate)) for task, front in fronts.items()}
+    with progress_bar("train") as bar:
+        train_in_sequence(model, datasets, recipes, output=output, progress=lambda p: bar(p.done, p.total), **sequence)
+    found = model.facts["retention"]
+    print_table(Retention(tuple(datasets), found["items"], found["correct"]).rich_table())
+    rest = ", ".join(
+        f"{name.replace('_', ' ')} {found[name]:.2%}" for name in ("average_accuracy", "average_retention", "forgetting") if name in found
+    )
+    click.echo(f"{output}: {rest}")

@@ -12,6 +12,7 @@ import click
 
 from edgechaos.cli.common import (
     data_option,
+    head_option,
     items_for,
     json_option,
     model_argument,
@@ -46,6 +47,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 
 @click.command("verify")
 @model_argument
+@head_option
 @data_option
 @click.option(
     "--items", type=click.IntRange(1), help="Test items compared on the clean model; by default 1000, or all where there are fewer."
@@ -60,6 +62,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 @output_option("the result as JSON, for the report")
 def command(
     model: Path,
+    head: str | None,
     data_name: str | None,
     items: int | None,
     fault_items: int,
@@ -83,9 +86,14 @@ def command(
 
     graph = artifact.load(model)
     parameters = parameters_for(graph, temperature)
-    codes, _ = items_for(graph, data_name, items, default=1000)
+    codes, _ = items_for(graph, data_name, items, default=1000, head=head)
     with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
-        settings: dict[str, Any] = {"seed": seed, "parameters": parameters, "progress": lambda done, total, _: bar(done, total)}
+        settings: dict[str, Any] = {
+            "seed": seed,
+            "head": head,
+            "parameters": parameters,
+            "progress": lambda done, total, _: bar(done, total),
+        }
         result = verify(graph, codes, opened, **settings)
         if fault_items:
             result = combine(result, verify(graph, codes[:fault_items], opened, standard_plans(graph), **settings))

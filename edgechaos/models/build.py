@@ -1,6 +1,7 @@
 """An untrained model of every kind for a data set, and the recipe that suits it.
 
-Enters: the kind's name, a data set, options (fields of the family's configuration). Leaves: a Model with weights drawn from a seed.
+Enters: the kind's name, a data set (of a shared cortex one per task), options (fields of the family's configuration).
+Leaves: a Model with weights drawn from a seed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
 
 KINDS: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
@@ -45,11 +47,19 @@ def recipe_for(kind: str) -> dict[str, float]:
     return dict(RECIPES.get(kind, OTHERS))
 
 
-def build(kind: str, data: Dataset, *, seed: int = 0, **options: Any) -> Model:
+def build(kind: str, data: Dataset | Mapping[str, Dataset], *, seed: int = 0, **options: Any) -> Model:
     """An untrained model; its weights depend on `seed` alone.
 
+    Kind "shared" takes a data set per task, in the order of training, and options of `edgechaos.models.shared.shared_config`.
     Raises ConfigError for an unknown kind or an option that it does not have, DataError where the data set does not suit it.
     """
+    if not isinstance(data, Dataset):
+        if kind != "shared":
+            raise DataError(f"model '{kind}' learns one data set, not {len(data)}; use 'shared' for several")
+        shared = shared_config(data, **options)
+        return drawn(SharedChaosNet, shared, seed)
+    if kind == "shared":
+        raise DataError(f"model 'shared' learns several tasks; give a data set for each by name, not '{data.name}' alone")
     if kind not in KINDS:
         raise ConfigError(f"no model is called {kind!r}; use {', '.join(KINDS)}", "model")
     model_type, config_type = KINDS[kind]
@@ -67,6 +77,11 @@ def build(kind: str, data: Dataset, *, seed: int = 0, **options: Any) -> Model:
         about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std}
         about |= {"channels": CNN_CHANNELS, "image": data.image} if kind == "cnn" else {}
         config = config_type(**about | options)
+    return drawn(model_type, config, seed)
+
+
+def drawn(model_type: type[Model], config: Any, seed: int) -> Model:
+    """A model with weights drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model_type(config)

@@ -24,6 +24,7 @@ from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Lin
 
 CORTEX = ("hidden", "ticks", "mode", "threshold", "noise_std", "decay", "refractory_decay", "fail_prob", "signed", "embed")
 """Fields of ChaosNetConfig that define the cortex: the same for all tasks."""
+SHARED_OPTIONS = (*CORTEX, "channels", "average")
 MAX_TASKS = 16
 MAX_NAME = 24
 """Characters of a task's name, which begins the names of its nodes."""
@@ -83,6 +84,9 @@ def shared_config(datasets: Mapping[str, Dataset], fronts: Mapping[str, str] | N
 
     fronts: by task; by default language for texts, vision for images, dense for other items. Raises ConfigError for a front of no task.
     """
+    for key in options:
+        if key not in SHARED_OPTIONS:
+            raise ConfigError(f"model 'shared' has no option '{key}'", key)
     unknown = set(fronts or {}) - set(datasets)
     if unknown:
         raise ConfigError(f"shared cortex: '{min(unknown)}' has a front-end, but is no task; tasks are {', '.join(datasets)}", "fronts")
