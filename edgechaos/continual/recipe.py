@@ -154,9 +154,8 @@ def learn(
         _store(state, identity, learner, rows)
         if progress is not None:
             progress(task + 1, stream.count)
-    data = stream.data
     model.facts = {
-        "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
+        "dataset": stream.data.record,
         "continual": {"stream": stream.kind, "tasks": stream.count, "strategy": strategy, "seed": seed, "accuracy": rows},
         "recipe": asdict(settings.recipe),
     }
