@@ -32,6 +32,7 @@ from edgechaos.graph import (
     TopK,
     Weighted,
 )
+from edgechaos.nodes import FINER_BITS
 from edgechaos.random_bits import gaussian_table
 
 Interval = tuple[int, int]
@@ -57,7 +58,9 @@ def _node_bound(graph: IntegerGraph, node: Node, bounds: Mapping[str, Interval])
         _need(node, reach, ACCUMULATOR, f"sum of {_terms(graph, node)} stored {graph.constants[node.weight].bits}-bit weights")
         return -reach, reach
     if isinstance(node, EmbeddingBag):
-        _need(node, weight_reach(graph, node, 1), SHIFTABLE, f"sum of {_terms(graph, node)} token vectors")
+        reach = weight_reach(graph, node, 1)
+        _need(node, reach, SHIFTABLE, f"sum of {_terms(graph, node)} token vectors")
+        _need(node, reach << FINER_BITS, ACCUMULATOR, f"{1 << FINER_BITS} times the sum of {_terms(graph, node)} token vectors")
         return node.low, node.high
     if isinstance(node, Requantize):
         _need(node, max(map(abs, x)), SHIFTABLE, "requantized accumulator")

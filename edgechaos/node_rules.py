@@ -34,7 +34,7 @@ from edgechaos.graph import (
     Weighted,
     expected_gain,
 )
-from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.random_bits import FAIL_ONE
 from edgechaos.windows import output_size
 
@@ -112,7 +112,8 @@ def _check_rescaling(
     graph: IntegerGraph, node: Requantize | EmbeddingBag, y: Tensor, shapes: tuple[tuple[int], ...], how_many: str
 ) -> None:
     multiplier, shift = graph.value(node.multiplier), graph.value(node.shift)
-    for what, array, low, high in (("multiplier", multiplier, 2**30, 2**31 - 1), ("shift", shift, 31, 61)):
+    least = 31 - FINER_BITS if isinstance(node, EmbeddingBag) else 31
+    for what, array, low, high in (("multiplier", multiplier, 2**30, 2**31 - 1), ("shift", shift, least, 61)):
         require(array.dtype == np.int32 and array.shape in shapes, node, f"{what} must be int32, {how_many}")
         require(bool(((array >= low) & (array <= high)).all()), node, f"{what} is outside {low}..{high}")
     require(multiplier.shape == shift.shape, node, "multiplier and shift must have the same shape")

@@ -104,6 +104,10 @@ class AveragePool(Node):
     stride: tuple[int, int] = (2, 2)
 
 
+FINER_BITS = 7
+"""A mean of embeddings may have codes finer than one code of the embeddings, by 2^7: means of few-bit codes need it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingBag(Weighted):
     """The mean vector of a text: rows of the token ids that are not 0, summed in int32, rescaled for their count.
@@ -111,7 +115,8 @@ class EmbeddingBag(Weighted):
         q = clip((int64(sum) * multiplier[count] + 2^(shift[count]-1)) >> shift[count], low, high);  no tokens: 0
 
     Input uint16 (L,): id 0 is padding, an id >= vocabulary counts as 1, the unknown word. weight (vocabulary, dim) int8;
-    multiplier, shift (L + 1,) int32, entry 0 unused; low <= 0 <= high; output int8 (dim,). patch rows are (id, column, delta).
+    multiplier, shift (L + 1,) int32, as of Requantize but shift >= 31 - FINER_BITS, entry 0 unused; low <= 0 <= high; output int8
+    (dim,). patch rows are (id, column, delta).
     """
 
     multiplier: str = _constant()

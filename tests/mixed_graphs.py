@@ -30,6 +30,7 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
+from edgechaos.nodes import FINER_BITS
 from edgechaos.quantize.rounding import multiplier_shift
 from edgechaos.thermal import thermal_codes
 from edgechaos.windows import output_size
@@ -74,8 +75,8 @@ class Builder:
     def bias(self, name: str, size: int) -> str:
         return self.constant(name, self.rng.integers(-80, 81, size).astype(np.int32), 32)
 
-    def rescaling(self, name: str, factors: NDArray[np.float64]) -> dict[str, str]:
-        multiplier, shift = multiplier_shift(factors, name)
+    def rescaling(self, name: str, factors: NDArray[np.float64], most: int = 1) -> dict[str, str]:
+        multiplier, shift = multiplier_shift(factors, name, most)
         return {"multiplier": self.constant(f"{name}_m", multiplier, 32), "shift": self.constant(f"{name}_s", shift, 32)}
 
     def conv(self, x: str, name: str, outputs: int, kernel: tuple[int, int], stride: tuple[int, int], pad: tuple[int, int]) -> str:
@@ -205,8 +206,8 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
 
 def _text(b: Builder, spec: Mixed, x: str) -> str:
     weight = b.weight("embedding", len(WORDS) + 2, 5)
-    means = np.minimum(1.0, 100.0 / (REACH[b.bits] * np.maximum(1, np.arange(spec.length + 1))))
-    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling("embedding", means))
+    means = np.minimum(1 << FINER_BITS, 100.0 / (REACH[b.bits] * np.maximum(1, np.arange(spec.length + 1))))
+    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling("embedding", means, 1 << FINER_BITS))
 
 
 def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Encoding) -> None:

@@ -300,6 +300,8 @@ BROKEN: list[tuple[Mixed, Callable[[IntegerGraph], IntegerGraph], str]] = [
     (TEXT, constant("embedding", np.zeros((30, 6), i8)), r"output must be int8 \(6,\)"),
     (TEXT, constant("embedding", np.zeros((1, 5), i8)), "is not int8"),
     (TEXT, constant("embedding_m", np.full(6, 2**30, i32), 32), "one per count of tokens"),
+    (TEXT, constant("embedding_s", np.full(7, 23, i32), 32), r"shift is outside 24\.\.61"),
+    (VISION, constant("embed_s", np.full(5, 30, i32), 32), r"shift is outside 31\.\.61"),
     (TEXT, change(EmbeddingBag, low=1), "must hold 0"),
     (KWTA, change(TopK, k=0), "k 0 is outside"),
     (KWTA, change(TopK, k=10), r"k 10 is outside 1\.\.9"),

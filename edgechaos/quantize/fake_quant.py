@@ -24,7 +24,7 @@ from edgechaos.extras import need
 from edgechaos.models.base import thermal, winners
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, spiking_ticks
-from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.float_model import (
     Conv,
@@ -164,13 +164,13 @@ class FakeQuantModel(nn.Module):
         self.settle()
 
     def settle(self) -> None:
-        """Let no activation be finer than the accumulator that it is made of: integers can only be scaled down."""
+        """Let no activation be finer than the accumulator that it is made of: sums can only be scaled down, means up a little."""
         for node in self.described.nodes:
             point = f"{node.name}_in" if isinstance(node, Gelu) else node.name
             if point in self.quantizers and not isinstance(node, Table):
                 quantizer = cast(Quantizer, self.quantizers[point])
                 if isinstance(node, EmbeddingMean):
-                    finest = float(self.quantized(node.name).scale.max())
+                    finest = float(self.quantized(node.name).scale.max()) / (1 << FINER_BITS)
                 else:
                     finest = float(self.step(node.input).max()) / (node.kernel[0] * node.kernel[1] if isinstance(node, Pool) else 1)
                 quantizer.scale = max(quantizer.scale, finest)

@@ -29,6 +29,7 @@ from edgechaos.graph import (
 )
 from edgechaos.graph import Conv as ConvNode
 from edgechaos.graph import Readout as ReadoutNode
+from edgechaos.nodes import FINER_BITS
 from edgechaos.quantize import rounding
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
@@ -153,7 +154,7 @@ class _Lowering(ActivationLowering):
         quantized, weight, _ = self.weights(node)
         source, quantizer = self.values[node.input], self.quantizer(node.name)
         counts = np.maximum(1, np.arange(self.tensors[source].size + 1))
-        multiplier, shift = rounding.multiplier_shift(quantized.scale / (counts * quantizer.scale), node.name)
+        multiplier, shift = rounding.multiplier_shift(quantized.scale / (counts * quantizer.scale), node.name, 1 << FINER_BITS)
         out = self.tensor(f"{node.name}_codes", "int8", quantized.weight.shape[1:], np.array([quantizer.scale]))
         self.nodes.append(
             EmbeddingBag(

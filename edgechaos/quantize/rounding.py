@@ -39,22 +39,23 @@ def requantize(acc: NDArray[np.int32], multiplier: NDArray[Any], shift: NDArray[
     return np.clip((acc.astype(np.int64) * multiplier.astype(np.int64) + (np.int64(1) << (wide - 1))) >> wide, low, high)
 
 
-def multiplier_shift(factors: ArrayLike, where: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(multiplier, shift) int32 with multiplier / 2^shift next to each factor, 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
+def multiplier_shift(factors: ArrayLike, where: str, most: int = 1) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(multiplier, shift) int32 with multiplier / 2^shift next to each factor, 2^30 <= multiplier < 2^31, shift <= 61.
 
-    A factor of 1 becomes (2^31 - 1) / 2^31, which is the identity on every |acc| < 2^30.
-    Raises UnsupportedError, naming `where`, for a factor outside 2^-31..1.
+    A factor of `most`, a power of two, becomes (2^31 - 1) / 2^31 of it; where that is 1, this is the identity on every |acc| < 2^30.
+    Raises UnsupportedError, naming `where`, for a factor outside 2^-31..most.
     """
     real = np.atleast_1d(np.asarray(factors, np.float64))
-    if not bool(((real >= 2.0**-31) & (real <= 1.0)).all()):
+    if not bool(((real >= 2.0**-31) & (real <= most)).all()):
         span = f"{real.min():g}..{real.max():g}"
-        raise UnsupportedError(f"'{where}': rescaling by {span} is outside 2^-31..1; calibrate on inputs of the real range", where)
+        raise UnsupportedError(f"'{where}': rescaling by {span} is outside 2^-31..{most}; calibrate on inputs of the real range", where)
     mantissa, exponent = np.frexp(real)
     multiplier, shift = round_half_up(mantissa * 2.0**31), 31 - exponent
     carried = multiplier == 2**31
     multiplier, shift = np.where(carried, 2**30, multiplier), np.where(carried, shift - 1, shift)
-    one = shift == 30
-    return np.where(one, INT32_MAX, multiplier).astype(np.int32), np.where(one, 31, shift).astype(np.int32)
+    least = 31 - (most.bit_length() - 1)
+    beyond = shift < least
+    return np.where(beyond, INT32_MAX, multiplier).astype(np.int32), np.where(beyond, least, shift).astype(np.int32)
 
 
 def sigma_multipliers(std_codes: ArrayLike, where: str) -> tuple[NDArray[np.int32], int]:

@@ -15,7 +15,7 @@ void ec_requantize_int16_int16(const ec_scaling *scaling, uint32_t ticks, const 
 static inline int32_t ec_requantize(int32_t x, int32_t multiplier, uint32_t shift, int32_t low, int32_t high)
 {
     const int64_t scaled = ((int64_t)x * multiplier + ((int64_t)1 << (shift - 1u))) >> shift;
-    return ec_clip((int32_t)scaled, low, high); /* |x| < 2^30, multiplier < 2^31, shift >= 31: fits */
+    return ec_clip((int32_t)scaled, low, high); /* |x| < 2^30, multiplier < 2^31, shift >= 31, or >= 24 where the bound of |x| is 2^7 less: fits */
 }
 
 #endif
