@@ -159,7 +159,7 @@ def train(
         model.eval()
         accuracy = evaluate(model, data)
     model.facts = {
-        "dataset": {"name": data.name, "hash": data.content_hash, "source": data.source, "licence": data.licence},
+        "dataset": data.record,
         "omission": recipe.omission,
         "dead": recipe.dead,
         "recipe": asdict(recipe),
