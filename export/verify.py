@@ -186,11 +186,12 @@ def verify(
 
 
 def combine(first: Verification, *others: Verification) -> Verification:
-    """One verification of several runs on the same model, head and seed: all images clean, some under faults."""
+    """One verification of several runs on the same model and seed: all images clean, some under faults, head after head."""
     runs = (first, *others)
-    if len({(r.model_hash, r.head, r.seed) for r in runs}) != 1:
-        raise EdgeChaosError("verifications of different models, heads or seeds cannot be combined")
-    return Verification(first.model, first.model_hash, first.head, first.seed, tuple(c for r in runs for c in r.comparisons))
+    if len({(r.model_hash, r.seed) for r in runs}) != 1:
+        raise EdgeChaosError("verifications of different models or seeds cannot be combined")
+    heads = ", ".join(dict.fromkeys(r.head for r in runs))
+    return Verification(first.model, first.model_hash, heads, first.seed, tuple(c for r in runs for c in r.comparisons))
 
 
 def _by_name(answer: Answer) -> dict[str, NDArray[Any]]:

@@ -80,7 +80,8 @@ class Campaign:
 
     seed: of the masks and of the models' random words. masks: M, independent repetitions. alpha: 1 - confidence.
     margin: the loss of accuracy, as a share, that still counts as no harm. attempts: of a trial that the
-    infrastructure failed. timeout: of one trial, in seconds, before its worker is replaced.
+    infrastructure failed. timeout: of one trial, in seconds, before its worker is replaced. head: which task of a model
+    with several. temperature: of a DLM's weights; by default the model's.
     """
 
     name: str
@@ -95,6 +96,8 @@ class Campaign:
     attempts: int = 3
     timeout: Seconds = Seconds(300.0)
     energy: EnergySettings | None = None
+    head: str = ""
+    temperature: float | None = None
 
     def devices_of(self, sweep: Sweep) -> tuple[str, ...]:
         """The devices that a sweep runs on."""

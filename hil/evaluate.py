@@ -8,10 +8,11 @@ Anything else that fails is the infrastructure's and is reported as an attempt.
 from __future__ import annotations
 
 import hashlib
+import json
 import traceback
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,24 @@ Opener = Callable[[str, IntegerGraph], Device]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationSet:
-    """codes (n, *input shape) as the model takes them, labels (n,); `name` is the data set's."""
+    """codes (n, *input shape) as the model's head takes them, labels (n,); `name` is the data set's.
+
+    head: which task of a model with several, by default the first. parameters: of the run, such as a temperature, by node.
+    """
 
     name: str
     codes: NDArray[Any]
     labels: NDArray[np.int64]
+    head: str | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
     def hash(self, count: int) -> str:
-        """SHA-256 over the first `count` codes and labels: what a trial was evaluated on."""
+        """SHA-256 over the first `count` codes and labels, head and parameters: what a trial was evaluated on."""
         codes, labels = np.ascontiguousarray(self.codes[:count]), self.labels[:count].astype("<i8")
-        head = f"{codes.dtype.str} {codes.shape}\n".encode()
-        return hashlib.sha256(head + codes.tobytes() + labels.tobytes()).hexdigest()
+        about = f"{codes.dtype.str} {codes.shape}\n".encode()
+        if self.head is not None or self.parameters:
+            about += json.dumps([self.head, dict(sorted(self.parameters.items()))]).encode()
+        return hashlib.sha256(about + codes.tobytes() + labels.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +188,7 @@ class Bench:
         codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
         seen = self._observe(device, trial, codes)
         right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
-        classes = len(self._graph.head().classes)
+        classes = len(self._graph.head(self._setup.images.head).classes)
         outcomes: dict[str, int] = {}
         if not trial.clean:
             if baseline is None:
@@ -203,7 +211,8 @@ class Bench:
     def _observe(self, device: Device, trial: Trial, codes: NDArray[Any]) -> _Observed:
         """All images under the trial's plan. Images on which the device fails are found by halving."""
         plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
-        outputs = len(self._graph.head().classes)
+        images = self._setup.images
+        outputs = len(self._graph.head(images.head).classes)
         seen = _Observed(np.zeros((len(codes), outputs), np.int32), np.zeros(len(codes), np.uint16), {}, {}, 0)
         device.inject(plan)
         spans = [(0, len(codes))]
@@ -211,7 +220,8 @@ class Bench:
             start, end = spans.pop()
             before = device.counters().instructions
             try:
-                answer = device.infer(codes[start:end], seed=trial.seed, samples=np.arange(start, end, dtype=np.uint32))
+                samples = np.arange(start, end, dtype=np.uint32)
+                answer = device.infer(codes[start:end], seed=trial.seed, samples=samples, head=images.head, parameters=images.parameters)
             except DeviceError as error:
                 if trial.clean or error.outcome not in NO_ANSWER:
                     raise

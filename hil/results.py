@@ -22,7 +22,7 @@ from edgechaos import __version__
 from edgechaos.artifact import content_hash
 from edgechaos.devices.instruction_classes import EXTRAS
 from edgechaos.files import write_atomic
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
 from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
 from edgechaos.hil.evaluate import EvaluationSet, TrialResult
@@ -191,24 +191,29 @@ def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, pla
         retried += entry.attempts > 1 if entry else 0
     about = {
         "campaign": {**asdict(campaign), "warnings": warnings(campaign)},
-        "model": {"name": graph.name, "hash": content_hash(graph), "deployed_omission": _deployed_omission(graph)},
+        "model": {
+            "name": graph.name,
+            "hash": content_hash(graph),
+            "head": graph.head(items.head).name,
+            "deployed_omission": _deployed_omission(graph, items.head),
+        },
         "data": {"name": items.name, "hash": {str(n): items.hash(n) for n in sorted({t.images for t in plan.trials})}},
         "devices": ledger.devices(),
         "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures},
-        "landauer": _landauer(campaign, graph),
+        "landauer": _landauer(campaign, graph, items.head),
         "versions": {"edgechaos": __version__, "python": platform.python_version(), "numpy": np.__version__},
     }
     return Results(about, tuple(_curves(campaign, plan, results)), tuple(_agreements(plan, results)))
 
 
-def _deployed_omission(graph: IntegerGraph) -> dict[str, float]:
+def _deployed_omission(graph: IntegerGraph, head: str | None) -> dict[str, float]:
     """The loss probability that each layer of the clean model carries already."""
-    return {layer.name: layer.fail_q / FAIL_ONE for layer in graph.chaos_layers()}
+    return {node.name: node.fail_q / FAIL_ONE for node in graph.path(head) if isinstance(node, ChaosLayer)}
 
 
-def _landauer(campaign: Campaign, graph: IntegerGraph) -> dict[str, float]:
+def _landauer(campaign: Campaign, graph: IntegerGraph, head: str | None) -> dict[str, float]:
     temperature_k = campaign.energy.temperature if campaign.energy else 300.0
-    bits = bits_overwritten(graph)
+    bits = bits_overwritten(graph, head)
     return {"bits": bits, "temperature_k": temperature_k, "energy_j": landauer_bound(bits, temperature_k)}
 
 

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.artifact import to_bytes
 from edgechaos.errors import ConfigError, DataError, EdgeChaosError
 from edgechaos.faults import FaultPlan, Omission, apply
+from edgechaos.graph import IntegerGraph, ThermalNoise
 from edgechaos.hil.config import Images, Sweep, read_campaign, warnings
+from edgechaos.hil.evaluate import EvaluationSet, Setup
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import plan_campaign, seeds
-from tests.campaigns import GRAPH, campaign, items, run
+from edgechaos.hil.runner import run_campaign
+from tests.campaigns import GRAPH, InProcess, campaign, items, run
+from tests.hil_devices import open_device
+from tests.mixed_graphs import mixed_graph
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -139,6 +145,28 @@ def test_results_equal_the_reference(tmp_path: Path) -> None:
             assert point.worst_accuracy == min(accuracies)
             assert point.worst_mask == int(np.argmin(accuracies))
             assert point.outcomes == {k: v for k, v in outcomes.items() if v}
+
+
+@pytest.mark.parametrize(("graph", "head"), [(mixed_graph(family="shared"), "texts"), (mixed_graph(family="thermal"), None)])
+def test_the_head_and_the_parameters_of_a_campaign_reach_the_device(tmp_path: Path, graph: IntegerGraph, head: str | None) -> None:
+    """What the curve says is what the reference answers on that head, at that temperature, and on no other."""
+    noise = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    parameters = {n.name: n.k_max for n in noise}
+    spec = graph.tensors[graph.head(head).input]
+    codes = np.arange(24 * spec.size).reshape(24, *spec.shape).astype(spec.dtype) % 29
+    labels = reference.run(graph, codes, seed=7, head=head, parameters=parameters).labels.astype(np.int64)
+    data = EvaluationSet("drawn", codes, labels, head, parameters)
+    sweep = Sweep("weight_bit_flip", (0.0, 0.05))
+    executor = InProcess(Setup(to_bytes(graph), data, open_device))
+    plan = plan_campaign(campaign(sweep=(sweep,)))
+    results = run_campaign(campaign(sweep=(sweep,)), graph, data, tmp_path / "ledger.sqlite", executor=executor, opener=open_device)
+    for point, cell in zip(results.curves[0].points, plan.cells, strict=True):
+        runs = [
+            reference.run(apply(graph, t.plan), codes, seed=t.seed, head=head, parameters=parameters).labels == labels for t in cell.trials
+        ]
+        assert point.accuracy.value == pytest.approx(np.mean(runs))
+    assert results.about["model"]["head"] == graph.head(head).name
+    assert data.hash(24) != EvaluationSet("drawn", codes, labels).hash(24)
 
 
 def expected_outcome(is_clean: bool, clean: reference.Result, faulty: reference.Result, k: int, label: int) -> str:

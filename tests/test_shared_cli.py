@@ -33,10 +33,19 @@ def test_two_tasks_from_training_to_a_device(tmp_path: Path) -> None:
         told = json.loads(run("run", model, "--head", head, "--json").stdout)
         assert told["head"] == head
         assert told["accuracy"]["value"] == accuracy[head]["integer"]
+    run("verify", model, "--items", 5, "--fault-items", 2, "--backend", "onnxruntime-on", "-o", tmp_path / "v.json")
+    assert json.loads((tmp_path / "v.json").read_text())["head"] == "flat, image"
     run("verify", model, "--head", "image", "--items", 5, "--fault-items", 0, "--backend", "onnxruntime-on")
+    assert "is of one task" in run("verify", model, "--data", "digits8x8", code=2).stderr
     campaign = tmp_path / "c.toml"
     campaign.write_text('name = "c"\nmasks = 2\n[images]\ncount = 5\n[[sweep]]\nfault = "dead"\nrates = [0]\n')
     assert "has heads flat, image" in run("campaign", campaign, "--artifact", model, "-o", tmp_path / "o", code=1).stderr
+    campaign.write_text('head = "image"\n' + campaign.read_text())
+    run("campaign", campaign, "--artifact", model, "-o", tmp_path / "o")
+    results = json.loads((tmp_path / "o" / "results.json").read_text())
+    first = json.loads(run("run", model, "--head", "image", "--items", 5, "--json").stdout)
+    assert results["about"]["model"]["head"] == "image"
+    assert results["curves"][0]["points"][0]["accuracy"]["value"] == first["accuracy"]["value"]
     assert "an accuracy per task" in run("quantize", checkpoint, "--sweep", code=1).stderr
 
 

@@ -129,7 +129,7 @@ def test_json_and_combination() -> None:
     assert written["passed"]
     assert written["integers"] == clean.integers + faulty.integers
     assert [c["items"] for c in written["comparisons"]] == [8, 4, 4]
-    with pytest.raises(EdgeChaosError, match="different models, heads or seeds"):
+    with pytest.raises(EdgeChaosError, match="different models or seeds"):
         combine(clean, verify(graph, codes_for(graph, 8), {"good": faithful}, seed=1))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import items_for, output_option, print_table, progress_bar
+from edgechaos.cli.common import codes_of, dataset_for, output_option, parameters_for, print_table, progress_bar
 
 
 @click.command("campaign")
@@ -42,15 +42,13 @@ def command(
         raise ConfigError(f'{file}: names no artifact; set artifact = "model.ecm" there, or give --artifact', "artifact")
     campaign = replace(campaign, artifact=str(path))
     graph = artifact.load(path)
-    if len(graph.heads) > 1:
-        raise ConfigError(
-            f"{path}: has heads {', '.join(h.name for h in graph.heads)}, and a campaign measures one; use `edgechaos run --head`",
-            "artifact",
-        )
-    name = data_name or campaign.images.dataset or None
-    codes, labels = items_for(graph, name, campaign.image_count)
-    recorded = name or graph.metadata["dataset"]["name"]
-    items = EvaluationSet(recorded, codes, labels)
+    heads = [head.name for head in graph.heads]
+    if len(heads) > 1 and campaign.head not in heads:
+        raise ConfigError(f'{file}: {path} has heads {", ".join(heads)}, and a campaign measures one; set head = "{heads[0]}"', "head")
+    head = campaign.head or None
+    data = dataset_for(graph, data_name or campaign.images.dataset or None, head)
+    codes, labels = codes_of(graph, data, campaign.image_count, head=head)
+    items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature))
     executor = None
     if dask is not None:
         from edgechaos.hil.dask_executor import DaskExecutor

@@ -116,14 +116,20 @@ def noted(data: Dataset, name: str) -> Dataset:
 def items_for(
     graph: IntegerGraph, data_name: str | None, count: int | None, default: int | None = None, head: str | None = None
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """As `codes_of`, of `dataset_for`."""
+    return codes_of(graph, dataset_for(graph, data_name, head), count, default, head)
+
+
+def codes_of(
+    graph: IntegerGraph, data: Dataset, count: int | None, default: int | None = None, head: str | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The first `count` test items as codes for a head of the graph, by default the first, and their labels.
 
     Without a count: `default` of them, or all where there are fewer or there is no default.
-    Raises DataError where there is no data set, or it has fewer test items than were asked for.
+    Raises DataError where the data set has fewer test items than were asked for.
     """
     from edgechaos.reference import encode
 
-    data = dataset_for(graph, data_name, head)
     if count is not None and len(data.test_items) < count:
         raise DataError(
             f"data set '{data.name}' has {len(data.test_items):,} test items, fewer than the {count:,} asked for; lower the count"

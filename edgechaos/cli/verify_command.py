@@ -12,7 +12,6 @@ import click
 
 from edgechaos.cli.common import (
     data_option,
-    head_option,
     items_for,
     json_option,
     model_argument,
@@ -47,7 +46,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 
 @click.command("verify")
 @model_argument
-@head_option
+@click.option("--head", help="Which task of a model with several; by default all.")
 @data_option
 @click.option(
     "--items", type=click.IntRange(1), help="Test items compared on the clean model; by default 1000, or all where there are fewer."
@@ -86,17 +85,23 @@ def command(
 
     graph = artifact.load(model)
     parameters = parameters_for(graph, temperature)
-    codes, _ = items_for(graph, data_name, items, default=1000, head=head)
+    heads = [head] if head is not None else [h.name for h in graph.heads]
+    if data_name is not None and len(heads) > 1:
+        raise click.UsageError(f"--data is of one task, but the model has {', '.join(heads)}; choose one with --head")
+    inputs = {name: items_for(graph, data_name, items, default=1000, head=name)[0] for name in heads}
+    runs: list[Verification] = []
     with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
-        settings: dict[str, Any] = {
-            "seed": seed,
-            "head": head,
-            "parameters": parameters,
-            "progress": lambda done, total, _: bar(done, total),
-        }
-        result = verify(graph, codes, opened, **settings)
-        if fault_items:
-            result = combine(result, verify(graph, codes[:fault_items], opened, standard_plans(graph), **settings))
+        for name, codes in inputs.items():
+            settings: dict[str, Any] = {
+                "seed": seed,
+                "head": name,
+                "parameters": parameters,
+                "progress": lambda done, total, _: bar(done, total),
+            }
+            runs.append(verify(graph, codes, opened, **settings))
+            if fault_items:
+                runs.append(verify(graph, codes[:fault_items], opened, standard_plans(graph), **settings))
+    result = combine(*runs)
     if output is not None:
         write_atomic(output, json.dumps(result.to_json(), indent=2))
     if as_json:
