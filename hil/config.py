@@ -141,6 +141,7 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
     yield from _range("masks", campaign.masks, MIN_MASKS, MAX_MASKS)
     yield from _range("images.count", campaign.images.count, 1, MAX_IMAGES)
     yield from _range("alpha", campaign.alpha, 1e-6, 0.5)
+    yield from _range("temperature", campaign.temperature or 0.0, 0.0, math.inf)
     yield from _range("margin", campaign.margin, 0.0, 1.0)
     yield from _range("attempts", campaign.attempts, 1, 100)
     yield from _range("timeout", campaign.timeout, 1e-3, 86400.0)

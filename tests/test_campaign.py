@@ -72,6 +72,7 @@ def test_campaign_file(tmp_path: Path) -> None:
         ('layer = "cortex0"', 'node = "cortex0"', "sweep[0].node", "does not apply to dead"),
         ("masks = 30", "masks = 1", "masks", "masks = 1 is outside 2..100000"),
         ("masks = 30", "masks = 3.5", "masks", "expected an integer, got 3.5 @ masks"),
+        ("masks = 30", "masks = 30\ntemperature = -1", "temperature", "temperature = -1 is outside 0..inf"),
         ('margin = "1 %"', 'margin = "1 V"', "margin", 'expected a quantity such as "1 %"'),
         ('timeout = "90 s"', "timeout = 90", "timeout", 'expected a quantity such as "1 s", got 90 @ timeout'),
         ("count = 100", "count = 0", "images.count", "images.count = 0 is outside 1..1e+07"),
