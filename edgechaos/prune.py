@@ -1,9 +1,8 @@
 """Pruning: smallest weights to zero; neurons and channels that carry least removed with their rows, columns and thresholds.
 
 Enters: a folded FloatModel (`edgechaos.passes.fold`) and the measured activity of its neurons. Leaves: a smaller FloatModel, validated,
-whose metadata say what was removed. Pure functions; nothing here needs torch. Neurons are the outputs of a Linear, or the channels of
-a Conv, that pass through spikes, activations or pooling into other matrices; embeddings and logits stay. What is least is for a
-criterion to say: `neuron_scores`, `weight_scores`.
+whose metadata say what was removed. Pure functions; nothing here needs torch. What is a neuron, and who goes first, stands in
+`edgechaos.prune_criteria`.
 
 Removing neurons renumbers those that stay, from 0 in each layer. Random words count neurons, so noise and losses are drawn for the
 new numbers, and fault plans name them: without noise and losses, removing neurons that never fire, act or win changes no logit.
@@ -12,125 +11,28 @@ new numbers, and fault plans name them: without noise and losses, removing neuro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
 from edgechaos.errors import GraphError, UnsupportedError
-from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners
+from edgechaos.prune_criteria import (
+    DEFAULT,
+    Criterion,
+    NeuronActivity,
+    columns,
+    joined_moment,
+    neuron_layers,
+    neuron_scores,
+    over_heads,
+    takeover,
+    weight_scores,
+)
+from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
 
-Criterion = Literal["current", "magnitude", "random"]
-CRITERIA: tuple[Criterion, ...] = ("current", "magnitude", "random")
-RANDOM_STREAM = 0x80000
-"""Of the control that removes by chance; node i of the model draws from RANDOM_STREAM + i."""
-
-BETWEEN = (Spiking, Relu, Gelu, Winners, Thermal, Pool)
 RENUMBERED = "kept neurons are numbered from 0 in each layer; random words and fault sites follow the new numbers"
-
-
-@dataclass(frozen=True, slots=True)
-class NeuronLayer:
-    """One layer of removable neurons by node names: `matrix` computes what enters them, `output` is what they send to `readers`."""
-
-    matrix: str
-    inside: tuple[str, ...]
-    output: str
-    readers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NeuronActivity:
-    """Per neuron or channel (n,), over items, ticks and positions: current_in = mean |sum that enters|, current_out = mean |value sent|."""
-
-    current_in: NDArray[np.float64]
-    current_out: NDArray[np.float64]
-
-    @property
-    def importance(self) -> NDArray[np.float64]:
-        """current_in * current_out, 0 for the dead."""
-        return self.current_in * self.current_out
-
-    @property
-    def dead(self) -> NDArray[np.bool_]:
-        """Never sent anything but 0."""
-        return self.current_out == 0
-
-
-def neuron_layers(model: FloatModel) -> tuple[NeuronLayer, ...]:
-    """The layers of a folded model whose neurons can be removed, in execution order."""
-    found = (_layer(model, node) for node in model.nodes if type(node) in (Linear, Conv))
-    return tuple(layer for layer in found if layer is not None)
-
-
-def _layer(model: FloatModel, matrix: FloatNode) -> NeuronLayer | None:
-    inside: list[str] = []
-    readers = model.readers(matrix.name)
-    while len(readers) == 1 and isinstance(readers[0], BETWEEN):
-        inside.append(readers[0].name)
-        readers = model.readers(readers[0].name)
-    if not inside or not readers or not all(isinstance(r, Linear | Conv) for r in readers):
-        return None
-    return NeuronLayer(matrix.name, tuple(inside), inside[-1], tuple(r.name for r in readers))
-
-
-def _matrix(model: FloatModel, name: str) -> Linear | Conv:
-    node = model.node(name)
-    assert isinstance(node, Linear | Conv)
-    return node
-
-
-def neuron_scores(
-    model: FloatModel, criterion: Criterion, activity: Mapping[str, NeuronActivity], seed: int = 0
-) -> dict[str, NDArray[np.float64]]:
-    """What each neuron (n,) of a folded model is worth, by matrix name; the least go first.
-
-    current: `NeuronActivity.importance`. magnitude: the Euclidean norm of the weights that enter times that of the weights that
-    leave, which no rescaling between the two moves; after Li et al., Pruning filters for efficient ConvNets, ICLR 2017, who take
-    the weights that enter. random: the control, by `seed`. The last two read no activity but its layers.
-    """
-
-    def score(layer: NeuronLayer) -> NDArray[np.float64]:
-        weight = _matrix(model, layer.matrix).weight
-        if criterion == "current":
-            return activity[layer.matrix].importance
-        if criterion == "random":
-            return _by_chance(model, layer.matrix, seed, len(weight))
-        leaving = np.hstack([_columns(_matrix(model, r), len(weight)) for r in layer.readers])
-        norms = (np.linalg.norm(w.reshape(len(weight), -1), axis=1) for w in (weight, leaving))
-        return np.asarray(np.multiply(*norms), np.float64)
-
-    return {layer.matrix: score(layer) for layer in neuron_layers(model) if layer.matrix in activity}
-
-
-def _columns(reader: Linear | Conv, neurons: int) -> NDArray[np.float64]:
-    """The weights (neurons, all that read one) by which a matrix reads a layer; a Linear may read an image, row-major."""
-    return reader.weight.reshape(len(reader.weight), neurons, -1).swapaxes(0, 1).reshape(neurons, -1)
-
-
-def _by_chance(model: FloatModel, name: str, seed: int, count: int) -> NDArray[np.float64]:
-    stream = RANDOM_STREAM + [node.name for node in model.nodes].index(name)
-    return random_bits.words(seed, stream, [0], 1, count)[0, 0].astype(np.float64)
-
-
-def weight_scores(
-    model: FloatModel, criterion: Criterion, currents: Mapping[str, NDArray[np.float64]], seed: int = 0
-) -> dict[str, NDArray[np.float64]]:
-    """What each weight of every matrix and convolution is worth, in the shape of the weights.
-
-    magnitude: |w|. current: |w| times the mean |value| that enters it, as in Sun et al., A simple and effective pruning approach
-    for large language models, ICLR 2024. random: the control. currents: by name, (in,), (C,) for a convolution.
-    """
-
-    def score(node: Linear | Conv) -> NDArray[np.float64]:
-        if criterion == "random":
-            return _by_chance(model, node.name, seed, node.weight.size).reshape(node.weight.shape)
-        size = np.abs(node.weight)
-        return size if criterion == "magnitude" else size * currents[node.name].reshape(1, -1, *(1,) * (size.ndim - 2))
-
-    return {node.name: score(node) for node in model.nodes if isinstance(node, Linear | Conv)}
 
 
 def prune_weights(model: FloatModel, share: float, scores: Mapping[str, NDArray[np.float64]] | None = None) -> FloatModel:
@@ -152,15 +54,17 @@ def prune_weights(model: FloatModel, share: float, scores: Mapping[str, NDArray[
     return _noted(replace(model, nodes=tuple(sparse(n) for n in model.nodes)), {"weights": share})
 
 
-def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], share: float) -> FloatModel:
-    """Remove from every layer the `share` of neurons of least importance, and whatever else is dead.
+def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], share: float, by: Criterion = DEFAULT) -> FloatModel:
+    """Remove from every layer the `share` of neurons that is worth least, and whatever else is dead; others take their place.
 
     activity: by matrix name, as `edgechaos.quantize.importance.activity` measures it; layers without one stay whole.
-    A share of 0 removes the dead alone. Raises UnsupportedError for a share outside [0, 1), a model without such layers, or a
-    layer of which nothing would be left.
+    Neurons that heads share are dead where no head hears of them. A share of 0 removes the dead alone. Raises UnsupportedError for
+    a share outside [0, 1), a model without such layers, or a layer of which nothing would be left.
     """
-    removed = least_neurons(model, {name: measured.importance for name, measured in activity.items()}, share)
-    return _noted(remove_neurons(model, {name: mask | activity[name].dead for name, mask in removed.items()}), {"neurons": share})
+    removed = least_neurons(model, neuron_scores(model, by, activity), share)
+    dead = over_heads(model, {name: activity[name].dead for name in removed}, np.logical_and.reduce)
+    smaller = remove_neurons(model, {name: mask | dead[name] for name, mask in removed.items()}, activity)
+    return _noted(smaller, {"neurons": share, "by": by})
 
 
 def least_neurons(model: FloatModel, scores: Mapping[str, NDArray[np.float64]], share: float) -> dict[str, NDArray[np.bool_]]:
@@ -177,13 +81,19 @@ def least_neurons(model: FloatModel, scores: Mapping[str, NDArray[np.float64]], 
     return masks
 
 
-def remove_neurons(model: FloatModel, removed: Mapping[str, NDArray[np.bool_]]) -> FloatModel:
+def remove_neurons(
+    model: FloatModel, removed: Mapping[str, NDArray[np.bool_]], activity: Mapping[str, NeuronActivity] | None = None
+) -> FloatModel:
     """The model without the neurons of each mask (n,), by matrix name: rows, biases, thresholds and the columns that read them.
 
+    activity: where given, those that stay take over in their readers what they can of those that go (`takeover`, of neurons that heads
+    share by the moments of all of them), and what then is missing on average goes into the readers' biases, as in Mean replacement
+    pruning (openreview.net/forum?id=BJxRVnC5Fm, 2018). Without, their part is lost.
     What stays is renumbered from 0; the metadata keep the old numbers as `pruning.kept`. A k-WTA layer of n < k neurons keeps n.
     Raises GraphError for a mask that fits no layer, UnsupportedError where none of a layer's neurons would be left.
     """
     layers = {layer.matrix: layer for layer in neuron_layers(model)}
+    moments = over_heads(model, {name: activity[name].moment for name in removed if name in layers} if activity else {}, joined_moment)
     nodes = {n.name: n for n in model.nodes}
     before: Mapping[str, list[int]] = model.metadata.get("pruning", {}).get("kept", {})
     kept_numbers = dict(before)
@@ -198,18 +108,43 @@ def remove_neurons(model: FloatModel, removed: Mapping[str, NDArray[np.bool_]]) 
         for inner in layers[name].inside:
             nodes[inner] = _narrowed(nodes[inner], len(kept))
         for reader in layers[name].readers:
-            nodes[reader] = _without_columns(nodes[reader], kept, len(mask))
+            if activity is not None and mask.any():
+                nodes[reader] = taken_over(nodes[reader], mask, takeover(moments[name], mask), activity[name].mean)
+            nodes[reader] = _without_columns(nodes[reader], mask)
         numbers = before.get(name, range(len(mask)))
         kept_numbers[name] = [int(numbers[i]) for i in kept]
     return _noted(replace(model, nodes=tuple(nodes.values())), {"kept": kept_numbers, "numbering": RENUMBERED})
 
 
-def _without_columns(reader: FloatNode, kept: NDArray[np.intp], neurons: int) -> FloatNode:
+def _without_columns(reader: FloatNode, removed: NDArray[np.bool_]) -> FloatNode:
     assert isinstance(reader, Linear | Conv)
     if isinstance(reader, Conv):
-        return replace(reader, weight=reader.weight[:, kept])
-    outputs = len(reader.weight)
-    return replace(reader, weight=reader.weight.reshape(outputs, neurons, -1)[:, kept].reshape(outputs, -1))
+        return replace(reader, weight=reader.weight[:, ~removed])
+    return replace(reader, weight=columns(reader, len(removed))[:, ~removed].reshape(len(reader.weight), -1))
+
+
+def taken_over(reader: FloatNode, removed: NDArray[np.bool_], shares: NDArray[np.float64], mean: NDArray[np.float64]) -> FloatNode:
+    """The reader with `shares` (kept, removed) of the removed neurons' weights on the kept ones, the rest of their mean in its bias."""
+    assert isinstance(reader, Linear | Conv)
+    weight = columns(reader, len(removed)).copy()
+    gone = weight[:, removed]
+    weight[:, ~removed] += np.einsum("orp,kr->okp", gone, shares)
+    missing = mean[removed] - np.tensordot(shares.T, mean[~removed], axes=1)
+    part = (gone * _seen(reader, missing)).sum(axis=(1, 2))
+    return replace(reader, weight=weight.reshape(reader.weight.shape), bias=part if reader.bias is None else reader.bias + part)
+
+
+def _seen(reader: Linear | Conv, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, positions): what each weight of a reader multiplies when `mean` is sent, of a convolution on average over its positions.
+
+    At the border a kernel reads zeros of the padding: they count, but the one bias cannot follow them.
+    """
+    if isinstance(reader, Conv):
+        rows, cols = reader.pad
+        padded = np.pad(mean, ((0, 0), (rows, rows), (cols, cols)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, reader.weight.shape[2:], axis=(1, 2))
+        mean = windows[:, :: reader.stride[0], :: reader.stride[1]].mean(axis=(1, 2))
+    return mean.reshape(len(mean), -1)
 
 
 def _narrowed(node: FloatNode, neurons: int) -> FloatNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
-from edgechaos.prune import NeuronActivity, neuron_layers, prune_neurons, prune_weights, remove_neurons
+from edgechaos.prune import least_neurons, prune_neurons, prune_weights, remove_neurons
+from edgechaos.prune_criteria import CRITERIA, RIDGE, Criterion, NeuronActivity, last_to_go, neuron_layers, neuron_scores, takeover
 from edgechaos.quantize.float_model import FloatModel, Linear
 from edgechaos.quantize.importance import activity
-from edgechaos.quantize.pipeline import quantize
+from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.train import Recipe, train
 
 DIGITS = data.load("digits8x8")
@@ -127,13 +129,91 @@ def test_the_least_important_and_all_dead_neurons_go() -> None:
     current_in, current_out = np.ones(24), np.arange(24.0)[::-1].copy()
     current_in[0] = 0.01  # much activity out, little in: 0.23, less than neuron 22's 1
     current_out[3] = 0.0
-    measured = {first: NeuronActivity(current_in, current_out)}
+    measured = {first: NeuronActivity(current_in, current_out, np.zeros(24), np.eye(24))}
     for share, gone in ((0.0, {3, 23}), (1 / 24, {3, 23}), (3 / 24, {0, 3, 23}), (4 / 24, {0, 3, 22, 23})):
-        less = prune_neurons(model, measured, share)
+        less = prune_neurons(model, measured, share, "current")
         assert set(range(24)) - set(less.metadata["pruning"]["kept"][first]) == gone
         assert matrix(less, first).weight.shape == (24 - len(gone), 64)
         assert matrix(less, second).weight.shape == (20, 24 - len(gone))
     assert model.metadata.get("pruning") is None, "pruning returns another model"
+
+
+def test_what_readers_heard_on_average_stays() -> None:
+    model = folded("mlp")
+    first = neuron_layers(model)[0].matrix
+    second = neuron_layers(model)[1].matrix
+    before = matrix(model, second)
+    generator = np.random.default_rng(0)
+    sent = generator.gamma(1.0, size=(500, 24))
+    removed = np.isin(np.arange(24), [2, 7, 20])
+    measured = NeuronActivity(np.ones(24), sent.mean(axis=0), sent.mean(axis=0), sent.T @ sent / len(sent))
+    after = matrix(remove_neurons(model, {first: removed}, {first: measured}), second)
+    assert before.bias is not None
+    assert after.bias is not None
+    sums = [sent @ before.weight.T + before.bias, sent[:, ~removed] @ after.weight.T + after.bias]
+    np.testing.assert_allclose(sums[1].mean(axis=0), sums[0].mean(axis=0), rtol=1e-12)
+    lost = sent[:, ~removed] @ before.weight[:, ~removed].T + before.bias
+    assert ((sums[1] - sums[0]) ** 2).mean() < ((lost - sums[0]) ** 2).mean() * 0.6
+
+
+def test_alone_a_neuron_leaves_its_mean_in_a_new_bias() -> None:
+    model = folded("mlp")
+    first, second = (layer.matrix for layer in neuron_layers(model))
+    bare = replace(model, nodes=tuple(replace(n, bias=None) if n.name == second else n for n in model.nodes))  # type: ignore[call-arg]
+    mean = np.arange(24.0)
+    measured = NeuronActivity(mean, mean, mean, np.diag(mean**2))  # no product of two neurons: none replaces another
+    removed = np.isin(np.arange(24), [4, 9])
+    after = matrix(remove_neurons(bare, {first: removed}, {first: measured}), second)
+    before = matrix(bare, second).weight
+    np.testing.assert_allclose(after.bias, 4 * before[:, 4] + 9 * before[:, 9])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(after.weight, before[:, ~removed])
+
+
+def test_a_copy_takes_over_all_of_a_neuron_and_goes_before_those_that_nothing_replaces() -> None:
+    model = folded("mlp")
+    first, second = (layer.matrix for layer in neuron_layers(model))
+    sent = np.random.default_rng(1).gamma(1.0, size=(2000, 24))
+    sent[:, 5] = 2 * sent[:, 11]
+    measured = NeuronActivity(np.ones(24), sent.mean(axis=0), sent.mean(axis=0), sent.T @ sent / len(sent))
+    shares = takeover(measured.moment, np.arange(24) == 11)
+    assert shares[5, 0] == pytest.approx(0.5, abs=0.05)
+    place = neuron_scores(model, "reconstruction", {first: measured})[first]
+    assert sorted(place) == list(range(24))
+    equal = replace(model, nodes=tuple(replace(n, weight=np.ones((20, 24))) if n.name == second else n for n in model.nodes))  # type: ignore[call-arg]
+    assert neuron_scores(equal, "reconstruction", {first: measured})[first].argmin() in (5, 11)
+
+
+def test_the_order_of_reconstruction_is_what_removing_one_by_one_gives() -> None:
+    """The rank-one updates, against least squares solved anew for every set of neurons."""
+    generator = np.random.default_rng(2)
+    leaving, sent = generator.normal(size=(7, 3)), generator.gamma(1.0, size=(100, 7))
+    moment = sent.T @ sent / len(sent)
+    damped, left, order = moment + RIDGE * np.trace(moment) / 7 * np.eye(7), list(range(7)), []
+
+    def error(kept: list[int]) -> float:
+        given = np.linalg.solve(damped[np.ix_(kept, kept)], damped[kept]) if kept else np.zeros((0, 7))
+        rest = damped - damped[:, kept] @ given
+        return float(np.trace(leaving.T @ rest @ leaving))
+
+    while left:
+        least = min(left, key=lambda j: error([k for k in left if k != j]))
+        left.remove(least)
+        order.append(least)
+    np.testing.assert_array_equal(np.argsort(last_to_go(leaving, moment)), order)
+
+
+@pytest.mark.parametrize("by", CRITERIA)
+def test_the_criterion_decides_who_goes_and_those_that_stay_take_over(by: Criterion) -> None:
+    model = folded("parallel")
+    measured = activity(model, DIGITS)
+    masks = least_neurons(model, neuron_scores(model, by, measured), 0.5)
+    graph = quantize(trained("parallel"), DIGITS, method="ptq", prune_neurons=0.5, prune_by=by)
+    assert graph.metadata["pruning"]["by"] == by
+    for name, mask in masks.items():
+        assert graph.metadata["pruning"]["kept"][name] == np.flatnonzero(~(mask | measured[name].dead)).tolist()
+    dropped = fake_quantized(remove_neurons(model, masks), DIGITS, method="ptq", per_channel=False, epochs=0)
+    without = (logits(to_graph(dropped, DIGITS, "ticks", {})).argmax(axis=1) == DIGITS.test_labels).mean()
+    assert graph.metadata["accuracy"]["integer"] > without
 
 
 def test_importance_is_mean_current_in_times_mean_activity_out() -> None:
@@ -157,8 +237,8 @@ def test_old_numbers_survive_a_second_pruning() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fine_tuning_wins_accuracy_back_and_leaves_zeros_alone(family: str) -> None:
-    calibrated = quantize(trained(family), DIGITS, method="ptq", prune_neurons=0.3, prune_weights=0.3)
-    graph = quantize(trained(family), DIGITS, epochs=4, prune_neurons=0.3, prune_weights=0.3)
+    calibrated = quantize(trained(family), DIGITS, method="ptq", prune_neurons=0.5, prune_weights=0.3)
+    graph = quantize(trained(family), DIGITS, epochs=4, prune_neurons=0.5, prune_weights=0.3)
     assert graph.metadata["accuracy"]["integer"] > calibrated.metadata["accuracy"]["integer"]
     for name, constant in graph.constants.items():
         if name.endswith("_weight"):

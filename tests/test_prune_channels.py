@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,8 @@ from edgechaos.inspect import inspect
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
-from edgechaos.prune import least_neurons, neuron_layers, neuron_scores, remove_neurons
+from edgechaos.prune import least_neurons, remove_neurons, taken_over
+from edgechaos.prune_criteria import NeuronActivity, neuron_layers, neuron_scores, takeover
 from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import fake_quantized, to_graph
@@ -91,7 +93,7 @@ def test_removing_channels_that_never_act_changes_no_logit(kind: str, per_channe
     masks = {name: np.isin(np.arange(n), silent) for name, n, silent in zip(layers, CHANNELS, SILENT, strict=True)}
     measured = activity(model, DIGITS)
     assert all((measured[name].dead >= mask).all() for name, mask in masks.items())
-    whole, less = (calibrated(m, per_channel) for m in (model, remove_neurons(model, masks)))
+    whole, less = (calibrated(m, per_channel) for m in (model, remove_neurons(model, masks, measured)))
     assert inspect(less).flash_bytes < inspect(whole).flash_bytes
     np.testing.assert_array_equal(logits(less), logits(whole))
 
@@ -108,6 +110,34 @@ def test_channels_take_what_reads_them_along(kind: str) -> None:
     positions = wide.weight.shape[1] // 5
     np.testing.assert_array_equal(reader.weight, np.delete(wide.weight, slice(positions, 2 * positions), axis=1))
     assert less.metadata["pruning"]["kept"][second.matrix] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("stride", "pad"), [((1, 1), (1, 1)), ((2, 1), (0, 2)), ((1, 2), (0, 0))])
+def test_what_a_convolution_heard_on_average_stays(stride: tuple[int, int], pad: tuple[int, int]) -> None:
+    """Over items and positions, the zeros of the border included."""
+    model = folded("cnn")
+    first = neuron_layers(model)[0]
+    old = model.node(first.readers[0])
+    assert isinstance(old, Conv)
+    sent = np.random.default_rng(0).gamma(1.0, size=(30, 6, 5, 7))
+    moment = np.einsum("nahw,nbhw->ab", sent, sent) / (30 * 35)
+    measured = NeuronActivity(np.ones(6), np.ones(6), sent.mean(axis=0), moment)
+    removed = np.isin(np.arange(6), [1, 4])
+
+    def sums(node: Conv, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        weight, bias = torch.from_numpy(node.weight), None if node.bias is None else torch.from_numpy(node.bias)
+        return torch.nn.functional.conv2d(torch.from_numpy(x), weight, bias, stride, pad).numpy()
+
+    shaped = replace(model, nodes=tuple(replace(n, stride=stride, pad=pad) if n is old else n for n in model.nodes))  # type: ignore[call-arg]
+    wide = shaped.node(old.name)
+    assert isinstance(wide, Conv)
+    taken = taken_over(wide, removed, takeover(moment, removed), measured.mean)
+    assert isinstance(taken, Conv)
+    narrow = replace(taken, weight=taken.weight[:, ~removed])
+    before, after = sums(wide, sent), sums(narrow, sent[:, ~removed])
+    np.testing.assert_allclose(after.mean(axis=(0, 2, 3)), before.mean(axis=(0, 2, 3)), rtol=1e-10)
+    lost = sums(replace(wide, weight=wide.weight[:, ~removed]), sent[:, ~removed])
+    assert ((after - before) ** 2).mean() < ((lost - before) ** 2).mean()
 
 
 def test_importance_of_a_channel_is_its_mean_over_the_feature_map() -> None:

@@ -44,7 +44,7 @@ def curve() -> Curve:
 def test_points_are_what_single_quantizations_give() -> None:
     for share, criterion, graph in (
         (0.0, None, quantize(net(), DIGITS, method="ptq")),
-        (0.5, "current", quantize(net(), DIGITS, method="ptq", prune_neurons=0.5)),
+        (0.5, "reconstruction", quantize(net(), DIGITS, method="ptq", prune_neurons=0.5)),
     ):
         point = curve().point(share, criterion)  # type: ignore[arg-type]
         assert point is not None
@@ -69,11 +69,11 @@ def test_points_are_what_single_quantizations_give() -> None:
 
 def test_criteria_are_compared_at_equal_sizes() -> None:
     pruned = [p for p in curve().points if p.share]
-    assert [(p.criterion, p.left) for p in pruned] == [("current", 10), ("magnitude", 10), ("random", 10)]
+    assert [(p.criterion, p.left) for p in pruned] == [("reconstruction", 10), ("current", 10), ("magnitude", 10), ("random", 10)]
     assert len({p.flash_bytes for p in pruned}) == 1
     assert curve().points[0].left == 20
     assert list(pruned[0].accuracy) == ["clean", "omission 0.5", "dead 0.25"]
-    chance = pruned[2].accuracy["clean"]
+    chance = pruned[3].accuracy["clean"]
     assert chance.n == 2, "one draw per mask"
     assert chance.low < chance.value < chance.high
 
@@ -81,6 +81,7 @@ def test_criteria_are_compared_at_equal_sizes() -> None:
 def test_weights_become_zero_by_every_criterion() -> None:
     result = prune_curve(net(), DIGITS, what="weights", shares=SHARES, masks=2, faults=(), items=50)
     whole = 64 * 20 + 20 * 10
+    assert [p.criterion for p in result.points] == [None, "current", "magnitude", "random"], "reconstruction is of neurons"
     assert result.points[0].left <= whole
     assert {p.left for p in result.points[1:]} == {whole // 2}
     assert len({p.flash_bytes for p in result.points}) == 1
@@ -93,7 +94,7 @@ def test_known_points_are_not_measured_again() -> None:
     assert known == curve()
     half = replace(known, points=tuple(replace(p, flash_bytes=1) for p in known.points[:2]))
     saved: list[Curve] = []
-    again = prune_curve(net(), DIGITS, shares=SHARES, criteria=("current", "magnitude"), masks=2, before=half, save=saved.append)
+    again = prune_curve(net(), DIGITS, shares=SHARES, criteria=("reconstruction", "current"), masks=2, before=half, save=saved.append)
     assert [p.flash_bytes for p in again.points] == [1, 1, curve().points[2].flash_bytes]
     assert [len(c.points) for c in saved] == [1, 2, 3]
     others = replace(half, settings=replace(half.settings, masks=3))
@@ -106,6 +107,8 @@ def test_what_cannot_be_measured_says_so() -> None:
         prune_curve(net(), DIGITS, masks=1)
     with pytest.raises(UnsupportedError, match="share of 1"):
         prune_curve(net(), DIGITS, shares=(1.0,))
+    with pytest.raises(UnsupportedError, match="reconstruction is a criterion of neurons"):
+        prune_curve(net(), DIGITS, what="weights", criteria=("reconstruction",), shares=(0.5,), masks=2)
     with pytest.raises(DataError, match="359 test items, not 1,000"):
         prune_curve(net(), DIGITS, items=1000)
     with pytest.raises(DataError, match="no pruning curve"):
@@ -121,7 +124,7 @@ def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
     assert png.startswith(b"\x89PNG")
     assert all(text in svg for text in (b"<svg", b"magnitude", b"dead 0.25"))
     assert save_picture(curve(), tmp_path / "again.svg").read_bytes() == svg
-    assert rich_table(curve()).row_count == 4
+    assert rich_table(curve()).row_count == 5
 
 
 def test_the_command_keeps_points_and_goes_on(tmp_path: Path) -> None:
@@ -132,9 +135,9 @@ def test_the_command_keeps_points_and_goes_on(tmp_path: Path) -> None:
         assert result.exit_code == code, f"{result.output}\n{result.stderr}"
         return result.stdout if code == 0 else result.stderr
 
-    options = ("--share", 0, "--share", 0.5, "--criterion", "current", "--masks", 2)
+    options = ("--share", 0, "--share", 0.5, "--criterion", "reconstruction", "--masks", 2)
     kept = tmp_path / "net.prune.json"
-    assert "current" in run(*options, "--picture", tmp_path / "net.png")
+    assert "reconstruction" in run(*options, "--picture", tmp_path / "net.png")
     assert (tmp_path / "net.png").stat().st_size > 1000
     document = json.loads(kept.read_text())
     assert from_json(document).points == curve().points[:2]

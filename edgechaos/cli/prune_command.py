@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgechaos.cli.common import fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
-from edgechaos.cli.quantize_command import SHARE, model_and_data
+from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data
 
 if TYPE_CHECKING:
     from edgechaos.faults import Fault
     from edgechaos.quantize.prune_curve import Curve
-
-CRITERIA = ("current", "magnitude", "random")
 
 
 @click.command("prune")
@@ -27,9 +25,7 @@ CRITERIA = ("current", "magnitude", "random")
     "criteria",
     type=click.Choice(CRITERIA),
     multiple=True,
-    default=CRITERIA,
-    show_default=True,
-    help="What decides who goes first; repeatable. random is the control.",
+    help="What decides who goes first; repeatable. Default: all, of weights all but reconstruction. random is the control.",
 )
 @click.option("--share", "shares", type=SHARE, multiple=True, help="To remove; repeatable. Default: 0, 0.1 .. 0.9.")
 @fault_option
@@ -76,7 +72,12 @@ def command(
     def save(curve: Curve) -> None:
         write_atomic(path, json.dumps(curve.to_json(), indent=2) + "\n")
 
-    options |= {"shares": shares or prune_curve.SHARES, "faults": _conditions(faults), "before": _before(path)}
+    options |= {
+        "criteria": options["criteria"] or None,
+        "shares": shares or prune_curve.SHARES,
+        "faults": _conditions(faults),
+        "before": _before(path),
+    }
     with progress_bar("prune") as bar:
         curve = prune_curve.prune_curve(model, data, save=save, progress=bar, **options)
     if picture is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgechaos.models.base import Model
 
 SHARE = click.FloatRange(0, 1, max_open=True)
+CRITERIA = ("reconstruction", "current", "magnitude", "random")
 
 
 @click.command("quantize")
@@ -38,9 +39,8 @@ SHARE = click.FloatRange(0, 1, max_open=True)
     help="How the last spiking layer draws its counts.",
 )
 @click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
-@click.option(
-    "--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, least current first; 0: the dead."
-)
+@click.option("--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, the least first; 0: the dead.")
+@click.option("--prune-by", type=click.Choice(CRITERIA), default="reconstruction", show_default=True, help="Which neurons are the least.")
 @click.option("--prune-weights", type=SHARE, metavar="SHARE", help="Set these smallest weights of each matrix to 0.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
 @click.option("--sweep", "swept", is_flag=True, help="Compare 8, 4 and 2 bits, per tensor and per channel; writes JSON, no artifact.")

@@ -1,59 +1,72 @@
 """What each neuron and channel carries, measured on a data set, and a model without those that carry least.
 
-Enters: a FloatModel and its data set. Leaves: the `NeuronActivity` of every layer that `edgechaos.prune` can make smaller, and the
-pruned model.
+Enters: a FloatModel and its data set, or one per head. Leaves: the `NeuronActivity` of every layer that `edgechaos.prune` can make
+smaller, and the pruned model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import passes, prune
+from edgechaos import passes, prune, prune_criteria
 from edgechaos.data import Dataset
-from edgechaos.errors import UnsupportedError
-from edgechaos.quantize.float_model import Conv, FloatModel, Linear
+from edgechaos.prune_criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
+from edgechaos.quantize.float_model import Conv, FloatModel, Linear, Readout
+from edgechaos.quantize.heads import by_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def pruned(model: FloatModel, data: Dataset, neurons: float | None, weights: float | None) -> FloatModel:
-    """The folded model without the share of neurons and of weights that matter least; as it came where both are None."""
+def pruned(
+    model: FloatModel,
+    data: Dataset | Mapping[str, Dataset],
+    neurons: float | None,
+    weights: float | None,
+    by: Criterion = prune_criteria.DEFAULT,
+) -> FloatModel:
+    """The folded model without the share of neurons (`by` a criterion) and of weights that matter least; as it came where both are None."""
     if neurons is not None:
         model = passes.fold(model)
-        model = prune.prune_neurons(model, activity(model, data), neurons)
+        model = prune.prune_neurons(model, activity(model, data), neurons, by)
     return model if weights is None else prune.prune_weights(passes.fold(model), weights)
 
 
-def activity(model: FloatModel, data: Dataset) -> dict[str, prune.NeuronActivity]:
+def activity(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, NeuronActivity]:
     """Of every neuron and channel that can be removed from a folded model, by matrix: measured clean on the calibration items.
 
-    Computed with 8-bit weights and activations, so that a neuron counts as dead where the integers never let it act.
-    Raises UnsupportedError for a model of several heads: one data set says nothing of what the others need.
+    Of several heads each is measured on its own data set. Computed with 8-bit weights and activations, so that a neuron counts as
+    dead where the integers never let it act.
     """
     values = _values(model, data)
-    return {
-        layer.matrix: prune.NeuronActivity(_mean(values[layer.matrix]), _mean(values[layer.output]))
-        for layer in prune.neuron_layers(model)
-        if layer.output in values
-    }
+    return {layer.matrix: _activity(model, layer, values) for layer in neuron_layers(model)}
+
+
+def _activity(model: FloatModel, layer: NeuronLayer, values: Mapping[str, Tensor]) -> NeuronActivity:
+    sent = values[layer.output].double()
+    if sent.dim() == 3:  # a readout takes the mean over ticks; a matrix reads each
+        sent = sent.mean(dim=1) if all(isinstance(model.node(r), Readout) for r in layer.readers) else sent.flatten(0, 1)
+    each = sent.transpose(0, 1).flatten(1)
+    moment = (each @ each.T / each.shape[1]).numpy()
+    return NeuronActivity(_mean(values[layer.matrix]), _mean(values[layer.output]), sent.mean(dim=0).numpy(), moment)
 
 
 def currents(model: FloatModel, data: Dataset) -> dict[str, NDArray[np.float64]]:
     """Mean |value| of every element (in,) that a matrix of a folded model reads, of every channel (C,) of a convolution.
 
-    Measured, and refused, like `activity`.
+    Measured like `activity`. Raises DataError for a model of several heads, whose weights are not compared by current.
     """
     values = _values(model, data)
     read = ((n, values[n.input]) for n in model.nodes if isinstance(n, Linear | Conv))
     return {n.name: _mean(x.flatten(1) if isinstance(n, Linear) and x.dim() == 4 else x) for n, x in read}
 
 
-def _values(model: FloatModel, data: Dataset) -> dict[str, Tensor]:
-    """Every tensor of the calibration items, by name, in the float domain."""
+def _values(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Tensor]:
+    """Every tensor of the calibration items of every head, by name, in the float domain."""
     import torch
 
     from edgechaos.quantize.fake_quant import FakeQuantModel
@@ -61,13 +74,14 @@ def _values(model: FloatModel, data: Dataset) -> dict[str, Tensor]:
     from edgechaos.quantize.pipeline import calibration  # which itself prunes by this module
 
     refuse_unsupported(model, "ticks")
-    if len(model.heads) > 1:
-        raise UnsupportedError(f"model '{model.name}' has {len(model.heads)} heads that share neurons; prune its weights instead")
     fake = FakeQuantModel(model, per_channel=False)
-    codes, conditions = calibration(fake, data)
-    fake.calibrate(codes, conditions)
-    with torch.inference_mode():
-        return fake.tensors(codes, conditions)
+    values: dict[str, Tensor] = {}
+    for head, of_head in by_head(model, data).items():
+        codes, conditions = calibration(fake, of_head, head)
+        fake.calibrate(codes, conditions, head)
+        with torch.inference_mode():
+            values |= fake.tensors(codes, conditions, head)
+    return values
 
 
 def _mean(values: Tensor) -> NDArray[np.float64]:

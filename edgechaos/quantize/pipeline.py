@@ -17,6 +17,7 @@ from edgechaos import passes, reference
 from edgechaos.data import Dataset
 from edgechaos.errors import UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
+from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
@@ -43,6 +44,7 @@ def quantize(
     weight_bits: int | Mapping[str, int] = 8,
     prune_neurons: float | None = None,
     prune_weights: float | None = None,
+    prune_by: Criterion = DEFAULT,
     progress: ProgressCallback | None = None,
 ) -> IntegerGraph:
     """The integer graph of a trained model.
@@ -55,12 +57,13 @@ def quantize(
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
         A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
     prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`).
+    prune_by: which neurons go first (`edgechaos.prune_criteria`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
     """
     described = model.describe()
     datasets = by_head(described, data)
-    described = pruned(described, next(iter(datasets.values())), prune_neurons, prune_weights)
+    described = pruned(described, datasets, prune_neurons, prune_weights, prune_by)
     fake = fake_quantized(
         described,
         datasets,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import passes, prune, reference
+from edgechaos import passes, prune, prune_criteria, reference
 from edgechaos.data import Dataset
 from edgechaos.errors import DataError, UnsupportedError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, apply
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
-from edgechaos.prune import Criterion, NeuronActivity
+from edgechaos.prune_criteria import Criterion, NeuronActivity
 from edgechaos.quantize.float_model import Conv, FloatModel, Linear, Winners
 from edgechaos.quantize.importance import activity, currents
 from edgechaos.quantize.intervals import Interval, over_items, over_masks
@@ -107,7 +107,7 @@ def prune_curve(
     data: Dataset,
     *,
     what: What = "neurons",
-    criteria: Sequence[Criterion] = prune.CRITERIA,
+    criteria: Sequence[Criterion] | None = None,
     shares: Sequence[float] = SHARES,
     faults: Sequence[Fault] | None = None,
     masks: int = 10,
@@ -122,16 +122,18 @@ def prune_curve(
 ) -> Curve:
     """Quantize and measure at every share by every criterion.
 
-    what: "neurons" (and channels) leave the artifact, "weights" become 0. faults: by rate, by default `default_faults`.
-    items: the first of the test items, by default all. method, epochs, sampling, seed: as for `quantize`. before: an earlier
-    curve; where its settings are the same, its points are not measured again. save: called with the curve after every point.
-    progress: called with (points done, points). Raises UnsupportedError for a share outside [0, 1) or what `quantize` refuses,
-    FaultError for a fault that the model cannot have.
+    what: "neurons" (and channels) leave the artifact and others take over, "weights" become 0. criteria: by default all there are.
+    faults: by rate, by default `default_faults`. items: the first of the test items, by default all. method, epochs, sampling,
+    seed: as for `quantize`. before: an earlier curve; where its settings are the same, its points are not measured again.
+    save: called with the curve after every point. progress: called with (points done, points). Raises UnsupportedError for a share
+    outside [0, 1) or what `quantize` refuses, FaultError for a fault that the model cannot have.
     """
     folded = passes.fold(model.describe())
     data = _first(data, items)
+    every = prune_criteria.CRITERIA if what == "neurons" else prune_criteria.OF_WEIGHTS
+    compared = tuple(dict.fromkeys(criteria or every))
     conditions = default_faults(folded) if faults is None else tuple(faults)
-    if masks < 2 and (conditions or "random" in criteria):
+    if masks < 2 and (conditions or "random" in compared):
         raise UnsupportedError(f"an interval over masks needs two at least, not {masks}; use more masks")
     described = tuple({k: list(v) if isinstance(v, tuple) else v for k, v in FaultPlan((f,)).to_json()[0].items()} for f in conditions)
     tuned = epochs if method == "qat" else 0
@@ -140,7 +142,7 @@ def prune_curve(
     bench = _Bench(settings, folded, data, conditions)
     known = before if before is not None and before.settings == settings else Curve(settings, ())
     curve = Curve(settings, ())
-    wanted = [(share, c) for share in sorted(set(shares)) for c in ((None,) if share == 0 else dict.fromkeys(criteria))]
+    wanted = [(share, c) for share in sorted(set(shares)) for c in ((None,) if share == 0 else compared)]
     for done, (share, criterion) in enumerate(wanted):
         if progress:
             progress(done, len(wanted))
@@ -212,11 +214,11 @@ class _Bench:
         if self.settings.what == "weights":
             if self._currents is None:
                 self._currents = currents(self.folded, self.data)
-            return prune.prune_weights(self.folded, share, prune.weight_scores(self.folded, criterion, self._currents, draw))
+            return prune.prune_weights(self.folded, share, prune_criteria.weight_scores(self.folded, criterion, self._currents, draw))
         if self._activity is None:
             self._activity = activity(self.folded, self.data)
-        scores = prune.neuron_scores(self.folded, criterion, self._activity, draw)
-        return prune.remove_neurons(self.folded, prune.least_neurons(self.folded, scores, share))
+        scores = prune_criteria.neuron_scores(self.folded, criterion, self._activity, draw)
+        return prune.remove_neurons(self.folded, prune.least_neurons(self.folded, scores, share), self._activity)
 
     def _graph(self, model: FloatModel) -> IntegerGraph:
         s = self.settings
@@ -235,4 +237,4 @@ class _Bench:
         nodes = {n.name: n for n in model.nodes if isinstance(n, Linear | Conv)}
         if self.settings.what == "weights":
             return sum(int(np.count_nonzero(n.weight)) for n in nodes.values())
-        return sum(len(nodes[layer.matrix].weight) for layer in prune.neuron_layers(model))
+        return sum(len(nodes[layer.matrix].weight) for layer in prune_criteria.neuron_layers(model))

@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.prune import CRITERIA
+from edgechaos.prune_criteria import CRITERIA
 from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.prune_curve import CLEAN, Curve, Point, Settings, label
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLORS = {"current": "#0b6e99", "magnitude": "#c2571a", "random": "#8a8f98"}
-MARKERS = {"current": "o", "magnitude": "s", "random": "^"}
+COLORS = {"reconstruction": "#3a7d44", "current": "#0b6e99", "magnitude": "#c2571a", "random": "#8a8f98"}
+MARKERS = {"reconstruction": "D", "current": "o", "magnitude": "s", "random": "^"}
 APART = 0.012
 """By how much of a share neighbouring criteria are drawn beside each other, so that no interval hides another."""
 
@@ -78,7 +78,7 @@ def _draw(figure: Any, curve: Curve, panels: tuple[str, ...]) -> None:
         for place, criterion in enumerate(CRITERIA):
             points = [p for p in curve.points if p.criterion in (None, criterion)]
             if any(p.criterion for p in points):
-                _line(axes, points, criterion, condition, APART * (place - 1))
+                _line(axes, points, criterion, condition, APART * (place - (len(CRITERIA) - 1) / 2))
         axes.set_title(condition, loc="left", fontsize=10)
         axes.set_xlabel(f"share of {'hidden neurons' if curve.settings.what == 'neurons' else 'weights'} removed")
         axes.set_ylim(0, 102)

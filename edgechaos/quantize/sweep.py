@@ -16,6 +16,7 @@ from edgechaos.data import Dataset
 from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
+from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.quantize.intervals import over_items
 from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.pipeline import Method, quantize
@@ -74,6 +75,7 @@ class Sweep:
     seed: int
     prune_neurons: float | None
     prune_weights: float | None
+    prune_by: Criterion
     outcomes: tuple[Outcome, ...]
 
     def front(self) -> tuple[Outcome, ...]:
@@ -96,6 +98,7 @@ def sweep(
     seed: int = 0,
     prune_neurons: float | None = None,
     prune_weights: float | None = None,
+    prune_by: Criterion = DEFAULT,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
     """Quantize at 8, 4 and 2 bits, per tensor and per channel, and mark the front of accuracy against flash.
@@ -121,6 +124,7 @@ def sweep(
                 weight_bits=bits,
                 prune_neurons=prune_neurons,
                 prune_weights=prune_weights,
+                prune_by=prune_by,
             )
             outcomes.append(replace(outcome, measured=_measured(graph)))
         except (UnsupportedError, AccumulatorOverflow) as error:
@@ -131,7 +135,7 @@ def sweep(
     if progress:
         progress(len(settings), len(settings))
     tuned = epochs if method == "qat" else 0
-    return Sweep(model.family, data.name, method, tuned, sampling, seed, prune_neurons, prune_weights, pareto(outcomes))
+    return Sweep(model.family, data.name, method, tuned, sampling, seed, prune_neurons, prune_weights, prune_by, pareto(outcomes))
 
 
 def _measured(graph: IntegerGraph) -> Measured:
