@@ -88,6 +88,17 @@ def test_weights_become_zero_by_every_criterion() -> None:
     assert {p.accuracy["clean"].n for p in result.points[:3]} == {50}
 
 
+def test_other_weights_are_another_curve() -> None:
+    coarse = prune_curve(net(), DIGITS, shares=(0.0, 0.5), criteria=("magnitude",), masks=2, faults=(), weight_bits=2, per_channel=True)
+    for share, point in zip((None, 0.5), coarse.points, strict=True):
+        single = quantize(net(), DIGITS, method="ptq", weight_bits=2, per_channel=True, prune_neurons=share, prune_by="magnitude")
+        assert point.accuracy["clean"].value == single.metadata["accuracy"]["integer"]
+        assert point.flash_bytes == inspect(single).flash_bytes
+    expected = prune_curve(net(), DIGITS, shares=(0.0,), masks=2, before=curve(), sampling="expected")
+    assert expected.settings != curve().settings
+    assert expected.points[0].accuracy != curve().points[0].accuracy, "points of another sampling are not taken"
+
+
 def test_known_points_are_not_measured_again() -> None:
     document = json.loads(json.dumps(curve().to_json()))
     known = from_json(document)
@@ -144,6 +155,11 @@ def test_the_command_keeps_points_and_goes_on(tmp_path: Path) -> None:
     stopped = {**document, "points": [{**document["points"][0], "flash_bytes": 1}]}
     kept.write_text(json.dumps(stopped))
     assert [p["flash_bytes"] for p in json.loads(run(*options, "--json"))["points"]] == [1, curve().points[1].flash_bytes]
+    other = json.loads(
+        run(*options, "--weight-bits", 4, "--per-channel", "--sampling", "expected", "--json", "-o", tmp_path / "other.json")
+    )
+    settings = other["settings"]
+    assert (settings["weight_bits"], settings["per_channel"], settings["sampling"]) == (4, True, "expected")
     assert "without @SEED" in run("--fault", "dead=0.5@3", code=2)
     assert ".png or .svg" in run("--picture", "x.jpg", code=1)
     kept.write_text("[]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgechaos.cli.common import fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
-from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data
+from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, per_channel_option, sampling_option, weight_bits_option
 
 if TYPE_CHECKING:
     from edgechaos.faults import Fault
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     help="Calibrate only, or fine-tune with quantized weights at every point.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
+@per_channel_option
+@sampling_option
+@weight_bits_option
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Accuracy against the share, .png or .svg.")
 @json_option
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 def command(
     checkpoint: Path,
     data_name: str | None,
+    weight_bits: str,
     shares: tuple[float, ...],
     faults: tuple[str, ...],
     picture: Path | None,
@@ -73,6 +77,7 @@ def command(
         write_atomic(path, json.dumps(curve.to_json(), indent=2) + "\n")
 
     options |= {
+        "weight_bits": int(weight_bits),
         "criteria": options["criteria"] or None,
         "shares": shares or prune_curve.SHARES,
         "faults": _conditions(faults),

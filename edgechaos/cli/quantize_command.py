@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 CRITERIA = ("reconstruction", "current", "magnitude", "random")
+per_channel_option = click.option("--per-channel", is_flag=True, help="One weight scale per neuron instead of one per layer.")
+sampling_option = click.option(
+    "--sampling",
+    type=click.Choice(["ticks", "binomial", "expected"]),
+    default="ticks",
+    show_default=True,
+    help="How the last spiking layer draws its counts.",
+)
+weight_bits_option = click.option(
+    "--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary."
+)
 
 
 @click.command("quantize")
@@ -30,15 +41,9 @@ CRITERIA = ("reconstruction", "current", "magnitude", "random")
     help="Fine-tune with quantized weights, or calibrate only.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
-@click.option("--per-channel", is_flag=True, help="One weight scale per neuron instead of one per layer.")
-@click.option(
-    "--sampling",
-    type=click.Choice(["ticks", "binomial", "expected"]),
-    default="ticks",
-    show_default=True,
-    help="How the last spiking layer draws its counts.",
-)
-@click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
+@per_channel_option
+@sampling_option
+@weight_bits_option
 @click.option("--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, the least first; 0: the dead.")
 @click.option("--prune-by", type=click.Choice(CRITERIA), default="reconstruction", show_default=True, help="Which neurons are the least.")
 @click.option("--prune-weights", type=SHARE, metavar="SHARE", help="Set these smallest weights of each matrix to 0.")

@@ -47,6 +47,8 @@ class Settings:
     what: What
     method: Method
     epochs: int
+    weight_bits: int
+    per_channel: bool
     sampling: Sampling
     seed: int
     items: int
@@ -114,6 +116,8 @@ def prune_curve(
     items: int | None = None,
     method: Method = "ptq",
     epochs: int = 5,
+    weight_bits: int = 8,
+    per_channel: bool = False,
     sampling: Sampling = "ticks",
     seed: int = 0,
     before: Curve | None = None,
@@ -123,10 +127,10 @@ def prune_curve(
     """Quantize and measure at every share by every criterion.
 
     what: "neurons" (and channels) leave the artifact and others take over, "weights" become 0. criteria: by default all there are.
-    faults: by rate, by default `default_faults`. items: the first of the test items, by default all. method, epochs, sampling,
-    seed: as for `quantize`. before: an earlier curve; where its settings are the same, its points are not measured again.
-    save: called with the curve after every point. progress: called with (points done, points). Raises UnsupportedError for a share
-    outside [0, 1) or what `quantize` refuses, FaultError for a fault that the model cannot have.
+    faults: by rate, by default `default_faults`. items: the first of the test items, by default all. method, epochs, weight_bits,
+    per_channel, sampling, seed: as for `quantize`. before: an earlier curve; where its settings are the same, its points are not
+    measured again. save: called with the curve after every point. progress: called with (points done, points). Raises
+    UnsupportedError for a share outside [0, 1) or what `quantize` refuses, FaultError for a fault that the model cannot have.
     """
     folded = passes.fold(model.describe())
     data = _first(data, items)
@@ -138,7 +142,8 @@ def prune_curve(
     described = tuple({k: list(v) if isinstance(v, tuple) else v for k, v in FaultPlan((f,)).to_json()[0].items()} for f in conditions)
     tuned = epochs if method == "qat" else 0
     count = len(data.test_items)
-    settings = Settings(_hash(folded), model.family, data.name, what, method, tuned, sampling, seed, count, masks, described)
+    made = (method, tuned, weight_bits, per_channel, sampling, seed)
+    settings = Settings(_hash(folded), model.family, data.name, what, *made, count, masks, described)
     bench = _Bench(settings, folded, data, conditions)
     known = before if before is not None and before.settings == settings else Curve(settings, ())
     curve = Curve(settings, ())
@@ -223,7 +228,14 @@ class _Bench:
     def _graph(self, model: FloatModel) -> IntegerGraph:
         s = self.settings
         fake = fake_quantized(
-            model, self.data, method=s.method, per_channel=False, epochs=max(1, s.epochs), sampling=s.sampling, seed=s.seed
+            model,
+            self.data,
+            method=s.method,
+            per_channel=s.per_channel,
+            epochs=max(1, s.epochs),
+            sampling=s.sampling,
+            seed=s.seed,
+            weight_bits=s.weight_bits,
         )
         return measured(to_graph(fake, self.data, s.sampling, {}), self.data)
 

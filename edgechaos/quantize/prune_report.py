@@ -51,7 +51,9 @@ def rich_table(curve: Curve) -> Table:
 
 def _title(settings: Settings) -> str:
     tuned = f"qat, {settings.epochs} epochs" if settings.method == "qat" else settings.method
-    return f"{settings.family} on {settings.dataset}, {settings.what} {'removed' if settings.what == 'neurons' else 'set to 0'}, {tuned}"
+    removed = "removed" if settings.what == "neurons" else "set to 0"
+    made = f"int{settings.weight_bits}{' per channel' if settings.per_channel else ''}, {tuned}"
+    return f"{settings.family} on {settings.dataset}, {settings.what} {removed}, {made}"
 
 
 def _caption(settings: Settings) -> str:
