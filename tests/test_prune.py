@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from edgechaos import artifact, data, passes, reference
-from edgechaos.cli import main
+from edgechaos.cli import main, quantize_command
 from edgechaos.errors import FaultError, GraphError, UnsupportedError
 from edgechaos.faults import DeadNeurons, FaultPlan, apply
 from edgechaos.graph import ChaosLayer, IntegerGraph
@@ -273,11 +273,12 @@ def test_what_cannot_be_pruned_says_so() -> None:
 
 def test_the_command_prunes(tmp_path: Path) -> None:
     checkpoint.save(trained("parallel"), tmp_path / "net.safetensors")
-    arguments = ["--method", "ptq", "--prune-neurons", "0.3", "--prune-weights", "0.5"]
+    arguments = ["--method", "ptq", "--prune-neurons", "0.3", "--prune-by", "current", "--prune-weights", "0.5"]
     result = CliRunner().invoke(main, ["quantize", str(tmp_path / "net.safetensors"), *arguments])
     assert result.exit_code == 0, result.stderr
     pruning = artifact.load(tmp_path / "net.ecm").metadata["pruning"]
-    assert (pruning["neurons"], pruning["weights"]) == (0.3, 0.5)
+    assert (pruning["neurons"], pruning["by"], pruning["weights"]) == (0.3, "current", 0.5)
+    assert quantize_command.CRITERIA == CRITERIA, "the command names them without loading the library"
     backends = ("onnxruntime-off", "onnxruntime-on", "host", "unicorn")
     chosen = [option for name in backends for option in ("--backend", name)]
     verify = ["verify", str(tmp_path / "net.ecm"), *chosen, "--items", "20", "--fault-items", "5", "-o", str(tmp_path / "verify.json")]
