@@ -18,8 +18,8 @@ from edgechaos.devices.plan_payloads import patched_nodes
 from edgechaos.errors import FaultError
 from edgechaos.faults import ResolvedPlan, apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.firmware_gen.memory_plan import mortal
 from edgechaos.graph import ChaosLayer, IntegerGraph, ThermalNoise
+from edgechaos.mortal import mortal
 from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import Result, readout_input, run, state_hash
 

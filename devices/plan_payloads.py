@@ -15,9 +15,9 @@ from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.link import Request
 from edgechaos.errors import FaultError, GraphError
 from edgechaos.faults import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
-from edgechaos.firmware_gen.memory_plan import mortal
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
 from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.mortal import mortal
 from edgechaos.random_bits import binomial_table
 
 KIND_OF = {

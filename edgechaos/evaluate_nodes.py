@@ -98,7 +98,8 @@ def requantized(graph: IntegerGraph, node: Node, x: Array) -> Array:
     assert isinstance(node, Requantize)
     trailing = (1,) * (len(graph.tensors[node.input].shape) - 1)
     multiplier, shift = (graph.value(name).reshape(-1, *trailing) for name in (node.multiplier, node.shift))
-    return requantize(x, multiplier, shift, node.low, node.high).astype(graph.tensors[node.output].dtype)
+    codes = requantize(x, multiplier, shift, node.low, node.high).astype(graph.tensors[node.output].dtype)
+    return codes if node.dead is None else np.where(graph.value(node.dead).reshape(-1, *trailing) == 1, codes.dtype.type(0), codes)
 
 
 def lut(graph: IntegerGraph, node: Node, x: Array) -> Array:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from edgechaos import random_bits
 from edgechaos.errors import AccumulatorOverflow, FaultError
-from edgechaos.graph import ChaosLayer, Constant, Conv, IntegerGraph, MatMul, Node, Readout, TopK, Weighted, expected_gain
+from edgechaos.graph import ChaosLayer, Constant, Conv, IntegerGraph, MatMul, Node, Readout, Requantize, TopK, Weighted, expected_gain
+from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
 
 DEAD_STREAM = 0x10000
 STUCK_STREAM = 0x20000
@@ -36,9 +37,10 @@ TARGETS = ("weight", "bias")
 
 @dataclass(frozen=True, slots=True)
 class DeadNeurons:
-    """Permanently dead neurons: they never deliver a spike; dead units of a TopK never win. Exactly round(rate * n), nested.
+    """Permanently dead neurons: they never deliver a spike; dead units of a TopK never win, those of a plain layer send code 0.
 
-    layer: the name of a ChaosLayer or TopK, or "*". neurons: explicit indices instead of rate and seed.
+    Exactly round(rate * n), nested. layer: the name of a ChaosLayer, a TopK or the Requantize that finishes a plain layer, or "*":
+    every spiking and k-WTA layer, or every plain layer of a graph that has neither. neurons: explicit indices instead of rate and seed.
     """
 
     kind: ClassVar[str] = "dead"
@@ -154,7 +156,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
                 if fail_q.setdefault(layer.name, q) != q:
                     raise FaultError(f"{fault.kind}: layer '{layer.name}' has two rates; a layer has one loss probability")
             else:
-                mask = masks[type(fault)].setdefault(layer.name, np.zeros(graph.tensors[layer.input].shape, bool))
+                mask = masks[type(fault)].setdefault(layer.name, np.zeros(graph.tensors[layer.input].shape[0], bool))
                 mask[_neurons(graph, layer, fault, len(mask))] = True
     for name in masks[DeadNeurons].keys() & masks[StuckAtOne].keys():
         both = masks[DeadNeurons][name] & masks[StuckAtOne][name]
@@ -186,8 +188,7 @@ def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
 def _check_names(graph: IntegerGraph, plan: ResolvedPlan) -> None:
     """A plan resolved for another graph must not pass for a fault without effect."""
     spiking = {n.name for n in graph.chaos_layers()}
-    mortal = spiking | {n.name for n in graph.nodes if isinstance(n, TopK)}
-    for names, layers in ((plan.fail_q.keys() | plan.stuck.keys(), spiking), (plan.dead.keys(), mortal)):
+    for names, layers in ((plan.fail_q.keys() | plan.stuck.keys(), spiking), (plan.dead.keys(), {n.name for n in mortal(graph)})):
         for name in names - layers:
             raise FaultError(f"graph '{graph.name}' has no layer '{name}' that this plan can break; resolve the plan for this graph")
     weighted = {n.name: n for n in graph.weighted()}
@@ -219,7 +220,7 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
                 changes[what] = f"{node.name}_{what}"
                 constants[changes[what]] = Constant(mask.astype(np.int8), 8)
         return replace(node, **changes)
-    if isinstance(node, TopK) and plan.dead.get(node.name, np.zeros(1, bool)).any():
+    if isinstance(node, TopK | Requantize) and plan.dead.get(node.name, np.zeros(1, bool)).any():
         constants[f"{node.name}_dead"] = Constant(plan.dead[node.name].astype(np.int8), 8)
         return replace(node, dead=f"{node.name}_dead")
     if isinstance(node, Weighted):
@@ -242,14 +243,23 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
     return node
 
 
-def _layers(graph: IntegerGraph, fault: DeadNeurons | StuckAtOne | Omission) -> tuple[ChaosLayer | TopK, ...]:
-    """Spiking layers; a unit of a TopK may be dead, but has no spikes to lose or to send."""
-    kinds = ChaosLayer | TopK if isinstance(fault, DeadNeurons) else ChaosLayer
-    able = tuple(n for n in graph.nodes if isinstance(n, kinds))
-    layers = tuple(n for n in able if fault.layer in (ALL, n.name))
+def _layers(graph: IntegerGraph, fault: DeadNeurons | StuckAtOne | Omission) -> tuple[Mortal, ...]:
+    """Spiking layers; units of a TopK or of a plain layer may be dead, but have no spikes to lose or to send."""
+    able: tuple[Mortal, ...]
+    everywhere: tuple[Mortal, ...]
+    if not isinstance(fault, DeadNeurons):
+        able, everywhere, what = graph.chaos_layers(), graph.chaos_layers(), "spiking layer"
+    else:
+        able = (*chaos_and_topk(graph), *plain_layers(graph))
+        everywhere, what = chaos_and_topk(graph) or plain_layers(graph), "spiking, k-WTA or plain layer"
+    layers = everywhere if fault.layer == ALL else tuple(n for n in able if n.name == fault.layer)
     if not layers:
-        what, have = "spiking layer" if kinds is ChaosLayer else "spiking or k-WTA layer", ", ".join(n.name for n in able) or "none"
+        have = ", ".join(n.name for n in able) or "none"
         raise FaultError(f"{fault.kind}: graph '{graph.name}' has no {what} '{fault.layer}'; it has {have}")
+    for layer in layers:
+        why = loud(graph, layer) if isinstance(layer, Requantize) else None
+        if why is not None:
+            raise FaultError(f"{fault.kind}: the units of layer '{layer.name}' cannot be dead: {why}; name another layer")
     return layers
 
 
@@ -270,14 +280,14 @@ def _words(graph: IntegerGraph, fault: WeightBitFlip) -> dict[str, Weighted]:
     return found
 
 
-def _neurons(graph: IntegerGraph, layer: ChaosLayer | TopK, fault: DeadNeurons | StuckAtOne, count: int) -> NDArray[np.intp]:
+def _neurons(graph: IntegerGraph, layer: Mortal, fault: DeadNeurons | StuckAtOne, count: int) -> NDArray[np.intp]:
     if fault.neurons:
         chosen = np.array(fault.neurons, np.intp)
         if chosen.min() < 0 or chosen.max() >= count:
             wrong = int(chosen[(chosen < 0) | (chosen >= count)][0])
             raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {wrong}")
         return chosen
-    if isinstance(layer, TopK):
+    if not isinstance(layer, ChaosLayer):
         stream = UNIT_STREAM + graph.nodes.index(layer)
     else:
         stream = (DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM) | layer.fail_stream

@@ -34,6 +34,7 @@ from edgechaos.graph import (
     Weighted,
     expected_gain,
 )
+from edgechaos.mortal import finishes_plain_layer, loud
 from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.random_bits import FAIL_ONE
 from edgechaos.windows import output_size
@@ -106,6 +107,11 @@ def _check_requantize(graph: IntegerGraph, node: Node) -> None:
     require(good, node, f"requantizes int32 or int16 to int8 or int16, not {x.dtype} to {y.dtype}")
     require((x.shape, x.ticks) == (y.shape, y.ticks), node, "input and output must have the same shape")
     _check_rescaling(graph, node, y, ((1,), (x.shape[0],)), "one or one per channel")
+    _check_mask(graph, node, "dead", node.dead, x.shape[:1])
+    if node.dead is not None:
+        require(finishes_plain_layer(graph, node), node, "only the int8 codes of a MatMul or Conv have units that can be dead")
+        why = loud(graph, node)
+        require(why is None, node, f"has dead units, but {why}")
 
 
 def _check_rescaling(

@@ -131,12 +131,15 @@ class Requantize(Node):
 
     Input int32 or int16, output int8 or int16, same shape. low = 0 is a ReLU.
     multiplier, shift: (1,) or one per entry of axis 0, int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
+    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`edgechaos.mortal`); set by
+    faults alone.
     """
 
     multiplier: str = _constant()
     shift: str = _constant()
     low: int = -128
     high: int = 127
+    dead: str | None = _constant(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,10 @@ def _requantize(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     assert isinstance(node, Requantize)
     trailing = (1,) * (len(graph.tensors[node.input].shape) - 1)
     factors = (w.constant(what, array.reshape(-1, *trailing)) for what, array in _rescaling(graph, node).items())
-    w.name(node.output, w.cast(_rescaled(w, node, node.input, *factors), graph.tensors[node.output].dtype))
+    codes = _rescaled(w, node, node.input, *factors)
+    if node.dead is not None:
+        codes = w.op("Mul", codes, w.constant("alive", 1 - graph.value(node.dead).astype(np.int64).reshape(-1, *trailing)))
+    w.name(node.output, w.cast(codes, graph.tensors[node.output].dtype))
 
 
 def _rescaling(graph: IntegerGraph, node: Requantize | EmbeddingBag) -> Mapping[str, np.ndarray]:

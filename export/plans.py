@@ -14,7 +14,8 @@ import numpy as np
 
 from edgechaos.errors import FaultError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
-from edgechaos.graph import ChaosLayer, IntegerGraph, TopK, Weighted
+from edgechaos.graph import IntegerGraph, Weighted
+from edgechaos.mortal import Mortal, chaos_and_topk, mortal, plain_layers
 
 PATCH_ROWS = 64
 """Words flipped by any of these plans, at most: what the patch memory of a small board holds."""
@@ -27,14 +28,15 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     matrices = _one_per_constant(graph, "weight")
     share = max(1, PATCH_ROWS // len(graph.weighted()))
     spiking = graph.chaos_layers()
-    mortal = tuple(n for n in graph.nodes if isinstance(n, ChaosLayer | TopK))
+    carried = mortal(graph)
+    everywhere = bool(chaos_and_topk(graph)) or (bool(carried) and carried == plain_layers(graph))
     no_stuck = any(layer.sampling != "ticks" for layer in spiking)
 
     def omission(rate: float) -> tuple[Fault, ...]:
         return (Omission(rate=rate),) if spiking else flips(matrices, rate * share, 10)
 
     def dead(rate: float, seed: int) -> tuple[Fault, ...]:
-        return (DeadNeurons(rate=rate, seed=seed),) if mortal else flips(matrices, rate * share, seed + 20)
+        return (DeadNeurons(rate=rate, seed=seed),) if everywhere else flips(matrices, rate * share, seed + 20)
 
     def stuck(rate: float, seed: int) -> tuple[Fault, ...]:
         return (StuckAtOne(rate=rate, seed=seed),) if spiking and not no_stuck else dead(rate, seed)
@@ -50,7 +52,7 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     def sign_bits(words: int) -> tuple[Fault, ...]:
         return tuple(WeightBitFlip(n.name, bits=_spread(graph, n.weight, words, graph.constants[n.weight].bits - 1)) for n in matrices)
 
-    dead_and_stuck = _every_third(graph, DeadNeurons, mortal, 0) + _every_third(graph, DeadNeurons if no_stuck else StuckAtOne, spiking, 1)
+    dead_and_stuck = _every_third(graph, DeadNeurons, carried, 0) + _every_third(graph, DeadNeurons if no_stuck else StuckAtOne, spiking, 1)
     half = max(1, share // 2)
     bias = _bias_flips(graph, half) or flips(matrices, half, 7)
     plans: list[tuple[str, tuple[Fault, ...]]] = [
@@ -65,7 +67,7 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
         ("dead and stuck at 1", dead_and_stuck or dead(0.4, 8)),
         (
             "omission, dead, weight flips",
-            (*(omission(0.3) if spiking else ()), *(dead(0.2, 6) if mortal else ()), *flips(matrices, share, 6)),
+            (*(omission(0.3) if spiking else ()), *(dead(0.2, 6) if everywhere else ()), *flips(matrices, share, 6)),
         ),
         ("every kind", (*(omission(0.25) if spiking else ()), *dead_and_stuck, *sign_bits(half), *bias)),
     ]
@@ -90,7 +92,7 @@ def _spread(graph: IntegerGraph, constant: str, words: int, bit: int) -> tuple[t
 
 
 def _every_third(
-    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[ChaosLayer | TopK], start: int
+    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[Mortal], start: int
 ) -> tuple[Fault, ...]:
     sizes = {layer.name: graph.tensors[layer.input].shape[0] for layer in layers}
     return tuple(kind(name, neurons=tuple(range(start, n, 3))) for name, n in sizes.items() if n > start)

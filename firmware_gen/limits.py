@@ -25,6 +25,7 @@ from edgechaos.graph import (
     Weighted,
     expected_gain,
 )
+from edgechaos.mortal import mortal
 from edgechaos.random_bits import FAIL_ONE
 
 MOST_OUTPUTS = 65535
@@ -51,12 +52,13 @@ def check_supported(graph: IntegerGraph) -> None:
             raise UnsupportedError(f"node '{node.name}': no side of its input {shape} may be beyond 65,535; split the layer", node.name)
         if isinstance(node, ChaosLayer) and (node.dead is not None or node.stuck is not None):
             raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
-        if isinstance(node, TopK) and node.dead is not None:
+        if isinstance(node, TopK | Requantize) and node.dead is not None:
             raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
         if isinstance(node, Readout) and node.gain != _gain(graph, node):
             raise UnsupportedError(f"node '{node.name}': gain {node.gain} is not that of the layer before it", node.name)
-    for what, kind in (("nodes with weights", Weighted), ("layers of neurons", ChaosLayer | TopK), ("ThermalNoise nodes", ThermalNoise)):
-        if sum(isinstance(n, kind) for n in graph.nodes) > MOST_SITES:
+    thermals = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    for what, sites in (("nodes with weights", graph.weighted()), ("layers of neurons", mortal(graph)), ("ThermalNoise nodes", thermals)):
+        if len(sites) > MOST_SITES:
             raise UnsupportedError(f"graph '{graph.name}': more than {MOST_SITES} {what}")
 
 

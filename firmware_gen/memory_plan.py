@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgechaos.graph import ArgMax, ChaosLayer, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise, TopK
+from edgechaos.graph import ArgMax, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise
+from edgechaos.mortal import Mortal, mortal
 from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
@@ -30,7 +31,7 @@ FOREVER = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
-    """What the fault hooks hold. mask_bytes, table_words: over all layers, k-WTA units included in the masks."""
+    """What the fault hooks hold. mask_bytes, table_words: over all layers, k-WTA and plain units included in the masks."""
 
     layers: int
     mask_bytes: int
@@ -109,12 +110,7 @@ def input_bytes(graph: IntegerGraph, tensor: str) -> int:
     return graph.tensors[tensor].size * np.dtype(graph.tensors[tensor].dtype).itemsize
 
 
-def mortal(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
-    """What dead masks name, in the order of their numbers on the wire: ChaosLayers, then TopKs."""
-    return (*graph.chaos_layers(), *(n for n in graph.nodes if isinstance(n, TopK)))
-
-
-def mask_bytes(graph: IntegerGraph, node: ChaosLayer | TopK) -> int:
+def mask_bytes(graph: IntegerGraph, node: Mortal) -> int:
     """One bit per neuron, in whole bytes."""
     return (graph.tensors[node.input].shape[0] + 7) // 8
 

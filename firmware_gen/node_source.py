@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
-from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, mortal, padded_fan_in
+from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, padded_fan_in
 from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.writer import Names, Writer
 from edgechaos.graph import (
@@ -33,6 +33,7 @@ from edgechaos.graph import (
     TopK,
     Weighted,
 )
+from edgechaos.mortal import Mortal, mortal
 from edgechaos.nodes import LUT_ENTRIES
 from edgechaos.random_bits import FAIL_ONE, binomial_table
 
@@ -53,8 +54,10 @@ class NodeSource:
         self.layers = graph.chaos_layers()
         self.matrices = graph.weighted()
         self.topks = tuple(n for n in graph.nodes if isinstance(n, TopK))
+        self.plains = tuple(n for n in mortal(graph) if isinstance(n, Requantize))
         self.thermals = tuple(n for n in graph.nodes if isinstance(n, ThermalNoise))
         self.described = {n.name: names.take(f"{n.name}_layer") for n in graph.nodes}
+        self.units = {n.name: names.take(f"{n.name}_units") for n in self.plains}
         self._tables: dict[tuple[str, str], str] = {}
 
     def describe(self, w: Writer, node: Node) -> None:
@@ -103,7 +106,12 @@ class NodeSource:
         elif isinstance(node, EmbeddingBag):
             w.line(f"ec_embedding_bag({about}, run, (const uint8_t *){x}, {y});")
         elif isinstance(node, Requantize):
-            w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {max(written.ticks, 1)}, {x}, {y});")
+            ticks = max(written.ticks, 1)
+            w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {ticks}, {x}, {y});")
+            if node in self.plains:
+                w.lines("#if EC_FAULTS")
+                w.line(f"ec_faults_silence(run->faults, &{self.units[node.name]}, {ticks}, {y});")
+                w.lines("#endif")
         elif isinstance(node, Lut):
             w.line(f"ec_lut_map({about}, {x}, {y});")
         elif isinstance(node, TopK):
@@ -227,6 +235,12 @@ class NodeSource:
             "high": node.high,
         }
         self._fields(w, "ec_scaling", node, fields)
+        if node in self.plains:
+            units, *span = self.graph.tensors[node.output].shape
+            w.line("#if EC_FAULTS")
+            with w.block(f"static const ec_units {self.units[node.name]} =", "};"):
+                _write_fields(w, {"mask_at": self._mask_at(node), "span": math.prod(span), "units": units}, {})
+            w.lines("#endif", "")
 
     def _lut(self, w: Writer, node: Lut) -> None:
         values = self.graph.value(node.table)
@@ -235,7 +249,7 @@ class NodeSource:
         span = math.prod(self.graph.tensors[node.input].shape) // channels
         self._fields(w, "ec_lut", node, {"table": table, "channels": channels, "span": span})
 
-    def _mask_at(self, node: ChaosLayer | TopK) -> int:
+    def _mask_at(self, node: Mortal) -> int:
         before = mortal(self.graph)
         return sum(mask_bytes(self.graph, n) for n in before[: before.index(node)])
 

@@ -87,7 +87,7 @@ class ResetCause(IntEnum):
 
 
 MASK_HEAD = struct.Struct("<BBH")
-"""Layer index (ChaosLayers in node order, then TopKs), MaskKind, first byte of the mask."""
+"""Layer index (ChaosLayers in node order, then TopKs, then plain layers), MaskKind, first byte of the mask."""
 INJECT_FAIL = struct.Struct("<BI")
 """ChaosLayer index, fail_q 0..65536."""
 PATCH_ROW = struct.Struct("<BHHi")

@@ -104,9 +104,11 @@ class Builder:
         weight = self.weight(f"{name}_w", outputs, tensor.size // max(tensor.ticks, 1))
         return self.add(kind, x, "int32", (outputs,), tensor.ticks, weight=weight, bias=self.bias(f"{name}_b", outputs))
 
-    def lut(self, x: str, name: str, per_channel: bool = False) -> str:
+    def lut(self, x: str, name: str, per_channel: bool = False, silent: bool = False) -> str:
+        """silent: 0 stays 0, as GELU keeps it, so that what sends 0 may be dead."""
         shape = self.tensors[x].shape
         table = self.rng.integers(-128, 128, (shape[0], 256) if per_channel else 256).astype(np.int8)
+        table[..., 128] = 0 if silent else table[..., 128]
         return self.add(Lut, x, "int8", shape, table=self.constant(f"{name}_table", table, 8))
 
     def thermal(self, x: str, codes: str, stream: int) -> str:
@@ -161,6 +163,7 @@ class Mixed:
     table: str = "tensor"
     per_channel: bool = True
     length: int = 6
+    silent: bool = True
     seed: int = 0
 
 
@@ -216,7 +219,7 @@ def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Enco
     if spec.spiking:
         body = b.chaos(acc, "cortex", spec.ticks, spec.mode, 0, _spread(b, 5))
     else:
-        body = b.lut(b.requantize(acc, "cortex", "int8", _spread(b, 5)), "gelu")
+        body = b.lut(b.requantize(acc, "cortex", "int8", _spread(b, 5)), "gelu", silent=spec.silent)
     b.head(head, entry, b.matmul(body, f"readout_{head}", spec.classes, Readout), encoding)
 
 
@@ -225,14 +228,14 @@ def _kwta(b: Builder, spec: Mixed, x: str) -> str:
         fan_in = b.tensors[x].shape[0]
         x = b.requantize(b.matmul(x, f"layer{i}", spec.hidden), f"rank{i}", "int16", _spread(b, fan_in), spec.per_channel)
         x = b.add(TopK, x, "int16", (spec.hidden,), k=min(spec.k, spec.hidden))
-        x = b.lut(b.requantize(x, f"winners{i}", "int8", 12000.0), f"gelu{i}")
+        x = b.lut(b.requantize(x, f"winners{i}", "int8", 12000.0), f"gelu{i}", silent=spec.silent)
     return x
 
 
 def _thermal(b: Builder, spec: Mixed, x: str) -> str:
     for i in range(spec.depth):
         acc = b.thermal(b.matmul(x, f"layer{i}", spec.hidden), x, i)
-        x = b.lut(b.requantize(acc, f"layer{i}", "int8", _spread(b, b.tensors[x].size)), f"gelu{i}")
+        x = b.lut(b.requantize(acc, f"layer{i}", "int8", _spread(b, b.tensors[x].size)), f"gelu{i}", silent=spec.silent)
     return x
 
 
@@ -279,5 +282,6 @@ def mixed_specs(draw: st.DrawFn) -> Mixed:
         table=draw(st.sampled_from(["tensor", "channel", "none"])),
         per_channel=draw(st.booleans()),
         length=draw(st.integers(1, 9)),
+        silent=draw(st.booleans()),
         seed=draw(st.integers(0, 2**31)),
     )

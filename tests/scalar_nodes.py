@@ -121,10 +121,12 @@ def evaluate(node: dict[str, Any], values: dict[str, Any], seed: int, sample: in
     if kind == "EmbeddingBag":
         return embedding_bag(node["weight"], x, node["multiplier"], node["shift"], node["low"], node["high"])
     if kind == "Requantize":
-        return [
+        codes = [
             each(channel, partial(scalar.requantize, multiplier=m, shift=s, low=node["low"], high=node["high"]))
             for channel, m, s in zip(x, _per_channel(node["multiplier"], x), _per_channel(node["shift"], x), strict=True)
         ]
+        silenced = {unit for unit, dead in enumerate(node.get("dead", [])) if dead}
+        return [each(channel, lambda code: 0) if unit in silenced else channel for unit, channel in enumerate(codes)]
     if kind == "Lut":
         tables = node["table"] if isinstance(node["table"][0], list) else [node["table"]] * len(x)
         return [each(channel, partial(_look_up, table)) for channel, table in zip(x, tables, strict=True)]

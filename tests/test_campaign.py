@@ -117,7 +117,7 @@ def test_common_random_numbers_and_shared_trials() -> None:
 
 
 def test_impossible_plan_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sweep dead at rate 0\.5, mask 0: .*no spiking or k-WTA layer 'cortex9'"):
+    with pytest.raises(ConfigError, match=r"sweep dead at rate 0\.5, mask 0: .*no spiking, k-WTA or plain layer 'cortex9'"):
         run(tmp_path, campaign(sweep=(Sweep("dead", (0.5,), layer="cortex9"),)))
     assert not (tmp_path / "ledger.sqlite").exists()
 
@@ -176,6 +176,20 @@ def expected_outcome(is_clean: bool, clean: reference.Result, faulty: reference.
     if (clean.logits[k] != faulty.logits[k]).any():
         return "tolerable"
     return "not_activated" if is_clean else "masked"
+
+
+def test_dead_units_of_a_plain_network_are_a_sweep_like_any_other(tmp_path: Path) -> None:
+    graph = mixed_graph(family="thermal", hidden=16)
+    spec = campaign(sweep=(Sweep("dead", (0.0, 0.25, 1.0)),))
+    (curve,) = run(tmp_path, spec, graph=graph).curves
+    assert curve.points[0].outcomes.get("not_activated") == 96
+    assert not any("not_activated" in point.outcomes for point in curve.points[1:])
+    codes, labels = items(graph=graph).codes, items(graph=graph).labels
+    for point, cell in zip(curve.points, plan_campaign(spec).cells, strict=True):
+        runs = [reference.run(apply(graph, t.plan), codes, seed=t.seed).labels == labels for t in cell.trials]
+        assert point.accuracy.value == pytest.approx(np.mean(runs))
+    with pytest.raises(ConfigError, match="cannot be dead: table 'lut3' does not map 0"):
+        run(tmp_path / "loud", spec, graph=mixed_graph(family="thermal", hidden=16, silent=False))
 
 
 def test_a_plan_without_effect_on_the_model_is_not_activated(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.faults import DeadNeurons, FaultPlan, WeightBitFlip, apply
-from edgechaos.graph import ChaosLayer, IntegerGraph, ThermalNoise, TopK
+from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.mortal import mortal
 from tests.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_export import ONNX_ENGINES, SEEDS, TVM
 from tests.test_graph import with_constant
@@ -43,8 +44,7 @@ def assert_equal(graph: IntegerGraph, engines: tuple[str, ...], seed: int, param
 def test_random_graphs_and_faults(spec: Mixed, seed: int, faulty: bool, engine: str) -> None:
     graph = mixed_graph(spec)
     if faulty:
-        mortal = any(isinstance(n, ChaosLayer | TopK) for n in graph.nodes)
-        graph = apply(graph, FaultPlan((*FLIPS.faults, *((DeadNeurons(rate=0.4, seed=seed % 50),) if mortal else ()))))
+        graph = apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, rate=0.4, seed=seed % 50) for n in mortal(graph)))))
     assert_equal(graph, (engine,), seed)
 
 
@@ -60,7 +60,11 @@ TVM_SPECS = [Mixed(pool="average", table="channel", spiking=False), Mixed("text"
 @pytest.mark.parametrize("engine", TVM)
 @pytest.mark.parametrize("spec", TVM_SPECS, ids=lambda spec: spec.family)
 def test_tvm(engine: str, spec: Mixed) -> None:
-    assert_equal(apply(mixed_graph(spec), FLIPS), (engine,), 2**32 - 1)
+    graph = mixed_graph(spec)
+    assert mortal(graph), "dead units too"
+    assert_equal(
+        apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, neurons=(0, 2)) for n in mortal(graph))))), (engine,), 2**32 - 1
+    )
 
 
 @pytest.mark.parametrize("engine", ONNX_ENGINES)

@@ -28,7 +28,8 @@ from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice, choose_kernels
 from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph import ChaosLayer, Constant, Encoding, IntegerGraph, Lut, Readout, ThermalNoise, TopK
+from edgechaos.graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.mortal import mortal
 from tests.firmware_host import HostLibrary, library
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_firmware_exact import NATIVE, WIDE
@@ -40,8 +41,8 @@ SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
 def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     """No fault, and each kind that the graph can have."""
     faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=0.05, seed=2),), (WeightBitFlip(target="bias", bits=((0, 3), (0, 9))),)]
-    if any(isinstance(n, ChaosLayer | TopK) for n in graph.nodes):
-        faults.append((DeadNeurons(rate=0.4, seed=1), WeightBitFlip(rate=0.01, seed=3)))
+    if mortal(graph):
+        faults.append((*(DeadNeurons(n.name, rate=0.4, seed=1) for n in mortal(graph)), WeightBitFlip(rate=0.01, seed=3)))
     if graph.chaos_layers():
         faults += [(Omission(rate=0.7),), (StuckAtOne(rate=0.3, seed=5),)]
     return [resolve(graph, FaultPlan(f)) for f in faults]
@@ -150,6 +151,43 @@ def test_units_of_a_topk_are_masked_after_the_spiking_layers(tmp_path: Path) -> 
     assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 1)
     assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.DEAD, 2) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
     assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(0, 0)) == (ErrorCode.OUT_OF_RANGE, 0)
+    host.close()
+
+
+def test_plain_layers_are_masked_after_the_others(tmp_path: Path) -> None:
+    """Layer 0 spikes, 1 is a convolution of three channels, 2 a vector of five."""
+    graph = mixed_graph(Mixed())
+    assert [n.name for n in mortal(graph)] == ["chaoslayer7", "requantize2", "requantize5"]
+    host = library(graph, tmp_path)
+    ask(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 0) + b"\x1f")
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 1)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 1) + b"\1") == (ErrorCode.OUT_OF_RANGE, 2)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(3, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
+    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(1, 0)) == (ErrorCode.OUT_OF_RANGE, 1)
+    codes = items_for(graph, len(SAMPLES))
+    wanted = reference.run(apply(graph, FaultPlan((DeadNeurons("requantize5", rate=1.0),))), codes, seed=1, samples=SAMPLES)
+    np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], wanted.logits)
+    host.close()
+
+
+def test_dead_units_of_a_layer_with_ticks(tmp_path: Path) -> None:
+    """A plain layer that reads spikes is silent at every tick, in the middle of the mask's bytes too."""
+    b = Builder(np.random.default_rng(2))
+    x = b.tensor("codes", "int8", (9,))
+    spikes = b.chaos(b.matmul(x, "first", 7), "first", 4, "parallel", 0, 3000.0, last=False)
+    codes = b.requantize(b.matmul(spikes, "middle", 11), "middle", "int8", 300.0)
+    counts = b.chaos(b.matmul(codes, "last", 6), "last", 4, "parallel", 2, 3000.0)
+    b.head("main", x, b.matmul(counts, "readout", 5, Readout), Encoding("codes"))
+    graph = b.graph()
+    (layer,) = (n for n in mortal(graph) if isinstance(n, Requantize))
+    plan = resolve(graph, FaultPlan((DeadNeurons(layer.name, neurons=(0, 7, 8, 10)),)))
+    clean, dead = (reference.run(g, items_for(graph, 20), keep=(layer.output,)) for g in (graph, apply(graph, plan)))
+    alive = [n for n in range(11) if n not in (0, 7, 8, 10)]
+    assert not dead.tensors[layer.output][..., [0, 7, 8, 10]].any()
+    np.testing.assert_array_equal(dead.tensors[layer.output][..., alive], clean.tensors[layer.output][..., alive])
+    assert (dead.logits != clean.logits).any()
+    host = library(graph, tmp_path)
+    check(graph, host, plan, seed=3)
     host.close()
 
 

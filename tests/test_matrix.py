@@ -16,7 +16,7 @@ from tests.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, Cell, avail
 
 LEAST_ACCURACY = 0.6
 """At 8 bits, of 500 items in 4 or 10 classes."""
-CARRIED = {"dlm": {"weight_bit_flip"}, "tnn": {"weight_bit_flip", "dead"}, "mlp": {"weight_bit_flip"}, "cnn": {"weight_bit_flip"}}
+CARRIED = {kind: {"weight_bit_flip", "dead"} for kind in ("dlm", "tnn", "mlp", "cnn")}
 """The fault kinds of models without spikes; the others carry all."""
 
 

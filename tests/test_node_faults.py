@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos import reference
-from edgechaos.errors import FaultError
+from edgechaos import artifact, reference
+from edgechaos.errors import FaultError, GraphError
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults import UNIT_STREAM, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
+from edgechaos.mortal import mortal
 from tests import scalar
 from tests.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs
+from tests.test_graph import with_constant, with_node
 
 
 def plan(*faults: Fault) -> FaultPlan:
@@ -102,11 +104,71 @@ def test_dead_units_never_win_and_rates_are_nested() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "layers"),
+    [
+        (Mixed(spiking=False), ["requantize2", "requantize5", "requantize7"]),
+        (Mixed("thermal", depth=2), ["requantize2", "requantize6"]),
+        (Mixed("text", spiking=False), ["requantize2"]),
+        (Mixed(), ["chaoslayer7"]),
+        (Mixed("kwta"), ["topk2"]),
+    ],
+    ids=lambda v: v.family if isinstance(v, Mixed) else "",
+)
+def test_all_layers_are_the_plain_ones_only_where_there_are_no_others(spec: Mixed, layers: list[str]) -> None:
+    assert sorted(resolve(mixed_graph(spec), plan(DeadNeurons(rate=0.5))).dead) == layers
+
+
+@pytest.mark.parametrize("spec", [Mixed(spiking=False, hidden=40), Mixed("thermal", hidden=40)], ids=lambda s: s.family)
+def test_dead_units_of_plain_layers_send_zero_and_the_rest_is_unchanged(spec: Mixed) -> None:
+    graph = mixed_graph(spec)
+    for node in mortal(graph):
+        units = graph.tensors[node.output].shape[0]
+        previous: set[int] = set()
+        for rate in (0.0, 0.1, 0.5, 1.0):
+            resolved = resolve(graph, plan(DeadNeurons(node.name, rate=rate, seed=7)))
+            dead = set(np.flatnonzero(resolved.dead[node.name]).tolist())
+            stream = UNIT_STREAM + graph.nodes.index(node)
+            assert sorted(dead) == scalar.sites(7, stream, units, rate), "drawn like every other site"
+            assert previous <= dead
+            previous = dead
+            clean, found = (
+                reference.run(g, items_for(g, 12), keep=(node.output,)).tensors[node.output] for g in (graph, apply(graph, resolved))
+            )
+            assert not found[:, sorted(dead)].any(), "a dead channel is 0 at every position"
+            alive = sorted(set(range(units)) - dead)
+            np.testing.assert_array_equal(found[:, alive], clean[:, alive])
+        assert (clean != 0).any(axis=tuple(i for i in range(clean.ndim) if i != 1)).any(), "there was something to silence"
+
+
+def test_a_dead_mask_is_stored_only_where_there_is_one() -> None:
+    """A stored model has the hash that it had before plain layers could die."""
+    graph = mixed_graph(family="thermal")
+    faulty = apply(graph, plan(DeadNeurons(neurons=(1,))))
+    assert b"dead" not in artifact.to_bytes(graph)
+    assert b"dead" in artifact.to_bytes(faulty)
+    read = artifact.from_bytes(artifact.to_bytes(faulty))
+    assert artifact.content_hash(read) == artifact.content_hash(faulty) != artifact.content_hash(graph)
+
+
+@pytest.mark.parametrize(
     ("spec", "fault", "message"),
     [
         (Mixed("kwta"), Omission(rate=0.5), r"omission: graph 'mixed' has no spiking layer '\*'; it has none"),
         (Mixed("kwta"), StuckAtOne("topk2", rate=0.5), "stuck_at_1: .* no spiking layer 'topk2'"),
-        (Mixed("thermal"), DeadNeurons(rate=0.5), r"dead: .* no spiking or k-WTA layer '\*'; it has none"),
+        (Mixed("text", silent=False, spiking=False), DeadNeurons(rate=0.5), "'requantize2' cannot be dead: table 'lut3' does not map 0"),
+        (
+            Mixed("thermal", silent=False),
+            DeadNeurons("requantize2", rate=0.5),
+            "the units of layer 'requantize2' cannot be dead: table 'lut3'",
+        ),
+        (Mixed("thermal"), DeadNeurons("lut3", rate=0.5), r"no spiking, k-WTA or plain layer 'lut3'; it has requantize2"),
+        (Mixed("thermal"), StuckAtOne("requantize2", rate=0.5), "no spiking layer 'requantize2'; it has none"),
+        (Mixed(), DeadNeurons("requantize2", neurons=(3,)), r"layer 'requantize2' has neurons 0\.\.2, not 3"),
+        (
+            Mixed(pool="average"),
+            DeadNeurons("requantize4", neurons=(0,)),
+            "no spiking, k-WTA or plain layer 'requantize4'; it has chaoslayer8",
+        ),
         (Mixed("kwta"), DeadNeurons("matmul0", neurons=(0,)), "layer 'matmul0'; it has topk2"),
         (Mixed("kwta"), DeadNeurons("topk2", neurons=(9,)), r"has neurons 0\.\.8, not 9"),
         (Mixed("text"), WeightBitFlip("embeddingbag0", "bias", rate=0.1), "has no bias at 'embeddingbag0'"),
@@ -116,6 +178,35 @@ def test_dead_units_never_win_and_rates_are_nested() -> None:
 def test_what_a_node_does_not_support_is_refused_by_name(spec: Mixed, fault: Fault, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         resolve(mixed_graph(spec), plan(fault))
+
+
+@pytest.mark.parametrize(
+    ("node", "mask", "message"),
+    [
+        ("requantize2", np.ones(9, np.int8), None),
+        ("requantize2", np.ones(8, np.int8), r"dead must be an int8 0/1 mask \(9,\)"),
+        ("requantize2", np.full(9, 2, np.int8), "dead must be an int8 0/1 mask"),
+    ],
+)
+def test_masks_of_plain_layers_are_checked(node: str, mask: np.ndarray, message: str | None) -> None:
+    graph = with_constant(mixed_graph(family="text", spiking=False), "m", mask, 8)
+    if message is None:
+        assert with_node(graph, node, dead="m").validate()
+    else:
+        with pytest.raises(GraphError, match=message):
+            with_node(graph, node, dead="m").validate()
+
+
+def test_only_a_plain_layer_has_a_mask_and_only_where_zero_is_silence() -> None:
+    pooled = with_constant(mixed_graph(pool="average"), "m", np.ones(3, np.int8), 8)
+    with pytest.raises(GraphError, match="only the int8 codes of a MatMul or Conv have units that can be dead"):
+        with_node(pooled, "requantize4", dead="m").validate()
+    loud = with_constant(mixed_graph(family="text", spiking=False, silent=False), "m", np.ones(9, np.int8), 8)
+    with pytest.raises(GraphError, match="has dead units, but table 'lut3' does not map 0"):
+        with_node(loud, "requantize2", dead="m").validate()
+    clipped = with_node(mixed_graph(family="text", spiking=False), "requantize2", low=3).validate()
+    with pytest.raises(FaultError, match=r"cannot be dead: its clip 3\.\.127 leaves out 0"):
+        resolve(clipped, plan(DeadNeurons(rate=0.5)))
 
 
 def test_resolved_plans_of_another_graph_are_refused() -> None:
@@ -131,10 +222,12 @@ def test_standard_plans_fit_every_family(family: str, bits: int) -> None:
     graph = mixed_graph(Mixed(family, bits, hidden=12))  # type: ignore[arg-type]
     plans = standard_plans(graph)
     assert len({name for name, _ in plans}) == len({p.id for _, p in plans}) == 20
-    flipped: set[str] = set()
+    flipped, killed = set[str](), set[str]()
     for _, each in plans:
         resolved = resolve(graph, each)
         apply(graph, resolved)
         assert sum(len(rows) for rows in resolved.patch.values()) <= PATCH_ROWS
         flipped |= resolved.patch.keys()
+        killed |= resolved.dead.keys()
     assert flipped == {n.name for n in graph.nodes if isinstance(n, Weighted)}
+    assert killed == {n.name for n in mortal(graph)}

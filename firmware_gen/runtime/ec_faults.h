@@ -32,13 +32,17 @@ typedef struct ec_faults {
     uint16_t highest; /* the patch of the highest site so far: sites in ascending order need no search */
 } ec_faults;
 
-/* The layers and matrices of a model, by their numbers on the wire; masks number TopK nodes after the spiking layers. */
+/* The layers and matrices of a model, by their numbers on the wire; masks number TopK nodes after the spiking layers, and
+ * plain layers after those.
+ */
 typedef struct ec_sites {
     const ec_chaos_layer *const *layer;
     const ec_topk *const *topk;
+    const ec_units *const *plain;
     const ec_matrix *const *matrix;
     uint8_t layers;
     uint8_t topks;
+    uint8_t plains;
     uint8_t matrices;
 } ec_sites;
 
@@ -68,6 +72,9 @@ static inline uint32_t ec_faults_masked(const ec_faults *faults, const ec_chaos_
 /* Writes the spikes of stuck-at-1 neurons into what a layer emits, or into one tick's spikes. */
 void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_t *out);
 void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes);
+
+/* Writes 0 over the codes of the dead units of a plain layer, [ticks][units][span]. */
+void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out);
 
 void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc);
 /* acc: the whole output of the convolution; a flipped weight counts at every position where its input exists. */

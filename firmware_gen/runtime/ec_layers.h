@@ -44,6 +44,15 @@ typedef struct ec_scaling {
     int32_t high;
 } ec_scaling;
 
+#if EC_FAULTS
+/* The units of a plain layer, outputs of a matrix or channels of an image, that may be dead: their codes are 0. */
+typedef struct ec_units {
+    uint32_t mask_at; /* first byte of its dead mask in ec_faults */
+    uint32_t span;    /* values of a unit and tick */
+    uint16_t units;   /* 1..65535 */
+} ec_units;
+#endif
+
 /* How windows move over an image [channels][height][width]: over rows x columns positions, row by row. */
 typedef struct ec_windows {
     uint16_t channels, height, width;

@@ -124,6 +124,7 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
 #if EC_FAULTS
 static const ec_chaos_layer *const all_layers[1] = {&cortex0_layer};
 static const ec_topk *const all_topks[1] = {NULL};
+static const ec_units *const all_plains[1] = {NULL};
 static const ec_matrix *const all_matrices[2] = {&cortex0_matmul_layer, &readout_layer};
 #endif
 
@@ -164,6 +165,6 @@ const ec_model tiny_model = {
     .run = run_any,
 #if EC_FAULTS
     .faults_at = offsetof(tiny_state, faults),
-    .sites = {all_layers, all_topks, all_matrices, 1, 0, 2},
+    .sites = {all_layers, all_topks, all_plains, all_matrices, 1, 0, 0, 2},
 #endif
 };

@@ -17,6 +17,7 @@ from edgechaos import evaluate_nodes, random_bits, reference
 from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
 from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize, ThermalNoise, TopK, Weighted
+from edgechaos.mortal import mortal
 from edgechaos.quantize.rounding import requantize, rounded_shift
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import Mixed, items_for, mixed_graph
@@ -303,9 +304,11 @@ def nodes() -> list[dict[str, Any]]:
     for spec in (
         Mixed("vision", 8, (2, 5, 4), stride=(2, 1), table="channel", hidden=5, seed=1),
         Mixed("vision", 4, (1, 6, 6), pool="average", hidden=5, mode="stateful", seed=2),
-        Mixed("text", 2, hidden=5, spiking=False, seed=3),
-        Mixed("kwta", 8, hidden=7, k=3, depth=2, seed=4),
-        Mixed("thermal", 4, hidden=6, seed=5),
+        Mixed("text", 2, hidden=5, spiking=False, silent=False, seed=3),
+        Mixed("kwta", 8, hidden=7, k=3, depth=2, silent=False, seed=4),
+        Mixed("thermal", 4, hidden=6, silent=False, seed=5),
+        Mixed("vision", 8, (1, 5, 5), hidden=5, spiking=False, seed=6),
+        Mixed("thermal", 8, hidden=6, depth=2, seed=7),
     ):
         graph = mixed_graph(spec)
         head, samples, seed = graph.head(), [0, 99, TOP], 2025
@@ -314,7 +317,7 @@ def nodes() -> list[dict[str, Any]]:
         flips = [(node.name, "weight", 2 * k, graph.constants[node.weight].bits - 1) for k, node in enumerate(weighted)]
         if spec.family != "text":
             flips.append((weighted[0].name, "bias", 1, 9))
-        dead = [(node.name, (0, 2)) for node in graph.nodes if isinstance(node, TopK)]
+        dead = [(node.name, (0, 2)) for node in mortal(graph) if not isinstance(node, ChaosLayer)]
         faults: list[tuple[str, list[tuple[str, str, int, int]], list[tuple[str, tuple[int, int]]]]]
         faults = [("clean", [], []), ("flips", flips, [])] + ([("dead", [], dead)] if dead else [])
         runs = []

@@ -1,0 +1,49 @@
+"""Which nodes have units that can die: spiking layers, k-WTA layers, and the layers of plain networks.
+
+Enters: a graph. Leaves: its nodes, in the order in which dead masks number them on the wire. A plain layer is named by the
+Requantize that finishes it: of that node's output, one entry of axis 0 is a unit (of a convolution, a channel). Source:
+docs/semantics.md, "Faults".
+"""
+
+from __future__ import annotations
+
+from edgechaos.graph import ChaosLayer, Conv, IntegerGraph, Lut, MatMul, Node, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.nodes import LUT_ENTRIES
+
+Mortal = ChaosLayer | TopK | Requantize
+
+
+def mortal(graph: IntegerGraph) -> tuple[Mortal, ...]:
+    """Every node that carries a dead mask: ChaosLayers, then TopKs, then plain layers whose 0 is silence."""
+    return (*chaos_and_topk(graph), *(n for n in plain_layers(graph) if loud(graph, n) is None))
+
+
+def chaos_and_topk(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
+    """Spiking layers, then k-WTA layers: where a graph has any, a fault of all layers means these."""
+    return (*graph.chaos_layers(), *(n for n in graph.nodes if isinstance(n, TopK)))
+
+
+def plain_layers(graph: IntegerGraph) -> tuple[Requantize, ...]:
+    """The Requantize nodes that finish a plain layer, in execution order."""
+    return tuple(n for n in graph.nodes if isinstance(n, Requantize) and finishes_plain_layer(graph, n))
+
+
+def finishes_plain_layer(graph: IntegerGraph, node: Requantize) -> bool:
+    """Whether a node writes int8 codes of a MatMul's or Conv's accumulator, through ThermalNoise or not.
+
+    Spiking and k-WTA layers read int16 or int32: what a node writes for them is no plain layer, and neither are logits.
+    """
+    source: Node | None = graph.producer(node.input)
+    if isinstance(source, ThermalNoise):
+        source = graph.producer(source.input)
+    return graph.tensors[node.output].dtype == "int8" and isinstance(source, MatMul | Conv) and not isinstance(source, Readout)
+
+
+def loud(graph: IntegerGraph, node: Requantize) -> str | None:
+    """Why code 0 of a plain layer is not silence; None where it is. A dead unit must add nothing, and no new code may enter."""
+    if not node.low <= 0 <= node.high:
+        return f"its clip {node.low}..{node.high} leaves out 0, the code of a dead unit"
+    for reader in graph.readers(node.output):
+        if isinstance(reader, Lut) and graph.value(reader.table)[..., LUT_ENTRIES // 2].any():
+            return f"table '{reader.name}' does not map 0, the code of a dead unit, to 0"
+    return None
