@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgechaos import artifact, data
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, resolve
 from edgechaos.graph import IntegerGraph
-from edgechaos.hil.statistics import Estimate, mean_over_masks, paired_difference, proportion
+from edgechaos.statistics import Estimate, mean_over_masks, paired_difference, proportion
 
 RECIPES = {
     "omission": RECIPE,

@@ -30,7 +30,8 @@ from edgechaos.hil.ledger import Ledger
 from edgechaos.hil.numbers import percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
-from edgechaos.hil.statistics import (
+from edgechaos.random_bits import FAIL_ONE
+from edgechaos.statistics import (
     Estimate,
     NonInferiority,
     mcnemar,
@@ -39,7 +40,6 @@ from edgechaos.hil.statistics import (
     paired_difference,
     proportion,
 )
-from edgechaos.random_bits import FAIL_ONE
 
 FORMAT = 1
 

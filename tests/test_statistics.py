@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edgechaos.hil.statistics import (
+from edgechaos.statistics import (
     mcnemar,
     mean_over_masks,
     non_inferiority,

@@ -57,7 +57,7 @@ def command(
     from edgechaos.devices.registry import open_device
     from edgechaos.faults import resolve
     from edgechaos.hil.energy import board_energy, energy_per_inference
-    from edgechaos.hil.statistics import proportion
+    from edgechaos.statistics import proportion
 
     graph = artifact.load(model)
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)

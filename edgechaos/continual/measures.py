@@ -12,14 +12,14 @@ backward transfer); Riemer et al., Learning to learn without forgetting, ICLR 20
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+from edgechaos.statistics import mean_over
+
 Matrix = NDArray[np.float64]
 
 
@@ -61,7 +61,5 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return OverSeeds(mean, None, None, 1)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return OverSeeds(mean, mean - half, mean + half, n)
+    estimate = mean_over("seeds", values)
+    return OverSeeds(mean, estimate.low, estimate.high, n)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgechaos.continual.measures import Matrix, average_accuracy, forgetting
-from edgechaos.quantize.intervals import over_items
+from edgechaos.statistics import proportion
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ class Retention:
 
     def interval(self, after: int, task: int) -> tuple[float, float]:
         """Wilson's 95 % interval of R[after][task]."""
-        found = over_items(self.correct[after][task] / self.items[task], self.items[task])
+        found = proportion(self.correct[after][task], self.items[task])
         return found.low, found.high
 
     def summary(self) -> dict[str, float]:

@@ -26,8 +26,8 @@ from edgechaos.inspect import inspect
 from edgechaos.prune_criteria import Criterion, NeuronActivity
 from edgechaos.quantize.float_model import Conv, FloatModel, Linear, Winners
 from edgechaos.quantize.importance import activity, currents
-from edgechaos.quantize.intervals import Interval, over_items, over_masks
 from edgechaos.quantize.pipeline import Method, fake_quantized, measured, to_graph
+from edgechaos.statistics import Estimate, accuracy_interval, mean_over_masks
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
@@ -67,7 +67,7 @@ class Point:
     share: float
     criterion: Criterion | None
     left: int
-    accuracy: dict[str, Interval]
+    accuracy: dict[str, Estimate]
     flash_bytes: int
     ram_bytes: int
     synaptic_operations: float | None
@@ -93,7 +93,7 @@ def from_json(document: Mapping[str, Any]) -> Curve:
     """The curve of a JSON object. Raises DataError for one that is none."""
     try:
         settings = Settings(**{**document["settings"], "faults": tuple(document["settings"]["faults"])})
-        points = (Point(**{**p, "accuracy": {k: Interval(**v) for k, v in p["accuracy"].items()}}) for p in document["points"])
+        points = (Point(**{**p, "accuracy": {k: Estimate(**v) for k, v in p["accuracy"].items()}}) for p in document["points"])
         return Curve(settings, tuple(points))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"no pruning curve: {error}; give another output file") from error
@@ -200,14 +200,14 @@ class _Bench:
         if criterion == "random":
             models = [self._pruned(share, criterion, draw) for draw in masks]
             graphs = [self._graph(m) for m in models]
-            clean = over_masks([g.metadata["accuracy"]["integer"] for g in graphs])
+            clean = mean_over_masks([g.metadata["accuracy"]["integer"] for g in graphs])
         else:
             models = [self._pruned(share, criterion, 0)]
             graphs = [self._graph(models[0])]
-            clean = over_items(graphs[0].metadata["accuracy"]["integer"], self.settings.items)
+            clean = accuracy_interval(graphs[0].metadata["accuracy"]["integer"], self.settings.items)
         accuracy = {CLEAN: clean}
         for about, fault in zip(self.settings.faults, self.faults, strict=True):
-            accuracy[label(about)] = over_masks([self._under(graphs[mask % len(graphs)], fault, mask) for mask in masks])
+            accuracy[label(about)] = mean_over_masks([self._under(graphs[mask % len(graphs)], fault, mask) for mask in masks])
         costs = [inspect(g) for g in graphs]
         operations = [c.synaptic_operations for c in costs if c.synaptic_operations is not None]
         mean = math.fsum(operations) / len(operations) if operations else None

@@ -17,7 +17,6 @@ from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
 from edgechaos.prune_criteria import DEFAULT, Criterion
-from edgechaos.quantize.intervals import over_items
 from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.pipeline import Method, quantize
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgechaos.models.base import Model
+from edgechaos.statistics import accuracy_interval
 
 WEIGHT_BITS = (8, 4, 2)
 MARKERS = {False: "o", True: "s"}
@@ -139,7 +139,7 @@ def sweep(
 
 
 def _measured(graph: IntegerGraph) -> Measured:
-    accuracy, costs = over_items(graph.metadata["accuracy"]["integer"], graph.metadata["accuracy"]["items"]), inspect(graph)
+    accuracy, costs = accuracy_interval(graph.metadata["accuracy"]["integer"], graph.metadata["accuracy"]["items"]), inspect(graph)
     return Measured(accuracy.value, accuracy.low, accuracy.high, accuracy.n, costs.flash_bytes, costs.synaptic_operations)
 
 

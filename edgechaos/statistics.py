@@ -1,6 +1,6 @@
-"""Intervals and tests that a fault campaign may state, and nothing that it may not.
+"""Intervals and tests that a report of accuracies may state, and nothing that it may not.
 
-Enters: one accuracy per mask, paired differences per mask, or counts of independent trials. Leaves: Estimates that name
+Enters: one accuracy per mask or seed, paired differences per mask, or counts of independent trials. Leaves: Estimates that name
 their method. Images under one mask are not independent repetitions of the mask: pooling masks x images into one binomial
 covers the truth in 4 of 10 cases at 95 %, the t interval over masks in 9.4 of 10. Sources: docs/statistics.md.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its two-sided interval [low, high]; n: independent units behind it (masks, trials)."""
+    """A value with its two-sided interval [low, high]; n: independent units behind it (masks, seeds, items)."""
 
     value: float
     low: float
@@ -40,14 +40,19 @@ class NonInferiority:
     confidence: float
 
 
-def mean_over_masks(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """mean +- t(M-1) s / sqrt(M) over M >= 2 masks; clusters are the masks, the images are fixed.
+def mean_over(units: str, values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """mean +- t(n-1) s / sqrt(n) over n >= 2 independent units, such as masks or seeds; what they share is fixed.
 
-    Raises ValueError for fewer than two masks.
+    Raises ValueError for fewer than two.
     """
-    mean, error = _mean_and_error(values)
+    mean, error = _mean_and_error(units, values)
     half = _t_quantile(0.5 + confidence / 2, len(values) - 1) * error
-    return Estimate(mean, mean - half, mean + half, len(values), "t over masks", confidence)
+    return Estimate(mean, mean - half, mean + half, len(values), f"t over {units}", confidence)
+
+
+def mean_over_masks(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """`mean_over` masks: clusters are the masks, the images are fixed."""
+    return mean_over("masks", values, confidence)
 
 
 def paired_difference(faulty: Sequence[float], clean: Sequence[float], confidence: float = 0.95) -> Estimate:
@@ -63,7 +68,7 @@ def non_inferiority(faulty: Sequence[float], clean: Sequence[float], margin: flo
     """
     if margin < 0:
         raise ValueError(f"margin {margin} is negative")
-    mean, error = _mean_and_error(_differences(faulty, clean))
+    mean, error = _mean_and_error("masks", _differences(faulty, clean))
     n = len(faulty)
     lower = mean - _t_quantile(confidence, n - 1) * error
     if error > 0:
@@ -88,6 +93,11 @@ def proportion(successes: int, trials: int, confidence: float = 0.95) -> Estimat
     interval = binomtest(successes, trials).proportion_ci(confidence, method="exact" if edge else "wilson")
     method = "Clopper-Pearson" if edge else "Wilson"
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials, method, confidence)
+
+
+def accuracy_interval(accuracy: float, items: int) -> Estimate:
+    """`proportion` of an accuracy that is kept as a share of `items`."""
+    return proportion(round(accuracy * items), items)
 
 
 def sample_size(error: float, population: float = math.inf, confidence: float = 0.95, expected: float = 0.5) -> int:
@@ -115,9 +125,9 @@ def _differences(faulty: Sequence[float], clean: Sequence[float]) -> list[float]
     return [f - c for f, c in zip(faulty, clean, strict=True)]
 
 
-def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+def _mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
-        raise ValueError(f"an interval over masks needs two masks at least, not {len(values)}")
+        raise ValueError(f"an interval over {units} needs two {units} at least, not {len(values)}")
     array = np.asarray(values, np.float64)
     spread = 0.0 if (array == array[0]).all() else float(array.std(ddof=1))  # equal values leave rounding noise in std
     return float(array.mean()), spread / math.sqrt(len(values))
