@@ -258,8 +258,6 @@ def test_tasks_and_data_sets_must_belong_together() -> None:
         train_in_sequence(untrained(), DATA, RECIPE, strategy="forgotten")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="but recipes are given for digits"):
         train_in_sequence(untrained(), DATA, {"digits": RECIPE})
-    with pytest.raises(UnsupportedError, match="heads that share neurons"):
-        quantize(untrained(), DATA, prune_neurons=0.5)
     first, second = untrained().config.tasks
     other = replace(second, config=replace(second.config, ticks=9))
     with pytest.raises(ConfigError, match="'digits' and 'mirrored' have ticks = 4 and 9"):
