@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
+from edgechaos.errors import UnsupportedError
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions, torch_faults
@@ -24,9 +25,13 @@ BATCH = 256
 def evaluate_under(model: Model, items: NDArray[Any], plan: ResolvedPlan = CLEAN, seed: int = 0, batch: int = BATCH) -> NDArray[np.float32]:
     """Logits (n, classes) float32 of raw items under a plan, in inference mode, `batch` items at a time.
 
-    Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights.
+    Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights, and for any faults
+    of a model without spiking layers: dead units of plain and k-WTA layers are a matter of the integer graph.
     """
     faults = torch_faults(plan)
+    if faults and not model.spiking_layers():
+        name = next(iter(faults))
+        raise UnsupportedError(f"'{name}': this float model has no spiking layers that could fail; run the plan on the integer graph", name)
     logits = np.empty((len(items), len(model.config.classes)), np.float32)
     with torch.inference_mode():
         for start in range(0, len(items), batch):
