@@ -28,7 +28,7 @@ class ModelSource:
         self.title = title
         self.prefix = model_prefix(graph.name)
         own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "run"))
-        tables = ("all_heads", "all_layers", "all_topks", "all_plains", "all_matrices", "all_parameters", "all_parameter_limits")
+        tables = ("all_heads", "all_layers", "all_units", "all_matrices", "all_parameters", "all_parameter_limits")
         names = Names(*own, "init_any", "run_any", *tables)
         self.nodes = NodeSource(graph, kernels, plan, names)
         self._runs = {h.name: names.take(f"run_{h.name}") for h in graph.heads}
@@ -71,6 +71,7 @@ class ModelSource:
         w.lines(*(f'#include "{name}"' for name in INCLUDES), "")
         for node in self.graph.nodes:
             self.nodes.describe(w, node)
+        self.nodes.masks(w)
         for head in self.graph.heads:
             self._run_head(w, head)
         self._public(w)
@@ -125,8 +126,6 @@ class ModelSource:
         w.line("#if EC_FAULTS")
         for kind, name, addresses in (
             ("ec_chaos_layer", "layers", [f"&{described[n.name]}" for n in nodes.layers]),
-            ("ec_topk", "topks", [f"&{described[n.name]}" for n in nodes.topks]),
-            ("ec_units", "plains", [f"&{nodes.units[n.name]}" for n in nodes.plains]),
             ("ec_matrix", "matrices", [nodes.matrix_address(n) for n in nodes.matrices]),
         ):
             w.line(f"static const {kind} *const all_{name}[{max(len(addresses), 1)}] = {{{', '.join(addresses) or 'NULL'}}};")
@@ -168,9 +167,8 @@ class ModelSource:
                 ".run = run_any,",
                 "#if EC_FAULTS",
             )
-            counts = f"{len(nodes.layers)}, {len(nodes.topks)}, {len(nodes.plains)}, {len(nodes.matrices)}"
-            sites = f".sites = {{all_layers, all_topks, all_plains, all_matrices, {counts}}},"
-            w.lines(f".faults_at = offsetof({p}_state, faults),", sites, "#endif")
+            counts = f"{len(nodes.layers)}, {len(nodes.mortal)}, {len(nodes.matrices)}"
+            w.lines(f".faults_at = offsetof({p}_state, faults),", f".sites = {{all_layers, all_units, all_matrices, {counts}}},", "#endif")
 
     def _offset(self, tensor: str) -> str:
         if tensor not in self.plan.places:

@@ -53,11 +53,9 @@ class NodeSource:
         self.names = names
         self.layers = graph.chaos_layers()
         self.matrices = graph.weighted()
-        self.topks = tuple(n for n in graph.nodes if isinstance(n, TopK))
-        self.plains = tuple(n for n in mortal(graph) if isinstance(n, Requantize))
+        self.mortal = mortal(graph)
         self.thermals = tuple(n for n in graph.nodes if isinstance(n, ThermalNoise))
         self.described = {n.name: names.take(f"{n.name}_layer") for n in graph.nodes}
-        self.units = {n.name: names.take(f"{n.name}_units") for n in self.plains}
         self._tables: dict[tuple[str, str], str] = {}
 
     def describe(self, w: Writer, node: Node) -> None:
@@ -108,10 +106,10 @@ class NodeSource:
         elif isinstance(node, Requantize):
             ticks = max(written.ticks, 1)
             w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {ticks}, {x}, {y});")
-            if node in self.plains:
-                w.lines("#if EC_FAULTS")
-                w.line(f"ec_faults_silence(run->faults, &{self.units[node.name]}, {ticks}, {y});")
-                w.lines("#endif")
+            if node in self.mortal:
+                w.line("#if EC_FAULTS")
+                w.line(f"ec_faults_silence(run->faults, &all_units[{self.mortal.index(node)}], {ticks}, {y});")
+                w.line("#endif")
         elif isinstance(node, Lut):
             w.line(f"ec_lut_map({about}, {x}, {y});")
         elif isinstance(node, TopK):
@@ -235,12 +233,6 @@ class NodeSource:
             "high": node.high,
         }
         self._fields(w, "ec_scaling", node, fields)
-        if node in self.plains:
-            units, *span = self.graph.tensors[node.output].shape
-            w.line("#if EC_FAULTS")
-            with w.block(f"static const ec_units {self.units[node.name]} =", "};"):
-                _write_fields(w, {"mask_at": self._mask_at(node), "span": math.prod(span), "units": units}, {})
-            w.lines("#endif", "")
 
     def _lut(self, w: Writer, node: Lut) -> None:
         values = self.graph.value(node.table)
@@ -249,9 +241,19 @@ class NodeSource:
         span = math.prod(self.graph.tensors[node.input].shape) // channels
         self._fields(w, "ec_lut", node, {"table": table, "channels": channels, "span": span})
 
+    def masks(self, w: Writer) -> None:
+        """What dead masks name, in the order of the wire."""
+        w.line("#if EC_FAULTS")
+        with w.block(f"static const ec_units all_units[{max(len(self.mortal), 1)}] =", "};"):
+            for node in self.mortal:
+                units, *span = self.graph.tensors[node.input].shape
+                w.line(f"{{.mask_at = {self._mask_at(node)}, .span = {math.prod(span)}, .units = {units}}}, /* {node.name} */")
+            if not self.mortal:
+                w.line("{.mask_at = 0},")
+        w.lines("#endif", "")
+
     def _mask_at(self, node: Mortal) -> int:
-        before = mortal(self.graph)
-        return sum(mask_bytes(self.graph, n) for n in before[: before.index(node)])
+        return sum(mask_bytes(self.graph, n) for n in self.mortal[: self.mortal.index(node)])
 
     def _topk(self, w: Writer, node: TopK) -> None:
         fields: Fields = {"units": self.graph.tensors[node.input].size, "k": node.k}

@@ -37,12 +37,10 @@ typedef struct ec_faults {
  */
 typedef struct ec_sites {
     const ec_chaos_layer *const *layer;
-    const ec_topk *const *topk;
-    const ec_units *const *plain;
+    const ec_units *masked;
     const ec_matrix *const *matrix;
     uint8_t layers;
-    uint8_t topks;
-    uint8_t plains;
+    uint8_t masks;
     uint8_t matrices;
 } ec_sites;
 

@@ -45,9 +45,9 @@ typedef struct ec_scaling {
 } ec_scaling;
 
 #if EC_FAULTS
-/* The units of a plain layer, outputs of a matrix or channels of an image, that may be dead: their codes are 0. */
+/* What a dead mask names: neurons, k-WTA units, or the units of a plain layer (outputs of a matrix, channels of an image). */
 typedef struct ec_units {
-    uint32_t mask_at; /* first byte of its dead mask in ec_faults */
+    uint32_t mask_at; /* first byte of the mask in ec_faults */
     uint32_t span;    /* values of a unit and tick */
     uint16_t units;   /* 1..65535 */
 } ec_units;

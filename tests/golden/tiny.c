@@ -99,6 +99,12 @@ static const ec_matrix readout_layer = {
 #endif
 };
 
+#if EC_FAULTS
+static const ec_units all_units[1] = {
+    {.mask_at = 0, .span = 1, .units = 4}, /* cortex0 */
+};
+#endif
+
 static uint16_t run_main(tiny_state *state, const ec_run *run)
 {
     ec_matmul(&cortex0_matmul_layer, run, 1, state->input, state->words + 0);
@@ -123,8 +129,6 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
 
 #if EC_FAULTS
 static const ec_chaos_layer *const all_layers[1] = {&cortex0_layer};
-static const ec_topk *const all_topks[1] = {NULL};
-static const ec_units *const all_plains[1] = {NULL};
 static const ec_matrix *const all_matrices[2] = {&cortex0_matmul_layer, &readout_layer};
 #endif
 
@@ -165,6 +169,6 @@ const ec_model tiny_model = {
     .run = run_any,
 #if EC_FAULTS
     .faults_at = offsetof(tiny_state, faults),
-    .sites = {all_layers, all_topks, all_plains, all_matrices, 1, 0, 0, 2},
+    .sites = {all_layers, all_units, all_matrices, 1, 1, 2},
 #endif
 };
