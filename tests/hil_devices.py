@@ -88,7 +88,7 @@ class ScriptedDevice(ReferenceDevice):
         kind = self.spec.partition(":")[2]
         ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
         if kind == "slow":
-            time.sleep(0.02)
+            time.sleep(float(os.environ.get("EDGECHAOS_TEST_DELAY_S", "0.02")))
         if self.active:
             if kind == "crash-on-3" and 3 in ids:
                 raise DeviceCrash("unmapped read at 0x00000000")

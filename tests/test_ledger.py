@@ -47,7 +47,8 @@ def test_killed_campaign_resumes(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, str(script), str(tmp_path / "ledger.sqlite")]
     chance, before = random.Random(int(how)), 0
     for _ in range(2):
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        slow = {**environment, "EDGECHAOS_TEST_DELAY_S": "0.5"}  # it cannot end before the signal, however busy the machine is
+        process = subprocess.Popen(command, env=slow, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while len(_rows_so_far(tmp_path)) <= before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
