@@ -52,6 +52,16 @@ def test_inspect_prints_a_table(model: Path) -> None:
     assert "1,024" in out
 
 
+def test_weight_bits_by_node(folder: Path, tmp_path: Path) -> None:
+    checkpoint, out = folder / "digits.safetensors", tmp_path / "mixed.ecm"
+    told = run("quantize", checkpoint, "--method", "ptq", "--weight-bits", "4,logits=8", "-o", out).stdout
+    assert "int4 (logits 8)" in told
+    graph = artifact.load(out)
+    assert [graph.constants[n.weight].bits for n in graph.weighted()] == [4, 8]
+    assert "is not 8, 4 or 2" in run("quantize", checkpoint, "--weight-bits", "4,logits=3", code=2).stderr
+    assert "no node 'nowhere' has weights" in run("quantize", checkpoint, "--weight-bits", "4,nowhere=8", code=1).stderr
+
+
 def test_export_writes_onnx(model: Path) -> None:
     run("export", model)
     assert model.with_suffix(".onnx").stat().st_size > 1000

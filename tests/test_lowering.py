@@ -136,6 +136,8 @@ def test_weight_widths_mix_by_node() -> None:
     graph = quantize(trained("mlp"), DIGITS, method="ptq", weight_bits={"fc1": 4})
     assert [graph.constants[f"{name}_weight"].bits for name in ("fc1", "logits")] == [4, 8]
     assert graph.metadata["quantization"]["weight_bits"] == {"fc1": 4}
+    graph = quantize(trained("mlp"), DIGITS, method="ptq", weight_bits={"*": 2, "logits": 8})
+    assert [graph.constants[f"{name}_weight"].bits for name in ("fc1", "logits")] == [2, 8]
 
 
 def test_graphs_are_what_the_rules_ask_for() -> None:

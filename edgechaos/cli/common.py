@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -187,6 +187,40 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
     return FaultPlan(tuple(faults))
 
 
+class WeightBits(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases alone
+    """`4`, or `4,conv0=8`: of all weights, and of the nodes that are named. Leaves an int or a mapping as of `quantize`."""
+
+    name = "BITS[,NODE=BITS]"
+    widths = ("8", "4", "2")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | dict[str, int]:
+        """Names are checked against the model later; widths here."""
+        if not isinstance(value, str):
+            return cast("int | dict[str, int]", value)
+        found: dict[str, int] = {}
+        for part in value.split(","):
+            node, _, width = part.strip().rpartition("=")
+            if width not in self.widths or (node or "*") in found:
+                self.fail(f"{part.strip()!r} in {value!r} is not 8, 4 or 2, or NODE=8, 4 or 2, once each", param, ctx)
+            found[node or "*"] = int(width)
+        return found["*"] if list(found) == ["*"] else found
+
+
+def bits_in_words(weight_bits: int | dict[str, int]) -> str:
+    """`int8`, or `int4 (conv0 8)`."""
+    if isinstance(weight_bits, int):
+        return f"int{weight_bits}"
+    named = ", ".join(f"{node} {width}" for node, width in weight_bits.items() if node != "*")
+    return f"int{weight_bits.get('*', 8)} ({named})"
+
+
+weight_bits_option = click.option(
+    "--weight-bits",
+    type=WeightBits(),
+    default="8",
+    show_default=True,
+    help="8, 4 or 2 (ternary) of all weights, and of nodes by name (4,conv0=8).",
+)
 temperature_option = click.option(
     "--temperature", type=click.FloatRange(0), help="Of a DLM's weights, in its own units.  [default: the model's]"
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import load_data, noted, output_option, progress_bar, save_named
+from edgechaos.cli.common import bits_in_words, load_data, noted, output_option, progress_bar, save_named, weight_bits_option
 
 
 @click.command("import")
@@ -28,10 +28,18 @@ from edgechaos.cli.common import load_data, noted, output_option, progress_bar, 
 @click.option("--current-strength", type=float, help="Share of the velocity that acts in a DLM.")
 @click.option("--temperature", type=click.FloatRange(0), help="Of a DLM at inference.")
 @click.option("--per-channel", is_flag=True, help="One weight scale per neuron or channel instead of one per layer.")
-@click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="2 is ternary.")
+@weight_bits_option
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
 @output_option("the artifact (default: beside the file, .ecm)")
-def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, verified: bool, output: Path | None, **answers: Any) -> None:
+def command(
+    file: Path,
+    data_name: str,
+    per_channel: bool,
+    weight_bits: int | dict[str, int],
+    verified: bool,
+    output: Path | None,
+    **answers: Any,
+) -> None:
     """Turn a published state_dict into an artifact.
 
     ChaosNet, DLM and TNN, as their programs save them (.pt).
@@ -52,14 +60,12 @@ def command(file: Path, data_name: str, per_channel: bool, weight_bits: str, ver
         data = noted(data.tokenized(text, model.config.inputs), data_name)
     accuracy = evaluate(model, data)
     model.facts = {"accuracy": {"float": accuracy, "items": len(data.test_items)}, "imported": file.name}
-    graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=int(weight_bits))
+    graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=weight_bits)
     path = output or file.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
     measured = graph.metadata["accuracy"]["integer"]
-    click.echo(
-        f"{path}: {model.family}, float {accuracy:.2%}, int{weight_bits} {measured:.2%} on {len(data.test_items):,} test items; "
-        f"model {digest[:12]}"
-    )
+    accuracies = f"float {accuracy:.2%}, {bits_in_words(weight_bits)} {measured:.2%} on {len(data.test_items):,} test items"
+    click.echo(f"{path}: {model.family}, {accuracies}; model {digest[:12]}")
     if verified:
         from edgechaos import reference
         from edgechaos.export.verify import engine_backend, verify

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import chosen_data, json_option, output_option, print_json, print_table, progress_bar, save_named
+from edgechaos.cli.common import (
+    bits_in_words,
+    chosen_data,
+    json_option,
+    output_option,
+    print_json,
+    print_table,
+    progress_bar,
+    save_named,
+    weight_bits_option,
+)
 
 if TYPE_CHECKING:
     from edgechaos.data import Dataset
@@ -24,9 +34,6 @@ sampling_option = click.option(
     default="ticks",
     show_default=True,
     help="How the last spiking layer draws its counts.",
-)
-weight_bits_option = click.option(
-    "--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary."
 )
 
 
@@ -59,7 +66,7 @@ def command(
     checkpoint: Path,
     data_name: str | None,
     per_channel: bool,
-    weight_bits: str,
+    weight_bits: int | dict[str, int],
     swept: bool,
     picture: Path | None,
     as_json: bool,
@@ -75,7 +82,7 @@ def command(
     if swept:
         _sweep(checkpoint, data_name, picture, as_json, output, options)
     else:
-        _quantize(checkpoint, data_name, output, {"per_channel": per_channel, "weight_bits": int(weight_bits), **options})
+        _quantize(checkpoint, data_name, output, {"per_channel": per_channel, "weight_bits": weight_bits, **options})
 
 
 def _refuse_mixed(context: click.Context, swept: bool) -> None:
@@ -152,6 +159,6 @@ def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model,
     return model, {t.name: chosen_data(None, records.get(t.name), str(checkpoint), t.config.text, t.config.inputs) for t in tasks}
 
 
-def _told(accuracy: dict[str, float], bits: int) -> str:
+def _told(accuracy: dict[str, float], bits: int | dict[str, int]) -> str:
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
-    return f"{before}int{bits} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"
+    return f"{before}{bits_in_words(bits)} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"

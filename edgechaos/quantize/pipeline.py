@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Method = Literal["qat", "ptq"]
 CALIBRATION_ITEMS = 1024
 FINE_TUNE_RATE = 1e-3
+OTHERS = "*"
+"""Among weight bits by node: those of nodes that are not named."""
 
 
 def quantize(
@@ -54,7 +56,7 @@ def quantize(
     their items; "ptq" corrects biases on 1,024 training items. per_channel: one weight scale per neuron (the readout stays per
     tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
-    weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; those that are not named have 8.
+    weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
         A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
     prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`).
     prune_by: which neurons go first (`edgechaos.prune_criteria`).
@@ -126,7 +128,8 @@ def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, 
     """Per node. Raises UnsupportedError for a node without weights, or a width that no target stores."""
     weighted = (node for node in model.nodes if isinstance(node, Linear | Conv | EmbeddingMean))
     names = list(dict.fromkeys(stored_name(node) for node in weighted))
-    bits = dict.fromkeys(names, weight_bits) if isinstance(weight_bits, int) else dict(weight_bits)
+    given = {OTHERS: weight_bits} if isinstance(weight_bits, int) else dict(weight_bits)
+    bits = dict.fromkeys(names, given.pop(OTHERS, 8)) | given
     for name, width in bits.items():
         if name not in names:
             raise UnsupportedError(f"weight_bits: no node '{name}' has weights; use {', '.join(names)}", name)
