@@ -25,12 +25,13 @@ GRAPH = chaos_graph(sizes=(12, 16, 4), fail_q=6554, noise=True)
 SWEEPS = (Sweep("omission", (0.0, 0.25, 0.75)), Sweep("dead", (0.0, 0.25, 0.5)))
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from edgechaos.hil.runner import run_campaign
 from tests.campaigns import GRAPH, campaign, items
 from tests.hil_devices import open_device
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would its children
     spec = campaign(devices=("scripted:slow",), masks=25)
     run_campaign(spec, GRAPH, items(), Path(sys.argv[1]), resume=True, workers=2, opener=open_device)
 """
