@@ -13,23 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgechaos import reference
 from edgechaos.cli.verify_command import opened_backends
+from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import DATA_FOLDER, Dataset, load
 from edgechaos.errors import VerificationError
 from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
 from edgechaos.faults import FaultPlan, apply
 from edgechaos.graph import IntegerGraph, ThermalNoise
-from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
-from edgechaos.models.shared import SharedChaosNet, shared_config
+from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.thermal import thermal_k
-from edgechaos.train import Recipe, fit, train
+from edgechaos.train import Recipe, train
 
 WIDTHS = (8, 4, 2)
 BACKENDS = ("onnxruntime-off", "onnxruntime-on", "host", "unicorn")
@@ -141,17 +140,11 @@ def trained(kind: str) -> tuple[Model, dict[str, Dataset]]:
 
 
 def trained_tasks() -> tuple[Model, dict[str, Dataset]]:
-    """One cortex trained on all tasks at once."""
+    """One cortex trained on one task after another, with rehearsal."""
     data = {task: sized(name) for task, (name, _) in TASKS.items()}
-    fronts = {task: front for task, (_, front) in TASKS.items()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        model = SharedChaosNet(shared_config(data, fronts, **VISION))
-    networks = [Companion(model.task(task), model.preprocess(d.train_items, task), d.train_labels) for task, d in data.items()]
-    first, *others = networks
-    model.train()
-    fit(Alongside(first.module, others), first.inputs, first.labels, Recipe(epochs=4, omission=0.2, weight_decay=0.01), "train")
-    return model.eval(), data
+    model = build(SHARED, data, fronts={task: front for task, (_, front) in TASKS.items()}, **VISION)
+    assert isinstance(model, SharedChaosNet)
+    return train_in_sequence(model, data, Recipe(epochs=8, omission=0.2, weight_decay=0.01), strategy="rehearsal"), data
 
 
 def plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:

@@ -127,7 +127,7 @@ def test_what_cannot_be_measured_says_so() -> None:
     plain = PlainNet(PlainConfig(inputs=64, hidden=(8,), classes=DIGITS.classes, mean=DIGITS.mean, std=DIGITS.std))
     with pytest.raises(FaultError, match="no spiking layer"):
         prune_curve(plain, DIGITS, shares=(0.0,), faults=(Omission(rate=0.5),))
-    assert list(prune_curve(plain, DIGITS, shares=(0.0,)).points[0].accuracy) == ["clean"]
+    assert list(prune_curve(plain, DIGITS, shares=(0.0,)).points[0].accuracy) == ["clean", "dead 0.25"]
 
 
 def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:

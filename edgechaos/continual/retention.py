@@ -1,9 +1,9 @@
-"""What a shared cortex still knows: right answers on task j after task i was learned, with Wilson's interval over the test items.
+"""What a shared cortex still knows: right answers on task j after task i was learned, with an interval over the test items.
 
 Enters: counts of right answers. Leaves: accuracies, retention and forgetting, JSON and a rich table. A task is counted only from when it
 was learned. Retention of a task is its accuracy at the end over its accuracy right after it was learned; forgetting and average
 accuracy are those of `edgechaos.continual.measures`. Intervals are over items, for one training: what other seeds would give they
-do not say. Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+do not say.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Retention:
         return matrix
 
     def interval(self, after: int, task: int) -> tuple[float, float]:
-        """Wilson's 95 % interval of R[after][task]."""
+        """The 95 % interval of R[after][task], of `edgechaos.statistics.proportion`."""
         found = proportion(self.correct[after][task], self.items[task])
         return found.low, found.high
 
@@ -66,7 +66,7 @@ class Retention:
         """For people."""
         from rich.table import Table
 
-        title = "accuracy [Wilson's 95 % interval over test items], measured"
+        title = "accuracy [95 % interval over test items], measured"
         table = Table("after", *(f"{t} (n = {n:,})" for t, n in zip(self.tasks, self.items, strict=True)), title=title, box=None)
         r = self.accuracy()
         for i, task in enumerate(self.tasks[: len(r)]):

@@ -38,6 +38,8 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_MEMBER = re.compile(r"cifar-10-batches-bin/(data_batch_[1-5]|test_batch)\.bin")
 MAX_ITEMS = 100_000
 """Of CIFAR-10, which has 60,000."""
+ENCRYPTED = 1
+"""The bit of a zip entry's flags."""
 MAX_PNG = 1 << 16
 """Bytes of a PNG of 32 x 32 pixels: ten times the largest."""
 
@@ -101,12 +103,13 @@ def _zipped(path: Path, part: str) -> Part:
                 where, label = f"{path}, {entry.filename}", classes.get(entry.filename.rpartition("/")[0])
                 if label is None or entry.file_size > MAX_PNG:
                     raise DataError(f"{where}: expected {part}/CLASS/NAME.png of at most {MAX_PNG:,} bytes, CLASS of {CIFAR_CLASSES}")
+                if entry.flag_bits & ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise DataError(f"{where}: encrypted, or compressed in a way that is not read; fetch it again")
                 # Sizes in a directory may lie; what is read may not be longer.
                 with archive.open(entry) as file:
                     png = io.BytesIO(file.read(MAX_PNG))
                 labels[row], items[row] = label, _pixels(where, png, (32, 32), "RGB")
-    # zipfile's words for an unknown compression method and for an encrypted member are the last two.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: truncated or corrupt ({error}); fetch it again") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; check {DATA_FOLDER}") from error

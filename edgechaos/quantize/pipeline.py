@@ -57,7 +57,6 @@ def quantize(
     tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
-        A mean of embeddings is never finer than one of their codes: below 8 bits a language model loses what lies between.
     prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`).
     prune_by: which neurons go first (`edgechaos.prune_criteria`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,

@@ -24,7 +24,7 @@ from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, apply
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
 from edgechaos.prune_criteria import Criterion, NeuronActivity
-from edgechaos.quantize.float_model import Conv, FloatModel, Linear, Winners
+from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 from edgechaos.quantize.importance import activity, currents
 from edgechaos.quantize.pipeline import Method, fake_quantized, measured, to_graph
 from edgechaos.statistics import Estimate, accuracy_interval, mean_over_masks
@@ -161,10 +161,9 @@ def prune_curve(
 
 
 def default_faults(model: FloatModel) -> tuple[Fault, ...]:
-    """Half of all spikes lost and a quarter of all neurons dead, where the model has such; nothing for plain networks."""
-    if model.spiking_layers():
-        return (Omission(rate=0.5), DeadNeurons(rate=0.25))
-    return (DeadNeurons(rate=0.25),) if any(isinstance(n, Winners) for n in model.nodes) else ()
+    """A quarter of all neurons dead, and half of all spikes lost where there are any."""
+    dead = DeadNeurons(rate=0.25)
+    return (Omission(rate=0.5), dead) if model.spiking_layers() else (dead,)
 
 
 def _first(data: Dataset, items: int | None) -> Dataset:
