@@ -61,6 +61,11 @@ class Exchange:
     stopped: Stopped | None = None
 
 
+def is_emulated(board: Board) -> bool:
+    """Whether this machine has a board's core and peripherals."""
+    return board.port == "mps2" and board.cpu == "cortex-m4"
+
+
 class EmulatedMachine:
     """One core, its memories and peripherals. `power_on` first; after a stop only `power_on` or `pin_reset` help."""
 
@@ -69,7 +74,7 @@ class EmulatedMachine:
 
         Raises UnsupportedError where the board's peripherals or the image's instructions are not emulated.
         """
-        if board.port != "mps2" or board.cpu != "cortex-m4":
+        if not is_emulated(board):
             raise UnsupportedError(
                 f"board '{board.name}' is not emulated: Unicorn runs the Cortex-M4 boards with CMSDK peripherals (mps2-an386)"
             )

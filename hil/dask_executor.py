@@ -93,10 +93,10 @@ class DaskExecutor(Executor):
         """Give every idle worker the first group that it can run."""
         busy = {address for address, _ in self._running.values()}
         for address, about in self._workers().items():
-            fits = (g for g in queue if not exclusive(g.device) or RESOURCE + g.device in about["resources"])
+            fits = (g for g in queue if not exclusive(g.device, self._setup.opener) or RESOURCE + g.device in about["resources"])
             if address not in busy and (group := next(fits, None)):
                 queue.remove(group)
-                resources = {RESOURCE + group.device: 1} if exclusive(group.device) else None
+                resources = {RESOURCE + group.device: 1} if exclusive(group.device, self._setup.opener) else None
                 # A worker that ends just now must not leave its task without a home: another one may take it.
                 where = {"workers": [address], "allow_other_workers": True}
                 future = self._client.submit(_evaluate, group, pure=False, retries=0, resources=resources, **where)
@@ -115,7 +115,7 @@ class DaskExecutor(Executor):
         threaded = [address for address, about in workers.items() if about["nthreads"] != 1]
         if threaded:
             raise EdgeChaosError(f"Dask worker {threaded[0]} has several threads, but a device serves one; start it with --nthreads 1")
-        boards = {g.device for g in groups if exclusive(g.device)}
+        boards = {g.device for g in groups if exclusive(g.device, self._setup.opener)}
         deadline = time.monotonic() + patience_s
         while missing := sorted(b for b in boards if not any(RESOURCE + b in about["resources"] for about in self._workers().values())):
             if time.monotonic() >= deadline:

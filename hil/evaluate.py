@@ -27,6 +27,9 @@ from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
 from edgechaos.hil.plan import Group, Trial
 
 Opener = Callable[[str, IntegerGraph], Device]
+"""(spec, graph) -> Device. One of your own may have an attribute `exclusive`, spec -> bool: whether one worker alone may hold it,
+as is assumed of a spec that the registry does not know.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,11 @@ touches the ledger; a worker that dies is an event, not a loss.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
-from edgechaos.hil.evaluate import Event
+from edgechaos.devices import registry
+from edgechaos.hil.evaluate import Event, Opener
 from edgechaos.hil.plan import Group
 
 
@@ -34,6 +36,8 @@ class Executor(ABC):
         self.close()
 
 
-def exclusive(spec: str) -> bool:
-    """Whether only one worker may hold a device: a board on a wire."""
-    return spec.startswith("serial:")
+@cache
+def exclusive(spec: str, opener: Opener) -> bool:
+    """Whether only one worker may hold a device: as the registry's entry says, or the `exclusive(spec)` of an opener of one's own."""
+    said: Callable[[str], bool] = getattr(opener, "exclusive", registry.is_exclusive)
+    return said(spec)

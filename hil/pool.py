@@ -87,7 +87,7 @@ class PoolExecutor(Executor):
 
     def _next_for(self, worker: _Worker, queue: deque[Group]) -> Group | None:
         for group in queue:
-            if not exclusive(group.device) or self._owner.setdefault(group.device, worker) is worker:
+            if not exclusive(group.device, self._setup.opener) or self._owner.setdefault(group.device, worker) is worker:
                 queue.remove(group)
                 return group
         return None

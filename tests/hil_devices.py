@@ -130,6 +130,15 @@ class AbsentDevice(ReferenceDevice):
         raise DeviceError("no such port")
 
 
-def open_device(spec: str, graph: IntegerGraph) -> Device:
-    kind = spec.partition(":")[0]
-    return {"scripted": ScriptedDevice, "absent": AbsentDevice}.get(kind, ReferenceDevice)(spec, graph)
+class Bench:
+    """Opens these devices by name; all but boards on a wire can be opened many times."""
+
+    def __call__(self, spec: str, graph: IntegerGraph) -> Device:
+        kind = spec.partition(":")[0]
+        return {"scripted": ScriptedDevice, "absent": AbsentDevice}.get(kind, ReferenceDevice)(spec, graph)
+
+    def exclusive(self, spec: str) -> bool:
+        return spec.startswith("serial:")
+
+
+open_device = Bench()
