@@ -86,7 +86,7 @@ class Device(ABC):
         """Run a batch: codes (batch, *input shape) in the head's dtype, samples (batch,) uint32, by default 0..batch-1.
 
         `parameters` sets the k of ThermalNoise nodes by name for this batch, by default what the model stores.
-        Raises ShapeError or GraphError before anything is sent; DeviceHang, DeviceCrash, DeviceReset, LinkError as they happen.
+        Raises ShapeError, SeedError or GraphError before anything is sent; DeviceHang, DeviceCrash, DeviceReset, LinkError as they happen.
         """
 
     @abstractmethod

@@ -110,13 +110,13 @@ class HostDevice(ProtocolDevice):
     ) -> Inference:
         """As the contract says, the whole batch in one call; other threads run meanwhile."""
         spec = self.graph.head(head)
-        ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples))
+        ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples, seed))
         self._set_parameters(parameters)
         assert self._link is not None
         rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))
         logits = np.zeros((len(codes), self.graph.tensors[spec.logits].size), np.int32)
         labels = np.zeros(len(codes), np.uint16)
-        arrays = (rows.ctypes.data, ids.ctypes.data, seed & 0xFFFFFFFF, logits.ctypes.data, labels.ctypes.data)
+        arrays = (rows.ctypes.data, ids.ctypes.data, seed, logits.ctypes.data, labels.ctypes.data)
         code = self._link.call("infer", self.graph.heads.index(spec), len(codes), *arrays)
         if code != 0:
             raise DeviceError(f"the host library refused the inference with error code {code}")

@@ -88,7 +88,7 @@ class ProtocolDevice(Device):
     ) -> Inference:
         """As the contract says; one frame or more per item, the boot counter checked at the end of the batch."""
         spec = self.graph.head(head)
-        ids = check_inputs(self.graph, spec, codes, samples)
+        ids = check_inputs(self.graph, spec, codes, samples, seed)
         session = self._set_parameters(parameters)
         outputs = self.graph.tensors[spec.logits].size
         logits = np.zeros((len(codes), outputs), np.int32)
@@ -197,7 +197,7 @@ class ProtocolDevice(Device):
         step = (hello.max_payload - OFFSET.size) & ~3  # whole words, so that no element is split
         for offset in range(0, len(codes), step):
             yield Request(Verb.INPUT, OFFSET.pack(offset) + codes[offset : offset + step])
-        yield Request(Verb.INFER, INFER_HEAD.pack(self.graph.heads.index(head), seed & 0xFFFFFFFF, sample, 1))
+        yield Request(Verb.INFER, INFER_HEAD.pack(self.graph.heads.index(head), seed, sample, 1))
         per_reply = (hello.max_payload - INFER_REPLY.size) // 4
         for first in range(per_reply, self.graph.tensors[head.logits].size, hello.max_payload // 4):
             yield Request(Verb.RESULT, FIRST_LOGIT.pack(first))

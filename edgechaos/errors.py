@@ -51,6 +51,13 @@ class ConfigError(EdgeChaosError):
         self.key = key
 
 
+class SeedError(ConfigError):
+    """A seed is not a whole number in 0..2^32 - 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "seed")
+
+
 class DataError(EdgeChaosError):
     """A data set is missing, corrupt or of another shape than the model takes."""
 

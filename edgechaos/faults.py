@@ -4,7 +4,8 @@ Enters: a plan (written by hand, by a campaign or read from JSON) and a graph. L
 into concrete neurons, thresholds and weight words; `apply` turns those into a graph, so that every backend that runs
 graphs runs faults. A device receives the same resolved plan over the wire. Source: docs/semantics.md, "Faults".
 
-Permanently dead neurons and intermittent omission are different faults; the names keep them apart everywhere.
+Permanently dead neurons and intermittent omission are different faults; the names keep them apart everywhere. A fault with a seed
+that is not a uint32 cannot be made: SeedError.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgechaos import random_bits
 from edgechaos.errors import AccumulatorOverflow, FaultError
 from edgechaos.graph import ChaosLayer, Constant, Conv, IntegerGraph, MatMul, Node, Readout, Requantize, TopK, Weighted, expected_gain
 from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
+from edgechaos.seeds import check_seed
 
 DEAD_STREAM = 0x10000
 STUCK_STREAM = 0x20000
@@ -49,6 +51,9 @@ class DeadNeurons:
     seed: int = 0
     neurons: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
+
 
 @dataclass(frozen=True, slots=True)
 class StuckAtOne:
@@ -59,6 +64,9 @@ class StuckAtOne:
     rate: float = 0.0
     seed: int = 0
     neurons: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,9 @@ class WeightBitFlip:
     rate: float = 0.0
     seed: int = 0
     bits: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
 
 Fault = DeadNeurons | StuckAtOne | Omission | WeightBitFlip

@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgechaos.seeds import check_seed
+
 RANDOM_ID = 0xEC000001
 """Identifies this function on the wire: a device that draws other words must report another number."""
 
@@ -43,8 +45,11 @@ def _u32(values: ArrayLike) -> U32:
 
 
 def stream_head(seed: int, stream: int) -> int:
-    """h = mix(seed ^ GOLDEN * (stream + 1)): the part of the prefix that neither sample nor tick changes."""
-    return int(mix(_u32((seed ^ (GOLDEN * (stream + 1))) & 0xFFFFFFFF))[0])
+    """h = mix(seed ^ GOLDEN * (stream + 1)): the part of the prefix that neither sample nor tick changes.
+
+    Raises SeedError: whatever draws words passes here, so that no seed is cut to 32 bits unseen.
+    """
+    return int(mix(_u32((check_seed(seed) ^ (GOLDEN * (stream + 1))) & 0xFFFFFFFF))[0])
 
 
 def second_head(head: int) -> int:

@@ -36,6 +36,7 @@ from edgechaos.graph import (
     TopK,
 )
 from edgechaos.quantize.rounding import rounded_shift, saturate16
+from edgechaos.seeds import check_seed
 
 BATCH = 256
 """Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
@@ -93,7 +94,7 @@ def run(
     """Evaluate one head. codes: (batch, *input shape); samples: (batch,) uint32, by default 0..batch-1.
 
     `keep` names tensors to return; `parameters` sets the k of ThermalNoise nodes by name, by default what they store.
-    Raises ShapeError where codes, samples or seed do not match, GraphError for a tensor that this head does not compute or
+    Raises ShapeError where codes or samples do not match, SeedError, GraphError for a tensor that this head does not compute or
     a parameter that the graph does not take.
     """
     spec = graph.head(head)
@@ -108,15 +109,14 @@ def run(
     return Result(np.concatenate([p.logits for p in parts]), np.concatenate([p.labels for p in parts]), kept)
 
 
-def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None, seed: int = 0) -> NDArray[np.uint32]:
-    """The sample ids to use, after checking codes against the head. Shared by every backend that takes arrays."""
+def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None, seed: int) -> NDArray[np.uint32]:
+    """The sample ids to use, after checking codes against the head, and the seed. Shared by every backend that takes arrays."""
     tensor = graph.tensors[head.input]
     if codes.dtype != np.dtype(tensor.dtype) or codes.shape[1:] != tensor.shape:
         raise ShapeError(
             f"head '{head.name}' takes {tensor.dtype} (batch, {', '.join(map(str, tensor.shape))}), got {codes.dtype} {codes.shape}"
         )
-    if not 0 <= seed < 2**32:
-        raise ShapeError(f"seed {seed} is not a uint32; use 0..{2**32 - 1}")
+    check_seed(seed)
     ids = np.arange(len(codes)) if samples is None else np.asarray(samples)
     if ids.shape != (len(codes),):
         raise ShapeError(f"samples must be ({len(codes)},), one id per item, got {ids.shape}")

@@ -35,6 +35,7 @@ from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.quantize.float_model import Spiking
 from edgechaos.random_bits import fail_q, stream_head, words
+from edgechaos.seeds import check_seed
 
 EPOCH_STREAM = 0x60000
 SHARE_STREAM = 0x70000
@@ -65,7 +66,7 @@ class Recipe:
     threads: int = 1
 
     def check(self) -> Recipe:
-        """Returns self. Raises ConfigError that names the first impossible value."""
+        """Returns self. Raises ConfigError that names the first impossible value; of the seed, SeedError."""
         rules = (
             ("epochs", self.epochs >= 0, "at least 0"),
             ("batch", self.batch >= 1, "at least 1"),
@@ -75,12 +76,12 @@ class Recipe:
             ("omission", 0 <= self.omission <= 1, "in 0..1"),
             ("omission_draw", self.omission_draw in ("fixed", "uniform"), "'fixed' or 'uniform'"),
             ("dead", 0 <= self.dead <= 1, "in 0..1"),
-            ("seed", 0 <= self.seed < 2**32, "a uint32"),
             ("threads", self.threads >= 1, "at least 1"),
         )
         for key, good, wanted in rules:
             if not good:
                 raise ConfigError(f"recipe: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
+        check_seed(self.seed)
         return self
 
 
@@ -133,7 +134,7 @@ class Trainable(Protocol):
 def new_model(data: Dataset, *, seed: int = 0, **options: Any) -> ChaosNet:
     """An untrained ChaosNet for a data set, its weights drawn from `seed`; options: fields of ChaosNetConfig."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(check_seed(seed))
         return ChaosNet(config_for(data, **options))
 
 

@@ -66,7 +66,7 @@ class EngineModel:
     def run(
         self, codes: NDArray[Any], *, seed: int = 0, samples: ArrayLike | None = None, parameters: Mapping[str, int] | None = None
     ) -> Result:
-        """As `edgechaos.reference.run`. Raises ShapeError where codes, samples or seed do not match, GraphError for parameters."""
+        """As `edgechaos.reference.run`. Raises ShapeError where codes or samples do not match, SeedError, GraphError for parameters."""
         ids = check_inputs(self._graph, self._head, codes, samples, seed)
         settings = check_parameters(self._graph, parameters)
         fixed = {SEED: np.array([seed], np.uint32)}

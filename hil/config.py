@@ -15,8 +15,9 @@ from functools import partial
 from operator import is_
 from typing import NewType
 
-from edgechaos.errors import ConfigError
+from edgechaos.errors import ConfigError, SeedError
 from edgechaos.faults import ALL, FAULT_KINDS, Omission, WeightBitFlip
+from edgechaos.seeds import check_seed
 from edgechaos.settings import quantity, read_toml, strict_converter, structure
 
 Seconds = NewType("Seconds", float)
@@ -137,7 +138,10 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
     """(path, message) of every value that cannot be."""
     if not NAME.fullmatch(campaign.name):
         yield "name", f"name = {campaign.name!r} is not a name of 1..64 letters, digits, blanks, '.', '_', '-'"
-    yield from _range("seed", campaign.seed, 0, 2**32 - 1)
+    try:
+        check_seed(campaign.seed)
+    except SeedError as error:
+        yield "seed", str(error)
     yield from _range("masks", campaign.masks, MIN_MASKS, MAX_MASKS)
     yield from _range("images.count", campaign.images.count, 1, MAX_IMAGES)
     yield from _range("alpha", campaign.alpha, 1e-6, 0.5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgechaos import artifact, reference
 from edgechaos.devices.contract import Device
-from edgechaos.errors import DeviceRefused, FaultError, LinkError, ShapeError
+from edgechaos.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError
 from edgechaos.faults import (
     ALL,
     CLEAN,
@@ -119,6 +120,14 @@ class DeviceConformance:
         plan = resolve(GRAPHS["parallel"], FaultPlan((*faults, Omission(rate=loss)) if loss is not None else faults))
         device.inject(plan)
         assert agrees(device, GRAPHS["parallel"], plan, count=3)
+
+    @pytest.mark.parametrize("seed", [-1, 2**32, 2**33 + 5, 1.0, True, None])
+    def test_seeds_are_uint32(self, device: Device, seed: Any) -> None:
+        with pytest.raises(SeedError, match="is not a uint32"):
+            device.infer(codes_for(GRAPHS["parallel"], 2), seed=seed)
+        largest = 2**32 - 1
+        wanted = reference.run(GRAPHS["parallel"], codes_for(GRAPHS["parallel"], 2), seed=largest)
+        assert (device.infer(codes_for(GRAPHS["parallel"], 2), seed=largest).logits == wanted.logits).all()
 
     def test_a_plan_replaces_the_one_before(self, device: Device) -> None:
         graph = GRAPHS["parallel"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.artifact import content_hash
-from edgechaos.errors import BuildError, EdgeChaosError, FaultError, GraphError, MissingExtra, ShapeError, UnsupportedError
+from edgechaos.errors import BuildError, EdgeChaosError, FaultError, GraphError, MissingExtra, SeedError, ShapeError, UnsupportedError
 from edgechaos.export import exporters
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
@@ -160,7 +160,7 @@ def test_wrong_arrays_and_engines_are_refused() -> None:
     model = EngineModel(graph, "onnxruntime-on")
     with pytest.raises(ShapeError, match="takes int8"):
         model.run(np.zeros((1, 12), np.uint8))
-    with pytest.raises(ShapeError, match="seed"):
+    with pytest.raises(SeedError, match="seed"):
         model.run(codes_for(graph, 1), seed=-1)
     with pytest.raises(UnsupportedError, match="no engine 'onnx'; there are onnxruntime-off"):
         EngineModel(graph, "onnx")

@@ -111,7 +111,6 @@ def test_a_state_of_another_run_is_refused(digits: Dataset, tmp_path: Path) -> N
         ({"omission": 1.5}, "omission"),
         ({"batch": 0}, "batch"),
         ({"learning_rate": 0.0}, "learning_rate"),
-        ({"seed": -1}, "seed"),
         ({"dead": 2.0}, "dead"),
     ],
 )

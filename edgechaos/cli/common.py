@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from edgechaos.errors import ConfigError, DataError, EdgeChaosError
+from edgechaos.errors import ConfigError, DataError, EdgeChaosError, SeedError
+from edgechaos.seeds import MAX_SEED, check_seed
 
 if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
 Progress = Callable[[int, int], None]
 """Called with (done, total); total may change between calls."""
 
+SEED = click.IntRange(0, MAX_SEED)
 model_argument = click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 data_option = click.option(
@@ -154,7 +156,7 @@ def save_named(graph: IntegerGraph, path: Path) -> tuple[IntegerGraph, str]:
     return named, artifact.save(named, path)
 
 
-FAULT_OPTION = re.compile(r"(?P<kind>[a-z_0-9]+)=(?P<rate>[0-9.eE+-]+)(?:@(?P<seed>\d+))?")
+FAULT_OPTION = re.compile(r"(?P<kind>[a-z_0-9]+)=(?P<rate>[0-9.eE+-]+)(?:@(?P<seed>-?[0-9]{1,20}))?")
 
 
 def parse_faults(options: tuple[str, ...]) -> FaultPlan:
@@ -182,7 +184,10 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
                 raise ConfigError(
                     f"--fault {text!r}: {match['kind']} draws from the run's seed and takes none of its own; use --seed", "fault"
                 )
-            settings["seed"] = int(match["seed"])
+            try:
+                settings["seed"] = check_seed(int(match["seed"]))
+            except SeedError as error:
+                raise ConfigError(f"--fault {text!r}: {error}", "fault") from error
         faults.append(kind(**settings))
     return FaultPlan(tuple(faults))
 

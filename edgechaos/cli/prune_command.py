@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
+from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
 from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, per_channel_option, sampling_option
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @per_channel_option
 @sampling_option
 @click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the fine-tuning.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Accuracy against the share, .png or .svg.")
 @json_option
 @output_option("the curve (default: beside the checkpoint, .prune.json)")

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from edgechaos.cli.common import (
+    SEED,
     bits_in_words,
     chosen_data,
     json_option,
@@ -54,7 +55,7 @@ sampling_option = click.option(
 @click.option("--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, the least first; 0: the dead.")
 @click.option("--prune-by", type=click.Choice(CRITERIA), default="reconstruction", show_default=True, help="Which neurons are the least.")
 @click.option("--prune-weights", type=SHARE, metavar="SHARE", help="Set these smallest weights of each matrix to 0.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the fine-tuning.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the fine-tuning.")
 @click.option("--sweep", "swept", is_flag=True, help="Compare 8, 4 and 2 bits, per tensor and per channel; writes JSON, no artifact.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Of the sweep: accuracy against flash, .png or .svg.")
 @json_option

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgechaos.cli.common import (
+    SEED,
     data_option,
     fault_option,
     head_option,
@@ -29,7 +30,7 @@ from edgechaos.cli.common import (
 @data_option
 @click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random words.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
 @click.option("--board", default="stm32l4r5", show_default=True, help="Whose published energy per cycle turns counts into joules.")
 @temperature_option
 @fault_option

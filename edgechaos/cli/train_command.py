@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import load_data, output_option, print_table, progress_bar
+from edgechaos.cli.common import SEED, load_data, output_option, print_table, progress_bar
 
 TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<data>.+)")
 
@@ -56,9 +56,7 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option("--dead", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Largest share of neurons dead in training.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of weights, order of items and random words."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights, order of items and random words.")
 @output_option("the checkpoint", required=True)
 @click.pass_context
 def command(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgechaos.cli.common import (
+    SEED,
     data_option,
     items_for,
     json_option,
@@ -55,7 +56,7 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
     "--fault-items", type=click.IntRange(0), default=100, show_default=True, help="Test items compared under each of 20 fault plans."
 )
 @click.option("--backend", "backends", multiple=True, help=f"Repeatable; default: {', '.join(DEFAULT_BACKENDS)}. Also tvm and any device.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the random words.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the random words.")
 @temperature_option
 @json_option
 @output_option("the result as JSON, for the report")

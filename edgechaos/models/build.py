@@ -21,6 +21,7 @@ from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.seeds import check_seed
 
 KINDS: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
     {
@@ -83,5 +84,5 @@ def build(kind: str, data: Dataset | Mapping[str, Dataset], *, seed: int = 0, **
 def drawn(model_type: type[Model], config: Any, seed: int) -> Model:
     """A model with weights drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(check_seed(seed))
         return model_type(config)

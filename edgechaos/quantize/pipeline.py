@@ -21,6 +21,7 @@ from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
+from edgechaos.seeds import check_seed
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
@@ -100,6 +101,7 @@ def fake_quantized(
 
     if method not in ("qat", "ptq"):
         raise UnsupportedError(f"unknown method {method!r}; use 'qat' or 'ptq'")
+    check_seed(seed)
     folded = passes.fold(described)
     refuse_unsupported(folded, sampling)
     fake = FakeQuantModel(folded, per_channel, bits=_bits(folded, weight_bits))
