@@ -10,21 +10,22 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgechaos.devices.instruction_classes import EXTRAS
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.errors import ArtifactError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.boards import board_names, load_board
+from edgechaos.hil.documents import check_document
 from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.headline import Figure, headline
 from edgechaos.hil.numbers import FILTERS
 from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.results import FORMAT
 
 Document = Mapping[str, Any]
 
@@ -55,8 +56,9 @@ def find_inputs(folder: Path) -> Inputs:
     for path in sorted(folder.rglob("*.json"), key=lambda p: (len(p.parts), p)):
         if len(path.relative_to(folder).parts) <= SEARCH_DEPTH:
             document = _read(path)
-            if (kind := _kind(document)) is not None:
-                found.setdefault(kind, document)
+            if (kind := _kind(document)) is not None and kind not in found:
+                check_document(kind, document, os.fspath(path))
+                found[kind] = document
     if not found:
         raise EdgeChaosError(f"{folder} holds no results; write them with `edgechaos campaign FILE.toml -o {folder}`")
     return Inputs(**found)
@@ -72,6 +74,7 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
         kind = _kind(document)
         if kind is None:
             raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
+        check_document(kind, document, os.fspath(path))
         found[kind] = document
     return Inputs(**found)
 
@@ -92,35 +95,38 @@ def write_report(inputs: Inputs, path: Path) -> tuple[Figure, ...]:
 
 
 def compose(inputs: Inputs) -> Report:
-    """The page and its figures. Raises ArtifactError where a document lacks what its kind must have."""
+    """The page and its figures. Raises ArtifactError where a document is not what its kind must be."""
+    for kind, document in (("campaign", inputs.campaign), ("verification", inputs.verification), ("build", inputs.build)):
+        if document is not None:
+            check_document(kind, document, f"the {kind}")
+    campaign = inputs.campaign
+    _check_same_model(inputs)
+    panels = list(_panels(campaign)) if campaign else []
+    energy = _energy(campaign) if campaign else None
+    verification = _verification(inputs.verification) if inputs.verification else None
+    figures = headline(panels, energy, verification)
+    html = _page().render(
+        campaign=campaign,
+        about=campaign["about"] if campaign else None,
+        headline=figures,
+        panels=panels,
+        energy=energy,
+        mix=_mix(campaign) if campaign else None,
+        verification=verification,
+        build=_build(inputs.build) if inputs.build else None,
+        outcomes=OUTCOMES,
+        data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
+    )
+    return Report(html, figures)
+
+
+@cache
+def _page() -> Template:
     environment = Environment(
         loader=PackageLoader("edgechaos.hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(FILTERS)
-    campaign = inputs.campaign
-    if campaign is not None and campaign.get("format") != FORMAT:
-        raise ArtifactError(f"campaign results have format {campaign.get('format')}, this release reads {FORMAT}; run the campaign again")
-    try:
-        _check_same_model(inputs)
-        panels = list(_panels(campaign)) if campaign else []
-        energy = _energy(campaign) if campaign else None
-        verification = _verification(inputs.verification) if inputs.verification else None
-        figures = headline(panels, energy, verification)
-        html = environment.get_template("report.html").render(
-            campaign=campaign,
-            about=campaign["about"] if campaign else None,
-            headline=figures,
-            panels=panels,
-            energy=energy,
-            mix=_mix(campaign) if campaign else None,
-            verification=verification,
-            build=_build(inputs.build) if inputs.build else None,
-            outcomes=OUTCOMES,
-            data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise ArtifactError(f"a document of the report is incomplete ({type(error).__name__}: {error}); write it again") from error
-    return Report(html, figures)
+    return environment.get_template("report.html")
 
 
 def _check_same_model(inputs: Inputs) -> None:
@@ -220,11 +226,8 @@ def _verification(document: Document) -> dict[str, Any]:
 
 def _build(document: Document) -> dict[str, Any]:
     """Flash and RAM against what the board has, where the board is known."""
-    name = document.get("board")
-    try:
-        board = load_board(name) if isinstance(name, str) else None
-    except ConfigError:  # a board file of the user's own that is not here any more: its capacity is then not shown
-        board = None
+    name = document["board"]
+    board = load_board(name) if name in board_names() else None  # the capacity of a board file of the user's own is not known here
     flash, ram, stack = (document[key] for key in ("flash_bytes", "ram_bytes", "stack_bytes"))
     flash_total, ram_total = (board.flash.bytes, board.ram.bytes) if board else (None, None)
     used = [("flash", flash, flash_total), ("RAM, static", ram - stack, ram_total), ("RAM, reserved for the stack", stack, ram_total)]

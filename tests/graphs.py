@@ -108,11 +108,11 @@ def chaos_graph(spec: Spec = Spec(), **changes: Any) -> IntegerGraph:
 
 
 def codes_for(graph: IntegerGraph, count: int, seed: int = 0, sparsity: float = 0.5) -> NDArray[np.int8]:
-    """Random input codes (count, inputs) int8, extremes included, a share of them exactly 0."""
+    """Random input codes (count, *input shape) int8, extremes included, a share of them exactly 0."""
     rng = np.random.default_rng(seed)
-    size = graph.tensors[graph.head().input].shape[0]
+    shape = graph.tensors[graph.head().input].shape
     low = 0 if graph.head().encoding.kind == "pixels" else -128
-    codes = rng.integers(low, 128, (count, size))
+    codes = rng.integers(low, 128, (count, *shape))
     codes[rng.random(codes.shape) < sparsity] = 0
     codes[rng.random(codes.shape) < 0.02] = 127
     return codes.astype(np.int8)

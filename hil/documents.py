@@ -1,0 +1,260 @@
+"""What the JSON files of campaign, verify and build must hold before a report is made of them.
+
+A results file may come from anywhere, cut, edited or of another release, and must end in one line that names the place, never in
+a traceback or in a page of wrong figures. So a document is structured into the dataclasses below, and every number is checked to be
+one that the report can draw: finite, in its range, a share between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import cattrs
+
+from edgechaos.errors import ArtifactError, ConfigError
+from edgechaos.faults import FAULT_KINDS
+from edgechaos.hil.outcomes import OUTCOMES
+from edgechaos.hil.results import FORMAT, Agreement, Curve, Point
+from edgechaos.settings import strict_converter, structure
+
+MOST = 1 << 62
+"""Beyond any count there is; a float holds it without overflow."""
+LEAST_ENERGY_J = 1e-30
+"""Below the bound of a single bit at a thousandth of a kelvin; ratios are made of energies."""
+LONGEST_TEXT = 1 << 16
+DEEPEST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class AboutCampaign:
+    """What the page says of the campaign's design; the whole of it is embedded besides."""
+
+    name: str
+    seed: int
+    alpha: float
+    margin: float
+    artifact: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AboutModel:
+    """Name, content hash, and the loss probability that each spiking layer was deployed with."""
+
+    name: str
+    hash: str
+    deployed_omission: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AboutData:
+    """Name, and the items' hash by their number."""
+
+    name: str
+    hash: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AboutDevice:
+    """Who answered."""
+
+    name: str
+    kind: str
+    firmware_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """How many trials there are, and how many have no result, by reason."""
+
+    planned: int
+    with_result: int
+    retried: int
+    without_result: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Landauer:
+    """The bound that modelled joules are compared with."""
+
+    bits: int
+    temperature_k: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Provenance."""
+
+    campaign: AboutCampaign
+    model: AboutModel
+    data: AboutData
+    devices: dict[str, AboutDevice]
+    trials: Trials
+    landauer: Landauer
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDocument:
+    """results.json of a campaign."""
+
+    about: About
+    curves: tuple[Curve, ...]
+    agreements: tuple[Agreement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMismatch:
+    """Where a backend first differs."""
+
+    item: int
+    tensor: str
+    index: tuple[int, ...]
+    expected: int
+    got: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One backend under one plan."""
+
+    backend: str
+    items: int
+    integers: int
+    mismatches: int
+    first: FirstMismatch | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationDocument:
+    """What `verify -o` writes."""
+
+    passed: bool
+    integers: int
+    model_hash: str
+    comparisons: tuple[Compared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDocument:
+    """build.json."""
+
+    board: str
+    firmware_hash: str
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    sections: dict[str, int] = field(default_factory=dict)
+    model_hash: str | None = None
+
+
+KINDS: Mapping[str, type] = {"campaign": CampaignDocument, "verification": VerificationDocument, "build": BuildDocument}
+"""By the name of the report's input."""
+
+
+def check_document(kind: str, document: Mapping[str, Any], where: str) -> None:
+    """Raises ArtifactError, in one line with the place, where a document is not what `where` and `kind` say it is."""
+    if kind == "campaign" and document.get("format") != FORMAT:
+        found = f"{document.get('format')!r:.20}"
+        raise ArtifactError(f"{where}: campaign results have format {found}, this release reads {FORMAT}; run the campaign again", where)
+    problem = next(_impossible_values(document, "", 0), None)
+    if problem is None:
+        try:
+            known: Any = structure(document, KINDS[kind], where, _converter())
+        except ConfigError as error:
+            problem = str(error).removeprefix(f"{where}: ")
+        else:
+            problem = next(_problems(known), None)
+    if problem is not None:
+        raise ArtifactError(f"{where} is no {kind} document that can be reported: {problem:.200}; write it again", where)
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    """Types are strict; fields that the report does not know are left alone."""
+    converter = strict_converter()
+    converter.forbid_extra_keys = False
+    return converter
+
+
+def _impossible_values(value: Any, path: str, depth: int) -> Iterator[str]:
+    """Whatever no document holds anywhere: numbers that are not finite or too large, texts that UTF-8 cannot write, deep nesting."""
+    if depth > DEEPEST:
+        yield f"{path} is nested more than {DEEPEST} deep"
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in pairs:
+            yield from _impossible_values(key, f"the key of {path}", depth + 1)
+            yield from _impossible_values(item, f"{path}.{key!s:.40}" if isinstance(value, dict) else f"{path}[{key}]", depth + 1)
+    elif isinstance(value, str):
+        if len(value) > LONGEST_TEXT or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+            yield f"{path} is no text of at most {LONGEST_TEXT:,} characters"
+    elif isinstance(value, int | float) and not -MOST <= value <= MOST:  # NaN is not, either
+        yield f"{path} = {value!s:.20} is no number that can be shown"
+
+
+def _problems(document: Any) -> Iterator[str]:
+    """Values of the right type that contradict what the field means."""
+    if isinstance(document, CampaignDocument):
+        yield from _about_problems(document.about)
+        for k, curve in enumerate(document.curves):
+            yield from _curve_problems(f"curves[{k}]", curve)
+        for k, pair in enumerate(document.agreements):
+            counts = (pair.trials, pair.identical, pair.images, pair.only_reference, pair.only_device)
+            yield from _not_in(f"agreements[{k}]", counts, 0, MOST)
+            yield from _not_in(f"agreements[{k}].p_value", (pair.p_value,), 0, 1)
+    if isinstance(document, VerificationDocument):
+        for k, c in enumerate(document.comparisons):
+            yield from _not_in(f"comparisons[{k}]", (c.items, c.integers, c.mismatches), 0, MOST)
+        yield from _not_in("integers", (document.integers,), 0, MOST)
+    if isinstance(document, BuildDocument):
+        sizes = (document.flash_bytes, document.ram_bytes, document.stack_bytes, document.ram_bytes - document.stack_bytes)
+        yield from _not_in("the sizes", (*sizes, *document.sections.values()), 0, MOST)
+
+
+def _about_problems(about: About) -> Iterator[str]:
+    share = partial(_not_in, low=0, high=1)
+    yield from share("about.campaign.alpha and margin", (about.campaign.alpha, about.campaign.margin))
+    yield from share("about.model.deployed_omission", tuple(about.model.deployed_omission.values()))
+    trials = (about.trials.planned, about.trials.with_result, about.trials.retried, *about.trials.without_result.values())
+    yield from _not_in("about.trials", trials, 0, MOST)
+    yield from _not_in("about.landauer", (about.landauer.bits, about.landauer.temperature_k), 0, MOST)
+    yield from _not_in("about.landauer.energy_j", (about.landauer.energy_j,), LEAST_ENERGY_J, MOST)
+    if not all(count.isascii() and count.isdecimal() for count in about.data.hash):
+        yield "about.data.hash has a key that is no number of items"
+
+
+def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
+    if curve.fault not in FAULT_KINDS:
+        yield f"{path}.fault = {curve.fault!r:.40} is not one of {', '.join(FAULT_KINDS)}"
+    yield from _not_in(f"{path}.images", (curve.images,), 1, MOST)
+    yield from _not_in(f"{path}.empty_rates", curve.empty_rates, 0, 1)
+    for k, point in enumerate(curve.points):
+        yield from _point_problems(f"{path}.points[{k}]", point)
+
+
+def _point_problems(path: str, p: Point) -> Iterator[str]:
+    yield from _not_in(f"{path}.rate, worst_accuracy", (p.rate, p.worst_accuracy, p.harmed.value), 0, 1)
+    yield from _not_in(f"{path}.accuracy, clean", (p.accuracy.value, p.clean.value), 0, 1)
+    bounds = (p.accuracy.low, p.accuracy.high, p.clean.low, p.clean.high, p.difference.value, p.difference.low, p.difference.high)
+    # A t interval over two masks may reach far beyond 0 and 1: t(1) is 636,620 at the smallest alpha that a campaign may have.
+    yield from _not_in(f"{path}: an interval", bounds, -1e7, 1e7)
+    yield from _not_in(f"{path}.masks", (p.masks,), 1, MOST)
+    if unknown := sorted(p.outcomes.keys() - OUTCOMES.keys()):
+        yield f"{path}.outcomes has {unknown[0]!r:.40}, which is no outcome"
+    yield from _not_in(f"{path}.outcomes, lost", (p.lost, *p.outcomes.values()), 0, MOST)
+    yield from _not_in(f"{path}.outcomes: their sum", (sum(p.outcomes.values()),), 1, MOST)
+    yield from _not_in(f"{path}.instructions", tuple(p.instructions.values()), 0, MOST)
+    if p.energy is not None:
+        cycles = (p.energy.cycles.low, p.energy.cycles.usual, p.energy.cycles.high)
+        yield from _not_in(f"{path}.energy", (p.energy.energy_j, p.energy.low_j, p.energy.high_j, *cycles), LEAST_ENERGY_J, MOST)
+
+
+def _not_in(path: str, values: tuple[float, ...], low: float, high: float) -> Iterator[str]:
+    for value in values:
+        if not low <= value <= high:
+            yield f"{path}: {value:g} is outside {low:g}..{high:g}"
