@@ -22,7 +22,20 @@ from numpy.typing import NDArray
 
 from edgechaos import random_bits
 from edgechaos.errors import AccumulatorOverflow, FaultError
-from edgechaos.graph import ChaosLayer, Constant, Conv, IntegerGraph, MatMul, Node, Readout, Requantize, TopK, Weighted, expected_gain
+from edgechaos.graph import (
+    ChaosLayer,
+    Constant,
+    Conv,
+    IntegerGraph,
+    MatMul,
+    Node,
+    Readout,
+    Requantize,
+    TopK,
+    Weighted,
+    expected_gain,
+    fault_constant,
+)
 from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
 from edgechaos.seeds import check_seed
 
@@ -139,8 +152,14 @@ CLEAN = ResolvedPlan()
 
 def nested_sites(seed: int, stream: int, count: int, rate: float) -> NDArray[np.intp]:
     """The round(rate * count) sites of lowest random word, ties to the lowest index: a lower rate's are among them."""
+    chosen = int(rate * count + 0.5)
+    if chosen == 0:
+        return np.zeros(0, np.intp)
     word = random_bits.words(seed, stream, [0], 1, count)[0, 0]
-    return np.sort(np.argsort(word, kind="stable")[: int(rate * count + 0.5)])
+    # Not sorted: a campaign draws a few of some hundred thousand bits, trial after trial.
+    highest = np.partition(word, chosen - 1)[chosen - 1]
+    below, equal = np.flatnonzero(word < highest), np.flatnonzero(word == highest)
+    return np.sort(np.concatenate([below, equal[: chosen - len(below)]]))
 
 
 def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
@@ -150,7 +169,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     """
     fail_q: dict[str, int] = {}
     masks: dict[type, dict[str, NDArray[np.bool_]]] = {DeadNeurons: {}, StuckAtOne: {}}
-    flips: dict[str, set[tuple[int, int]]] = {}  # by constant
+    flips: dict[str, NDArray[np.int64]] = {}  # by constant, the sites word * bits + bit
     for fault in plan.faults:
         if not 0.0 <= fault.rate <= 1.0:
             raise FaultError(f"{fault.kind}: rate {fault.rate} is outside 0..1")
@@ -158,8 +177,8 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
             raise FaultError(f"{fault.kind}: has a rate and explicit sites; give one of them")
         if isinstance(fault, WeightBitFlip):
             for constant, node in _words(graph, fault).items():
-                sites = flips.setdefault(constant, set())
-                sites ^= _flip_sites(graph, node, constant, fault)  # flipping one bit twice restores it
+                before, sites = flips.get(constant), _flip_sites(graph, node, constant, fault)
+                flips[constant] = sites if before is None else np.setxor1d(before, sites)  # flipping one bit twice restores it
             continue
         for layer in _layers(graph, fault):
             if isinstance(fault, Omission):
@@ -175,9 +194,11 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
             raise FaultError(f"layer '{name}': neuron {int(both.argmax())} cannot be both dead and stuck at 1; use other seeds or neurons")
     patch = {}
     for node in graph.weighted():
-        rows = [row for target in TARGETS for row in _patch_rows(graph, node, target, flips.get(str(stored_words(node, target)), set()))]
+        flipped = ((target, flips.get(str(stored_words(node, target)))) for target in TARGETS)
+        rows = [_patch_rows(graph, node, target, sites) for target, sites in flipped if sites is not None and len(sites)]
         if rows:
-            patch[node.name] = np.array(sorted(rows), np.int32)
+            joined = np.concatenate(rows)
+            patch[node.name] = joined[np.lexsort((joined[:, 1], joined[:, 0]))]
     return ResolvedPlan(fail_q, masks[DeadNeurons], masks[StuckAtOne], patch)
 
 
@@ -228,23 +249,24 @@ def _apply_to_node(graph: IntegerGraph, node: Node, plan: ResolvedPlan, constant
                     raise FaultError(
                         f"layer '{node.name}': sampling '{node.sampling}' cannot carry stuck-at-1 neurons; use sampling 'ticks'"
                     )
-                changes[what] = f"{node.name}_{what}"
+                changes[what] = fault_constant(node.name, what)
                 constants[changes[what]] = Constant(mask.astype(np.int8), 8)
         return replace(node, **changes)
     if isinstance(node, TopK | Requantize) and plan.dead.get(node.name, np.zeros(1, bool)).any():
-        constants[f"{node.name}_dead"] = Constant(plan.dead[node.name].astype(np.int8), 8)
-        return replace(node, dead=f"{node.name}_dead")
+        dead = fault_constant(node.name, "dead")
+        constants[dead] = Constant(plan.dead[node.name].astype(np.int8), 8)
+        return replace(node, dead=dead)
     if isinstance(node, Weighted):
         changes = {}
         rows = plan.patch.get(node.name, np.zeros((0, 3), np.int32))
         of_bias, of_weight = rows[rows[:, 1] < 0], rows[rows[:, 1] >= 0]
         if len(of_weight):
-            changes["patch"] = f"{node.name}_patch"
+            changes["patch"] = fault_constant(node.name, "patch")
             constants[changes["patch"]] = Constant(of_weight.astype(np.int32), 32)
         if len(of_bias):
             bias = graph.value(stored_words(node, "bias")).copy()
             np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
-            changes["bias"] = f"{node.name}_bias_faulty"
+            changes["bias"] = fault_constant(node.name, "bias")
             constants[changes["bias"]] = Constant(bias, 32)
         if isinstance(node, Readout):
             layer = graph.producer(node.input)
@@ -305,31 +327,33 @@ def _neurons(graph: IntegerGraph, layer: Mortal, fault: DeadNeurons | StuckAtOne
     return nested_sites(fault.seed, stream, count, fault.rate)
 
 
-def _flip_sites(graph: IntegerGraph, node: Weighted, constant: str, fault: WeightBitFlip) -> set[tuple[int, int]]:
+def _flip_sites(graph: IntegerGraph, node: Weighted, constant: str, fault: WeightBitFlip) -> NDArray[np.int64]:
+    """Distinct sites word * width + bit, ascending."""
     size, width = graph.constants[constant].value.size, graph.constants[constant].bits
-    if fault.bits:
-        for word, bit in fault.bits:
-            if not (0 <= word < size and 0 <= bit < width):
-                raise FaultError(f"{fault.kind}: '{node.name}' has {size} {fault.target} words of {width} bits, not word {word} bit {bit}")
-        return set(fault.bits)
-    stream = FLIP_STREAM + 2 * graph.nodes.index(node) + (fault.target == "bias")
-    return {(int(s) // width, int(s) % width) for s in nested_sites(fault.seed, stream, size * width, fault.rate)}
+    if not fault.bits:
+        stream = FLIP_STREAM + 2 * graph.nodes.index(node) + (fault.target == "bias")
+        return nested_sites(fault.seed, stream, size * width, fault.rate).astype(np.int64)
+    for word, bit in fault.bits:
+        if not (0 <= word < size and 0 <= bit < width):
+            raise FaultError(f"{fault.kind}: '{node.name}' has {size} {fault.target} words of {width} bits, not word {word} bit {bit}")
+    return np.unique(np.array([word * width + bit for word, bit in fault.bits], np.int64))
 
 
-def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, sites: set[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """(row, column, w' - w) per flipped word; a word's flips are taken together."""
-    flipped: dict[int, int] = {}
-    for word, bit in sites:
-        flipped[word] = flipped.get(word, 0) ^ (1 << bit)
-    if not flipped:
-        return []
+def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, sites: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(row, column, w' - w) per flipped word; a word's flips are taken together. sites: not empty, ascending."""
     constant = graph.constants[str(stored_words(node, target))]
-    columns, rows = constant.value.size // len(constant.value), []
-    for word, bits in flipped.items():
-        old = int(constant.value.flat[word])
-        new = (old ^ bits) & ((1 << constant.bits) - 1)
-        new -= (new >> (constant.bits - 1)) << constant.bits
-        if not -(2**31) < new - old < 2**31:
-            raise FaultError(f"'{node.name}': flipping bias word {word} moves it by more than an int32 can hold; exclude its top bit")
-        rows.append((word // columns, word % columns, new - old) if target == "weight" else (word, -1, new - old))
-    return rows
+    width = constant.bits
+    word, first = np.unique(sites // width, return_index=True)
+    bits = np.bitwise_or.reduceat(np.int64(1) << sites % width, first)
+    old = constant.value.reshape(-1)[word].astype(np.int64)
+    new = (old ^ bits) & ((1 << width) - 1)
+    new -= (new >> (width - 1)) << width
+    delta = new - old
+    beyond = np.abs(delta) >= 2**31
+    if beyond.any():
+        raise FaultError(
+            f"'{node.name}': flipping bias word {word[beyond][0]} moves it by more than an int32 can hold; exclude its top bit"
+        )
+    columns = constant.value.size // len(constant.value)
+    place = (word // columns, word % columns) if target == "weight" else (word, np.full(len(word), -1))
+    return np.stack([*place, delta], axis=1).astype(np.int32)

@@ -43,6 +43,7 @@ from edgechaos.text import Text
 
 __all__ = [
     "DTYPE_RANGE",
+    "FAULT_CONSTANT",
     "IDENTIFIER",
     "MAX_TICKS",
     "NODE_KINDS",
@@ -71,10 +72,21 @@ __all__ = [
     "TopK",
     "Weighted",
     "expected_gain",
+    "fault_constant",
 ]
 
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """Names reach C, file names and tables: nothing else is accepted."""
+
+FAULT_CONSTANT = re.compile(rf"(?P<node>{IDENTIFIER.pattern})\.(?P<field>dead|stuck|patch|bias)")
+"""What `edgechaos.faults` calls the constants that it makes. A dot is in no name of a graph's own, and a constant of this form may be read
+by that field of that node alone: so a fault overwrites nothing but an earlier fault of the same place."""
+
+
+def fault_constant(node: str, field: str) -> str:
+    """The name of the constant that a fault puts into a field of a node."""
+    return f"{node}.{field}"
+
 
 Dtype = Literal["int8", "int16", "uint16", "int32"]
 DTYPE_RANGE: Mapping[str, tuple[int, int]] = MappingProxyType(

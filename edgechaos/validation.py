@@ -14,6 +14,7 @@ import numpy as np
 
 from edgechaos.graph import (
     DTYPE_RANGE,
+    FAULT_CONSTANT,
     IDENTIFIER,
     MAX_TICKS,
     ArgMax,
@@ -25,6 +26,7 @@ from edgechaos.graph import (
     Node,
     Tensor,
     ThermalNoise,
+    fault_constant,
 )
 from edgechaos.node_rules import CHECKS, require
 from edgechaos.text import FIRST_WORD, MAX_WORDS, PATTERNS
@@ -47,7 +49,9 @@ def check(graph: IntegerGraph) -> None:
 
 
 def _check_names(graph: IntegerGraph) -> None:
-    names = [graph.name, *graph.tensors, *graph.constants, *(n.name for n in graph.nodes), *(h.name for h in graph.heads)]
+    faulty = {name for n in graph.nodes for f, name in n.constants() if name == fault_constant(n.name, f)}
+    own = [name for name in graph.constants if not (name in faulty and FAULT_CONSTANT.fullmatch(name))]
+    names = [graph.name, *graph.tensors, *own, *(n.name for n in graph.nodes), *(h.name for h in graph.heads)]
     for name in names:
         require(bool(IDENTIFIER.fullmatch(name)), None, f"name {name!r} is not of the form [a-z_][a-z0-9_]* (63 at most)")
     require(len({n.name for n in graph.nodes}) == len(graph.nodes), None, "two nodes share a name")
@@ -91,6 +95,8 @@ def _check_order(graph: IntegerGraph) -> None:
             require(tensor_name in graph.tensors, node, f"tensor '{tensor_name}' is not declared")
         for f, constant_name in node.constants():
             require(constant_name in graph.constants, node, f"{f} '{constant_name}' is not declared")
+            of_another = FAULT_CONSTANT.fullmatch(constant_name) and constant_name != fault_constant(node.name, f)
+            require(not of_another, node, f"{f} '{constant_name}' is what a fault puts into another place")
         for name in node.inputs():
             require(name in written or name in inputs, node, f"reads '{name}' before it is written")
         require(node.output not in written and node.output not in inputs, node, f"writes '{node.output}' a second time")

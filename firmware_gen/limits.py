@@ -24,6 +24,7 @@ from edgechaos.graph import (
     TopK,
     Weighted,
     expected_gain,
+    fault_constant,
 )
 from edgechaos.mortal import mortal
 from edgechaos.random_bits import FAIL_ONE
@@ -48,6 +49,8 @@ def check_supported(graph: IntegerGraph) -> None:
                 raise UnsupportedError(f"node '{node.name}': {inputs} x {outputs} is beyond 65,534 x 65,535; split the layer", node.name)
             if node.patch is not None:
                 raise UnsupportedError(_FAULTY.format(node.name, "patched weights"), node.name)
+            if isinstance(node, MatMul | Conv) and node.bias == fault_constant(node.name, "bias"):
+                raise UnsupportedError(_FAULTY.format(node.name, "a faulty bias"), node.name)
         if max(shape) > LONGEST_SIDE and (len(shape) == 3 or isinstance(node, TopK | EmbeddingBag)):
             raise UnsupportedError(f"node '{node.name}': no side of its input {shape} may be beyond 65,535; split the layer", node.name)
         if isinstance(node, ChaosLayer) and (node.dead is not None or node.stuck is not None):

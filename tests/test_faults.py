@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos import reference
+from edgechaos import random_bits, reference
 from edgechaos.errors import FaultError, GraphError
 from edgechaos.faults import (
     CLEAN,
@@ -23,6 +24,7 @@ from edgechaos.faults import (
     StuckAtOne,
     WeightBitFlip,
     apply,
+    nested_sites,
     resolve,
 )
 from edgechaos.graph import Constant, IntegerGraph, Readout
@@ -117,6 +119,41 @@ def test_flips_of_one_bit_cancel_and_of_one_word_join() -> None:
     rows = resolve(graph, plan(once, WeightBitFlip("readout", bits=((3, 0),)))).patch["readout"]
     old = int(graph.value("readout_weight")[0, 3])
     assert rows.tolist() == [[0, 3, scalar.flipped(old, 0x81, 8) - old]]
+
+
+@given(st.integers(1, 300), st.floats(0, 1), st.integers(1, 9), st.integers(0, 2**31))
+@settings(max_examples=200, deadline=None)
+def test_sites_are_the_lowest_words_and_of_equal_words_the_lowest_indices(count: int, rate: float, distinct: int, seed: int) -> None:
+    word = np.random.default_rng(seed).integers(0, distinct, count).astype(np.uint32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_bits, "words", lambda *_: word.reshape(1, 1, -1))
+        sites = nested_sites(0, 0, count, rate)
+    by_rule = sorted(sorted(range(count), key=lambda n: (int(word[n]), n))[: int(rate * count + 0.5)])
+    assert sites.tolist() == by_rule
+
+
+def test_the_work_of_a_plan_does_not_grow_with_its_flips() -> None:
+    """Counted in calls of Python functions: a campaign resolves and applies thousands of plans with thousands of flips each."""
+    graph = chaos_graph(sizes=(200, 100, 10))
+
+    def calls(rate: float) -> int:
+        seen = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal seen
+            seen += event in ("call", "c_call")
+
+        flips = plan(WeightBitFlip(rate=rate, seed=1))
+        sys.setprofile(count)
+        try:
+            apply(graph, resolve(graph, flips))
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    calls(0.01)  # what is imported or cached at a first use
+    few, many = calls(0.0005), calls(0.5)
+    assert many <= few + 50, (few, many)
 
 
 def test_flip_rates_are_exact_and_nested() -> None:
