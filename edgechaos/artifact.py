@@ -27,6 +27,8 @@ from edgechaos.graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tens
 FORMAT_VERSION = 1
 """Changes whenever docs/semantics.md changes what a stored graph computes."""
 KEY = "edgechaos"
+MAX_HEADER = 1 << 23
+"""Bytes: the largest vocabulary has 65,534 words. JSON of 8 MB becomes some 100 MB of objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,8 @@ def from_bytes(data: bytes) -> IntegerGraph:
     """The graph in an artifact's bytes; errors as for `load`."""
     remedy = "write it again with `edgechaos quantize`"
     try:
+        header = read_header(data)
         arrays: dict[str, NDArray[Any]] = load_safetensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         document = json.loads(header["__metadata__"][KEY])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"not an EdgeChaos artifact, or truncated ({error}); {remedy}") from error
@@ -147,6 +149,14 @@ def from_bytes(data: bytes) -> IntegerGraph:
     if actual != stored.hash:
         raise ArtifactError(f"content hash {actual[:12]} is not the recorded {stored.hash[:12]}: the file was altered; {remedy}")
     return graph
+
+
+def read_header(data: bytes) -> Any:
+    """The JSON header of a safetensors file. Raises ValueError where it is larger than MAX_HEADER or no JSON."""
+    size = int.from_bytes(data[:8], "little")
+    if size > MAX_HEADER:
+        raise ValueError(f"its header claims {size:,} bytes, more than {MAX_HEADER:,}")
+    return json.loads(data[8 : 8 + size])
 
 
 def _assemble(stored: _Stored, arrays: Mapping[str, NDArray[Any]]) -> IntegerGraph:

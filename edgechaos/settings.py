@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import cattrs
@@ -50,7 +51,10 @@ def strict_converter() -> cattrs.Converter:
     def number(value: Any, _: type) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"expected a number, got {value!r}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:  # an integer of hundreds of digits
+            raise ValueError("expected a number, got one that no float holds") from error
 
     def exactly(kind: type, name: str) -> None:
         def hook(value: Any, _: type) -> Any:
@@ -88,10 +92,38 @@ def _describe(error: BaseException, kind: type | None) -> str:
     return f"expected {getattr(kind, '__name__', kind)}"
 
 
+MAX_BYTES = 1 << 18
+MAX_DOTS = 100
+"""Between two commas, brackets or ends of line: the parser's time grows with the square of a dotted key's parts."""
+MAX_DEPTH = 32
+_BETWEEN = re.compile(r"[,\[\]{}\n]")
+
+
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     """The document in a TOML file. Raises ConfigError where it is not TOML, EdgeChaosError where it cannot be read."""
-    data = read_file(path, what, limit=1 << 20)
+    where = f"{what} {os.fspath(path)}"
+    data = read_file(path, what, MAX_BYTES)
     try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} {os.fspath(path)} is not valid TOML: {error}") from error
+        text = data.decode("utf-8-sig")
+        if max(part.count(".") for part in _BETWEEN.split(text)) > MAX_DOTS:
+            raise ConfigError(f"{where}: has more than {MAX_DOTS} dots in a row; write the table as [section] and short keys")
+        document = tomllib.loads(text)
+    except ValueError as error:  # of TOML, of UTF-8, and of integers of thousands of digits
+        raise ConfigError(f"{where} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: brackets are nested too deeply; at most {MAX_DEPTH} levels are read") from error
+    if deeper_than(document, MAX_DEPTH):
+        raise ConfigError(f"{where}: tables or lists are nested too deeply; at most {MAX_DEPTH} levels are read")
+    return document
+
+
+def deeper_than(document: Any, levels: int) -> bool:
+    """Whether dicts and lists lie inside each other beyond that many levels; recursion over such a document would not end well."""
+    layer = [document]
+    for _ in range(levels):
+        layer = [inner for value in layer for inner in _inside(value)]
+    return any(isinstance(value, dict | list) for value in layer)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

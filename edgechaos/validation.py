@@ -9,6 +9,8 @@ GraphError that names the node and the rule. Source: docs/semantics.md.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,11 +34,14 @@ from edgechaos.node_rules import CHECKS, require
 from edgechaos.text import FIRST_WORD, MAX_WORDS, PATTERNS
 
 MAX_ELEMENTS = 1 << 26
+MAX_DEPTH = 32
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def check(graph: IntegerGraph) -> None:
     """Raises GraphError at the first rule that the graph breaks."""
     _check_names(graph)
+    _check_metadata(graph)
     for tensor in graph.tensors.values():
         _check_tensor(tensor)
     for name, constant in graph.constants.items():
@@ -59,6 +64,22 @@ def _check_names(graph: IntegerGraph) -> None:
     require(bool(graph.nodes) and bool(graph.heads), None, "a graph needs at least one node and one head")
     for key, tensor in graph.tensors.items():
         require(key == tensor.name, None, f"tensor '{key}' is filed under another name than its own, '{tensor.name}'")
+
+
+def _check_metadata(graph: IntegerGraph) -> None:
+    """People read it on terminals and in reports: no control characters; and no nesting that recursion could not follow."""
+    layer: list[object] = [dict(graph.metadata)]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for value in layer:
+            if isinstance(value, Mapping):
+                inner += [*value.keys(), *value.values()]
+            elif isinstance(value, list | tuple):
+                inner += value
+            elif isinstance(value, str):
+                require(_CONTROL.search(value) is None, None, f"metadata: {value[:80]!r} has a control character")
+        layer = inner
+    require(not layer, None, f"metadata is nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_tensor(tensor: Tensor) -> None:
@@ -117,6 +138,7 @@ def _check_head(graph: IntegerGraph, head: Head) -> None:
     written = {node.output for node in path}
     entry = next(name for node in path for name in node.inputs() if name not in written)
     require(entry == head.input, None, f"{where}: its logits come from '{entry}', not from its input '{head.input}'")
+    require(all(name.isprintable() for name in head.classes), None, f"{where}: the name of a class has a character that is not printable")
     count = graph.tensors[head.logits].size
     require(len(head.classes) == count, None, f"{where}: {len(head.classes)} classes for {count} logits")
     used: dict[int, str] = {}

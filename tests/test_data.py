@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgechaos import data
-from edgechaos.data import arrays, idx
+from edgechaos.data import idx, npz
 from edgechaos.errors import DataError, MissingExtra
 
 
@@ -198,7 +198,7 @@ def test_missing_truncated_and_oversized_npz_files_are_refused(tmp_path: Path, m
         archive.writestr("labels.npy", b"")
     with pytest.raises(DataError, match=r"not an .npz file, or corrupt"):
         data.load(str(tmp_path / "lies.npz"))
-    monkeypatch.setattr(arrays, "MAX_BYTES", 100)
+    monkeypatch.setattr(npz, "MAX_BYTES", 100)
     with pytest.raises(DataError, match="more than 100; split it"):
         data.load(path)
 
@@ -210,5 +210,5 @@ def test_unknown_names_and_absent_packages_are_named(monkeypatch: pytest.MonkeyP
         data.load("cifar11")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'edgechaos\[train\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'edgechaos\[data\]'"):
         data.load("digits8x8")

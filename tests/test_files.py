@@ -90,9 +90,9 @@ def test_reading(tmp_path: Path) -> None:
         read_file(tmp_path / "file", "artifact", limit=4)
     with pytest.raises(EdgeChaosError, match=r"cannot read artifact .*none: No such file or directory; check the path"):
         read_file(tmp_path / "none", "artifact")
-    with pytest.raises(EdgeChaosError, match="Is a directory"):
+    with pytest.raises(EdgeChaosError, match="it is a folder, not a file"):
         read_file(tmp_path, "artifact")
-    with pytest.raises(EdgeChaosError, match="more than 1,000 bytes"):
+    with pytest.raises(EdgeChaosError, match="it is a device, not a file"):
         read_file("/dev/zero", "artifact", limit=1000)
 
 

@@ -62,7 +62,7 @@ def test_a_users_csv_is_split_and_its_labels_are_names(tmp_path: Path) -> None:
         (b"", "the first line must name the columns"),
         (b"a,b\n1,2\n", "the first line must name the columns"),
         (b"text,label\nx\n", "row 2: has 1 columns, the first line 2"),
-        (b"text,label\nx,a\ny,a\n", "has 1 classes; at least two"),
+        (b"text,label\nx,a\ny,a\n", "has 1 classes; 2 to 65,536 are read"),
         (b"text,label\n\xff\xfe,a\n", "not a CSV file in UTF-8"),
         (b"text,label\n" + b"x" * 2_000_000 + b",a\n", "not a CSV file in UTF-8 .field larger"),
     ],

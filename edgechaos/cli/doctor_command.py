@@ -13,7 +13,8 @@ import click
 from edgechaos.cli.common import json_option, print_json, print_table
 
 EXTRAS = {
-    "train": ("torch", "brevitas", "scikit-learn", "mlxtend", "pooch"),
+    "data": ("scikit-learn", "mlxtend", "pooch", "pillow"),
+    "train": ("torch", "brevitas"),
     "onnx": ("onnx", "onnxruntime"),
     "tvm": ("apache-tvm", "apache-tvm-ffi"),
     "firmware": ("ziglang", "pyelftools"),

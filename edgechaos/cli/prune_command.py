@@ -97,13 +97,14 @@ def command(
 def _before(path: Path) -> Curve | None:
     """What an earlier run left. Raises DataError for a file that holds something else: it is not ours to overwrite."""
     from edgechaos.errors import DataError
+    from edgechaos.files import read_file
     from edgechaos.quantize.prune_curve import from_json
 
     if not path.exists():
         return None
     try:
-        return from_json(json.loads(path.read_bytes()))
-    except (ValueError, DataError) as error:
+        return from_json(json.loads(read_file(path, "pruning curve")))
+    except (ValueError, RecursionError, DataError) as error:
         raise DataError(f"{path} is no pruning curve; give another file with -o") from error
 
 

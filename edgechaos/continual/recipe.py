@@ -130,7 +130,7 @@ def _finished(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     try:
         stored = json.loads(read_file(path, "results"))
         runs, same = dict(stored["runs"]), all(stored[key] == value for key, value in about.items())
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not the results of a continual comparison ({error}); choose another folder", str(path)) from error
     if not same:
         raise ArtifactError(f"{path}: belongs to another stream, data set or setting; choose another folder or delete it", str(path))

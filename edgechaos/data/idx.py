@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from edgechaos.data.dataset import MAX_BYTES, Dataset, Normalization
 from edgechaos.data.places import DATA_FOLDER, place_of
 from edgechaos.errors import DataError
+from edgechaos.files import open_regular, open_zip
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES: Mapping[str, str] = MappingProxyType(
@@ -161,8 +162,8 @@ def read_idx(path: Path, member: str = "") -> NDArray[np.uint8]:
 @contextmanager
 def _unzipped(path: Path, member: str) -> Iterator[IO[Any]]:
     if not member:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             yield file
         return
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+    with open_regular(path) as whole, open_zip(whole) as archive, archive.open(member) as file:
         yield file

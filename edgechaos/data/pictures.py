@@ -24,6 +24,7 @@ from edgechaos.data.places import DATA_FOLDER, place_of
 from edgechaos.data.tars import members
 from edgechaos.errors import DataError
 from edgechaos.extras import need
+from edgechaos.files import open_regular, open_zip
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_NORMALIZATION: Normalization = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -92,7 +93,7 @@ def _records(data: bytes) -> Part:
 def _zipped(path: Path, part: str) -> Part:
     classes = {f"{part}/{name}": label for label, name in enumerate(CIFAR_CLASSES)}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, open_zip(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if not 0 < len(entries) <= MAX_ITEMS:
                 raise DataError(f"{path}: has {len(entries):,} files; CIFAR-10 has 1..{MAX_ITEMS:,}")
@@ -106,8 +107,8 @@ def _zipped(path: Path, part: str) -> Part:
                 if entry.flag_bits & ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise DataError(f"{where}: encrypted, or compressed in a way that is not read; fetch it again")
                 # Sizes in a directory may lie; what is read may not be longer.
-                with archive.open(entry) as file:
-                    png = io.BytesIO(file.read(MAX_PNG))
+                with archive.open(entry) as member:
+                    png = io.BytesIO(member.read(MAX_PNG))
                 labels[row], items[row] = label, _pixels(where, png, (32, 32), "RGB")
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: truncated or corrupt ({error}); fetch it again") from error
@@ -170,7 +171,7 @@ def _pixels(where: str, source: Any, size: tuple[int, int], mode: str) -> NDArra
 
 
 def _opened(where: str, source: Any) -> Any:
-    pillow = need("PIL.Image", "train")
+    pillow = need("PIL.Image", "data")
     try:
         image = pillow.open(source, formats=FORMATS)
     except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:

@@ -34,7 +34,7 @@ def place_of(name: str, title: str, wanted: str, folder: str | os.PathLike[str] 
 def _download(name: str, files: Mapping[str, str]) -> Path:
     import platformdirs
 
-    pooch = need("pooch", "train")
+    pooch = need("pooch", "data")
     place = Path(platformdirs.user_cache_dir("edgechaos")) / name
     for url, checksum in files.items():
         try:

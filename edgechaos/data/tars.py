@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 
 from edgechaos.data.places import DATA_FOLDER
 from edgechaos.errors import DataError
+from edgechaos.files import open_regular
 
 MAX_UNPACKED = 1 << 29
 """The largest of the published archives, IMDB's, unpacks to about 0.4 GB."""
@@ -42,7 +43,11 @@ def members(path: Path, name: re.Pattern[str], largest: int) -> Iterator[tuple[r
     Raises DataError where the archive is missing or corrupt, or more is in it than MAX_UNPACKED, or in a file than `largest` bytes.
     """
     try:
-        with _decompressed(path) as stream, tarfile.open(fileobj=cast(Any, _Bounded(stream, path)), mode="r|") as archive:
+        with (
+            open_regular(path) as packed,
+            _decompressed(path, packed) as stream,
+            tarfile.open(fileobj=cast(Any, _Bounded(stream, path)), mode="r|") as archive,
+        ):
             for member in archive:
                 named = name.fullmatch(member.name)
                 file = archive.extractfile(member) if named and member.isreg() else None
@@ -58,5 +63,5 @@ def members(path: Path, name: re.Pattern[str], largest: int) -> Iterator[tuple[r
         raise DataError(f"cannot read {path}: {error.strerror or error}; check {DATA_FOLDER}") from error
 
 
-def _decompressed(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], lzma.open(path) if path.suffix == ".xz" else gzip.open(path))
+def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], lzma.open(file) if path.suffix == ".xz" else gzip.open(file))

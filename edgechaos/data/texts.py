@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from edgechaos.data.dataset import OWN, Dataset, shuffled, split_order
+from edgechaos.data.dataset import MAX_CLASSES, OWN, Dataset, shuffled, split_order
 from edgechaos.data.places import place_of
 from edgechaos.data.tars import members
 from edgechaos.errors import DataError
@@ -125,9 +125,10 @@ def from_csv(path: Path, length: int = AG_NEWS_LENGTH) -> Dataset:
             raise DataError(f"{path}, row {line}: has {len(row)} columns, the first line {len(rows[0])}")
     texts, names = ([row[column] for row in rows[1:]] for column in columns)
     classes = tuple(sorted(set(names)))
-    if len(classes) < 2:
-        raise DataError(f"{path}: has {len(classes)} classes; at least two are needed")
-    labels = np.array([classes.index(name) for name in names], np.int64)
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise DataError(f"{path}: has {len(classes):,} classes; 2 to {MAX_CLASSES:,} are read: is 'label' the right column?")
+    number = {name: i for i, name in enumerate(classes)}
+    labels = np.array([number[name] for name in names], np.int64)
     train, test = (order.tolist() for order in split_order(labels, len(classes)))
     parts = tuple(texts[i] for i in train), tuple(texts[i] for i in test)
     text = vocabulary(parts[0], min_count=1)
@@ -149,6 +150,6 @@ def _ag_news_rows(path: Path) -> tuple[list[str], list[int]]:
 def _rows(path: Path) -> Iterator[list[str]]:
     csv.field_size_limit(MAX_FIELD)
     try:
-        yield from csv.reader(io.StringIO(read_file(path, "data set").decode(), newline=""))
+        yield from csv.reader(io.StringIO(read_file(path, "data set").decode("utf-8-sig"), newline=""))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error

@@ -1,16 +1,13 @@
 """Checkpoints: a trained model in one safetensors file, its configuration and training facts as JSON in the header.
 
-Enters: a model. Leaves: a file written atomically, and back. Also reads the state_dict of a published `.pt` file, which holds
-weights alone (`edgechaos.models.importers` makes a model of it). What is read is hostile until checked: nothing is unpickled
-beyond plain tensors, nothing is allocated that the file does not hold, unknown keys are refused.
+Enters: a model. Leaves: a file written atomically, and back. What is read is hostile until checked: nothing is unpickled, nothing is
+allocated that the file does not hold, unknown keys are refused. (`edgechaos.models.importers` reads the `.pt` files of others.)
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from edgechaos.artifact import read_header
 from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
 from edgechaos.models.base import Model
@@ -54,8 +52,8 @@ def read_tensors(path: str | os.PathLike[str], key: str, what: str) -> tuple[dic
     """
     data = read_file(path, what)
     try:
+        header = read_header(data)
         tensors = load_tensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         about = json.loads(header["__metadata__"][key])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{os.fspath(path)}: not a {what}, or truncated ({error})", os.fspath(path)) from error
@@ -94,38 +92,6 @@ def load(path: str | os.PathLike[str]) -> Model:
     facts = about.get("facts")
     model.facts = dict(facts) if isinstance(facts, Mapping) else {}
     return model
-
-
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a published checkpoint, `torch.save` of a state_dict. Raises ArtifactError for anything else."""
-    data = read_file(path, "published checkpoint")
-    place = os.fspath(path)
-    try:
-        _refuse_compressed(data)
-        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises pickle, zip and runtime errors alike: every one means a file to refuse
-        raise ArtifactError(f"{place}: not a plain state_dict, or corrupt ({type(error).__name__}); nothing was executed", place) from error
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise ArtifactError(f"{place}: not a state_dict of tensors", place)
-    for name, tensor in state.items():
-        if not _is_stored(tensor):
-            raise ArtifactError(f"{place}: {name} is no plain tensor: the file does not hold all {tensor.numel():,} values of it", place)
-    return dict(state)
-
-
-def _refuse_compressed(data: bytes) -> None:
-    """`torch.save` compresses nothing: a file that unpacks to more than it has would take memory that nobody sent."""
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > len(data):
-                raise ValueError("unpacks to more bytes than the file has")
-
-
-def _is_stored(tensor: Tensor) -> bool:
-    """Every value lies in the file: a view with a stride of 0 of one value may claim any size."""
-    if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def assemble(kind: type[Model], config: Any, tensors: Mapping[str, Tensor], place: str) -> Model:

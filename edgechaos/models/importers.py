@@ -20,9 +20,10 @@ from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.files import read_file
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
-from edgechaos.models.checkpoint import MAX_LAYERS, assemble, read_state_dict
+from edgechaos.models.checkpoint import MAX_LAYERS, assemble
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.state_dict import read_state_dict
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.text import FIRST_WORD, Text
 
