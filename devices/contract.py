@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgechaos.errors import LinkError
 from edgechaos.faults import ResolvedPlan
 
 Kind = Literal["host", "emulated", "board", "fake"]
@@ -63,12 +64,30 @@ class Counters:
     link: Mapping[str, int] = field(default_factory=dict)
 
 
+def checked(inference: Inference, batch: int, outputs: int, device: str) -> Inference:
+    """The inference, whose every number can be one of `batch` items on a model with that many outputs.
+
+    Raises LinkError where one cannot: a device that answers class 60,000 of 10 is not believed in anything.
+    """
+    logits, labels, counts = inference.logits, inference.labels, inference.instructions
+    if logits.shape != (batch, outputs) or logits.dtype != np.int32:
+        raise LinkError(f"device '{device}' returned logits {logits.dtype} {logits.shape}, not int32 {(batch, outputs)}")
+    if labels.shape != (batch,) or labels.dtype != np.uint16:
+        raise LinkError(f"device '{device}' returned classes {labels.dtype} {labels.shape}, not uint16 {(batch,)}")
+    if (labels >= outputs).any():
+        worst = int(np.argmax(labels >= outputs))
+        raise LinkError(f"device '{device}' answered class {labels[worst]} of {outputs} for item {worst}; flash this model's firmware")
+    if counts is not None and (counts.shape != (batch,) or counts.dtype != np.int64 or (counts <= 0).any()):
+        raise LinkError(f"device '{device}' counted impossible instructions: one positive int64 per item is possible")
+    return inference
+
+
 class Device(ABC):
     """Lifecycle: open, any number of inject / infer / counters / reset, close. close is safe at any time, repeatedly."""
 
     @abstractmethod
     def open(self) -> DeviceInfo:
-        """Start or connect, and confirm that the model on the device is the one expected.
+        """Start or connect, and confirm that the model on the device is the one expected; it carries no faults then.
 
         Raises LinkError (absent, busy), DeviceRefused (another model or protocol).
         """

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.emulator_build import hook_library
 from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
 from edgechaos.devices.link import Client
@@ -73,7 +73,8 @@ class EmulatedDevice(ProtocolDevice):
             raise LinkError(
                 f"{len(codes)} inferences but {len(windows)} GPIO windows: the firmware does not frame its inferences; rebuild it"
             )
-        return replace(result, instructions=np.array(windows, np.int64))
+        result = replace(result, instructions=np.array(windows, np.int64))
+        return checked(result, len(codes), result.logits.shape[1], self.name)
 
     def counters(self) -> Counters:
         """As the contract says, with `instructions` by class."""

@@ -165,7 +165,7 @@ class EmulatorLink(Link):
             self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Start with RAM empty; the boot counter starts over as well."""
+        """Start with RAM empty; the boot counter starts over as well, and no session goes on."""
         self._forget()
         self._exchange({"op": "power_on", "budget": FRAME_BUDGET})
 

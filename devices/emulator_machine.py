@@ -89,9 +89,9 @@ class EmulatedMachine:
         self._pc = 0
         self._bad_access = ""
 
-    def power_on(self, budget: int) -> Exchange:
-        """Clear RAM, start, run to the first WFI. Counts by class start from zero."""
-        self._engine.mem_write(self.board.ram.origin, bytes(self.board.ram.bytes))
+    def power_on(self, budget: int, ram: bytes = b"") -> Exchange:
+        """Start and run to the first WFI, RAM holding zeros, or whatever it comes up with. Counts by class start from zero."""
+        self._engine.mem_write(self.board.ram.origin, ram.ljust(self.board.ram.bytes, b"\0")[: self.board.ram.bytes])
         return self.pin_reset(budget)
 
     def pin_reset(self, budget: int) -> Exchange:

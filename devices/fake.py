@@ -1,7 +1,7 @@
 """A scripted fake: the same client as a board's, a virtual clock, and every misbehavior of real links on request.
 
-Enters: a graph and a script, one misbehavior per request. Leaves: a Device whose time-outs take no time. Used by the
-tests of this package and by whoever tests a campaign without hardware.
+The script names one misbehavior per request; time-outs take no time. Used by the tests of this package and by whoever
+tests a campaign without hardware.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ Misbehavior = Literal[
     "duplicate",  # the reply comes twice
     "stale",  # the previous reply comes first
     "wrong_seq",  # the reply to a request that was not made
+    "crossed",  # the same with a whole answer of other numbers, then the reply
     "wrong_kind",  # the right seq, another verb
     "slow",  # a byte every millisecond
     "babble",  # bytes without end
     "reset",  # restarts before it executes the request
+    "power_loss",  # loses its power, and with it the boot counter, before it executes the request
+    "power_loss_late",  # loses it once the request is executed, before the reply has left
+    "power_loss_after",  # loses it once the reply has left
     "refuse",  # an error reply
     "malformed",  # a good frame with a byte too many
     "hang",  # nothing from now on, until a hard reset
@@ -103,8 +107,13 @@ class FakeLink(Link):
         if step == "reset":
             self.board.restart(ResetCause.WATCHDOG)
             return b""
+        if step == "power_loss":
+            self.board.lose_power()
+            return b""
         reply, stale = self.board.answer(frame), self._last
         self._last = reply
+        if step in ("power_loss_late", "power_loss_after"):
+            self.board.lose_power()
         return _spoil(step, reply, stale)
 
 
@@ -114,6 +123,7 @@ def _spoil(step: Misbehavior, reply: bytes, stale: bytes) -> bytes:
     middle = len(reply) // 2
     return {
         "lost_reply": b"",
+        "power_loss_late": b"",
         "noise": GARBAGE + reply,
         "garbage": GARBAGE,
         "corrupt": reply[:middle] + bytes([reply[middle] ^ 0x10]) + reply[middle + 1 :],
@@ -121,6 +131,7 @@ def _spoil(step: Misbehavior, reply: bytes, stale: bytes) -> bytes:
         "duplicate": reply + reply,
         "stale": stale + reply,
         "wrong_seq": frames.encode(good.kind, good.seq + 1 & 0xFFFF, good.payload),
+        "crossed": frames.encode(good.kind, good.seq + 1 & 0xFFFF, good.payload[:2] + bytes(len(good.payload[2:]))) + reply,
         "wrong_kind": frames.encode(good.kind ^ 0x40, good.seq, good.payload),
         "malformed": frames.encode(good.kind, good.seq, good.payload + b"\0"),
     }.get(step, reply)

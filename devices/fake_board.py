@@ -6,6 +6,7 @@ serial driver is tested without a board. The replay rule and the layouts are tho
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -40,12 +41,11 @@ class Refusal(Exception):
 class _State:
     """What a restart loses."""
 
-    cause: p.ResetCause
     input: bytearray
-    fail_q: dict[str, int]
-    dead: dict[str, NDArray[np.bool_]]
-    stuck: dict[str, NDArray[np.bool_]]
-    patch: dict[str, list[tuple[int, int, int]]]
+    fail_q: dict[str, int] = field(default_factory=dict)
+    dead: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    stuck: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    patch: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     faulty: IntegerGraph | None = None
     result: Result | None = None
@@ -53,6 +53,19 @@ class _State:
     good: int = 0
     replayed: int = 0
     replay: tuple[tuple[int, int], bytes] | None = None
+
+    def clear_faults(self) -> None:
+        """Make the model clean."""
+        for faults in (self.fail_q, self.dead, self.stuck, self.patch):
+            faults.clear()
+        self.faulty = None
+
+    def begin(self) -> None:
+        """What a session begins with; only the counters go on."""
+        self.clear_faults()
+        self.parameters.clear()
+        self.input[:] = bytes(len(self.input))
+        self.result = None
 
 
 class FakeBoard:
@@ -65,16 +78,19 @@ class FakeBoard:
         patch_capacity: int = 1024,
         capabilities: p.Capability = ALL_CAPABILITIES,
         uid: bytes = UID,
+        version: int = p.VERSION,
     ) -> None:
         self.graph = graph
+        self.version = version
         self.hello = p.Hello(
-            protocol=p.VERSION,
+            protocol=version,
             random_id=RANDOM_ID,
             capabilities=capabilities,
             max_payload=max_payload,
             patch_capacity=patch_capacity,
             timer_hz=0,
             boot_counter=0,
+            session=0,
             reset_cause=p.ResetCause.POWER_ON,
             uid=uid,
             model_hash=bytes.fromhex(content_hash(graph)),
@@ -84,9 +100,14 @@ class FakeBoard:
 
     def restart(self, cause: p.ResetCause) -> None:
         """Lose everything; the boot counter moves."""
-        self.hello = replace(self.hello, boot_counter=self.hello.boot_counter + 1, reset_cause=int(cause))
+        self.hello = replace(self.hello, boot_counter=self.hello.boot_counter + 1, session=0, reset_cause=int(cause))
         largest = max(self.graph.tensors[h.input].size * _itemsize(self.graph, h.input) for h in self.graph.heads)
-        self._state = _State(cause, bytearray(largest), {}, {}, {}, {})
+        self._state = _State(bytearray(largest))
+
+    def lose_power(self) -> None:
+        """Lose everything, the boot counter too, which lies in RAM."""
+        self.hello = replace(self.hello, boot_counter=0)
+        self.restart(p.ResetCause.POWER_ON)
 
     def answer(self, frame: frames.Frame) -> bytes:
         """The reply frame to a good request frame; a repeated one gets the same reply again."""
@@ -96,20 +117,23 @@ class FakeBoard:
             state.replayed += 1
             return state.replay[1]
         try:
-            reply = frames.encode(frame.kind | p.REPLY, frame.seq, self._execute(frame))
+            kind, payload = frame.kind | p.REPLY, self._execute(frame)
         except Refusal as refusal:
-            reply = frames.encode(p.Verb.ERROR | p.REPLY, frame.seq, p.ERROR_REPLY.pack(refusal.code, refusal.detail))
+            kind, payload = p.Verb.ERROR | p.REPLY, p.ERROR_REPLY.pack(refusal.code, refusal.detail)
+        reply = frames.encode(kind, frame.seq, payload, self.version)
         state.replay = None if frame.kind == p.Verb.HELLO else (key, reply)
         return reply
 
     def _execute(self, frame: frames.Frame) -> bytes:
-        if frame.version != p.VERSION:
-            raise Refusal(p.ErrorCode.BAD_VERSION)
+        if frame.version != self.version:
+            raise Refusal(p.ErrorCode.BAD_VERSION, frame.version)
         verb = _VERBS.get(frame.kind)
         if verb is None:
             raise Refusal(p.ErrorCode.BAD_VERB)
         try:
             return verb(self, frame.payload)
+        except struct.error as error:
+            raise Refusal(p.ErrorCode.BAD_LENGTH, len(frame.payload)) from error
         except (IndexError, ValueError, FaultError) as error:
             raise Refusal(p.ErrorCode.OUT_OF_RANGE) from error
 
@@ -123,6 +147,7 @@ class FakeBoard:
             h.patch_capacity,
             h.timer_hz,
             h.boot_counter,
+            h.session,
             h.reset_cause,
             h.uid,
             h.model_hash,
@@ -157,10 +182,8 @@ class FakeBoard:
         return self._changed()
 
     def _clear(self, payload: bytes) -> bytes:
-        state = self._state
-        for faults in (state.fail_q, state.dead, state.stuck, state.patch):
-            faults.clear()
-        return self._changed()
+        self._state.clear_faults()
+        return b""
 
     def _changed(self) -> bytes:
         self._state.faulty = None
@@ -204,6 +227,14 @@ class FakeBoard:
         self._state.parameters[node.name] = k
         return b""
 
+    def _session(self, payload: bytes) -> bytes:
+        (session,) = p.SESSION.unpack(payload)
+        if session == 0:
+            raise Refusal(p.ErrorCode.OUT_OF_RANGE)
+        self._state.begin()
+        self.hello = replace(self.hello, session=session)
+        return b""
+
     def _result(self, payload: bytes) -> bytes:
         first = int.from_bytes(payload, "little")
         return self._logits()[4 * first :][: self.hello.max_payload // 4 * 4]
@@ -245,4 +276,5 @@ _VERBS: Mapping[int, Callable[[FakeBoard, bytes], bytes]] = {
     p.Verb.COUNTERS: FakeBoard._counters,
     p.Verb.RESET: FakeBoard._reset,
     p.Verb.PARAM: FakeBoard._param,
+    p.Verb.SESSION: FakeBoard._session,
 }

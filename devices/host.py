@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.link import Link
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.errors import DeviceError, LinkError
@@ -120,8 +120,9 @@ class HostDevice(ProtocolDevice):
         code = self._link.call("infer", self.graph.heads.index(spec), len(codes), *arrays)
         if code != 0:
             raise DeviceError(f"the host library refused the inference with error code {code}")
+        self._opened().client.check_session()
         self._inferences += len(codes)
-        return Inference(logits, labels)
+        return checked(Inference(logits, labels), len(codes), logits.shape[1], self.name)
 
     def counters(self) -> Counters:
         """As the contract says; the library's server does not see batches, so they are counted here."""

@@ -1,12 +1,13 @@
 """The host's side of the wire protocol over any byte stream: retries, replays, and names for what went wrong.
 
-Enters: a `Link` (a wire, an emulated UART, a scripted fake) and requests. Leaves: checked reply payloads, in order.
-A request that gets no good answer is sent again, byte for byte: a device that had executed it replays its reply
-(docs/protocol.md). A device that restarted by itself is found out by the boot counter in HELLO.
+A `Link` is a wire, an emulated UART or a scripted fake. A request that gets no good answer is sent again, byte for byte: a
+device that had executed it replays its reply. A device that restarted by itself, or lost its power, has lost the session's
+number, and HELLO says so: docs/protocol.md, Sessions.
 """
 
 from __future__ import annotations
 
+import secrets
 import struct
 import time
 from abc import ABC, abstractmethod
@@ -15,11 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgechaos.devices import frames
-from edgechaos.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError
-from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, ErrorCode, Hello, Verb
+from edgechaos.errors import DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
+from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, SESSION, VERSION, ErrorCode, Hello, ResetCause, Verb
 
 BABBLE_BYTES = 4 * frames.MAX_FRAME
 """More bytes than this without the reply that is awaited is babble: no queue of stale replies is as long."""
+WITHOUT_REPLY = frozenset({Verb.LOAD_MASK, Verb.INJECT, Verb.CLEAR, Verb.INPUT, Verb.RESET, Verb.PARAM, Verb.SESSION})
+"""Verbs whose reply carries nothing: one that does is no reply of this protocol."""
+OUTSIDE = frozenset({ResetCause.POWER_ON, ResetCause.PIN})
+"""Restarts that come from outside the device: no fault of a model cuts the power or pulls the reset line."""
 
 
 class Link(ABC):
@@ -82,7 +87,7 @@ class _Sent:
 class Client:
     """Sends requests and returns their replies. One client per link; not for several threads.
 
-    `boot_counter` is the device's at the last `greet`; `retried` counts requests that were sent again.
+    `session` is the number that `begin` gave the device, None before it; `retried` counts requests that were sent again.
     """
 
     def __init__(self, link: Link, timeouts: Timeouts = DEFAULT_TIMEOUTS, attempts: int = 3) -> None:
@@ -90,20 +95,29 @@ class Client:
         self.timeouts = timeouts
         self.attempts = attempts
         self.decoder = frames.FrameDecoder()
-        self.boot_counter: int | None = None
+        self.session: int | None = None
+        self._boots = 0
         self.retried = 0
         self._seq = 0
         self._arrived: deque[frames.Frame] = deque()
         self._heard = 0
 
     def greet(self) -> Hello:
-        """Say HELLO and remember the boot counter. The device forgets the reply it would replay.
+        """Say HELLO, outside any session. The device forgets the reply it would replay.
 
         Raises LinkError where nobody answers, DeviceRefused where the answer is not a HELLO of this protocol.
         """
+        self.session = None
+        return self._answered_hello()
+
+    def begin(self) -> None:
+        """Begin a session: the device is clean now, and whether it stays the same one `check_session` tells."""
+        number = secrets.randbelow(2**64 - 1) + 1
+        self.request(Verb.SESSION, SESSION.pack(number))
         hello = self._answered_hello()
-        self.boot_counter = hello.boot_counter
-        return hello
+        if hello.session != number:
+            raise LinkError(f"the device took session {number:#x} and says {hello.session:#x}: it restarted just then; open it again")
+        self.session, self._boots = number, hello.boot_counter
 
     def request(self, verb: Verb, payload: bytes = b"") -> bytes:
         """One request; errors as for `requests`."""
@@ -113,8 +127,27 @@ class Client:
         """The reply payloads of a batch, executed in order.
 
         Raises DeviceRefused (an error reply), DeviceReset (it restarted meanwhile), DeviceHang (silence, HELLO included), LinkError
-        (garbage, babble, or no answer although HELLO is answered).
+        (garbage, babble, or no answer although HELLO is answered). A batch that raises nothing may still have met a restarted
+        device: nothing in it counts before `check_session`.
         """
+        try:
+            return self._requests(batch)
+        except DeviceRefused:
+            if self.session is not None:
+                self.check_session()  # a device that has restarted lacks what the request stands on
+            raise
+
+    def check_session(self) -> None:
+        """Raises DeviceReset where the session is over: faults and inputs are gone, what came since the last check is void.
+
+        It goes on raising until the next `begin`, so that nobody measures a faulty model that has lost its faults. Raises LinkError
+        where no session has begun since `greet`, as after a reset that failed half-way.
+        """
+        if self.session is None:
+            raise LinkError("the device is in no session, as after a reset that failed: nothing it says can be checked; call reset()")
+        self._check(self._answered_hello())
+
+    def _requests(self, batch: Sequence[Request]) -> list[bytes]:
         replies = []
         for first in range(0, len(batch), self.link.window):
             sent = [self._number(r) for r in batch[first : first + self.link.window]]
@@ -123,14 +156,16 @@ class Client:
             replies += answered + [self._insist(s) for s in sent[len(answered) :]]
         return replies
 
-    def check_boot(self) -> None:
-        """Raises DeviceReset where the device has restarted since `greet`: faults and inputs are gone, results are void.
-
-        It goes on raising until the next `greet`, so that nobody measures a faulty model that has lost its faults.
-        """
-        hello = self._answered_hello()
-        if self.boot_counter is not None and hello.boot_counter != self.boot_counter:
-            raise _restarted(hello, self.boot_counter)
+    def _check(self, hello: Hello) -> None:
+        if self.session is None or (hello.session, hello.boot_counter) == (self.session, self._boots):
+            return
+        if hello.session not in (0, self.session):
+            raise DevicePowerLoss("another host has begun a session with this device; its faults are gone, see who uses it, call reset()")
+        kind = DevicePowerLoss if hello.reset_cause in OUTSIDE else DeviceReset
+        raise kind(
+            f"the device restarted by itself ({_cause(hello)}; boot counter {self._boots} -> {hello.boot_counter}); "
+            "its faults and inputs are gone; call reset() and repeat"
+        )
 
     def _number(self, request: Request) -> _Sent:
         self._seq = (self._seq + 1) & 0xFFFF
@@ -156,14 +191,13 @@ class Client:
             if reply is not None:
                 return reply
             heard += self._heard
-        expected, name = self.boot_counter, sent.request.verb.name
+        name = sent.request.verb.name
         hello = self._hello()
         if hello is None and not heard + self._heard:
             raise DeviceHang(f"no answer to {name} nor to HELLO within their time-outs; reset the device")
         if hello is None:
             raise LinkError(f"{name}: {heard + self._heard} bytes came back, no reply among them; check baud rate and cable")
-        if expected is not None and hello.boot_counter != expected:
-            raise _restarted(hello, expected)
+        self._check(hello)
         raise LinkError(f"HELLO is answered, {name} is not, in {self.attempts} attempts; the link or the firmware drops long frames")
 
     def _answered_hello(self) -> Hello:
@@ -194,12 +228,15 @@ class Client:
         """The payload of the reply to `sent`; None at its time-out. Stale, doubled and foreign frames are passed over."""
         self._heard = 0
         for frame in self._frames(self.timeouts.of(sent.request.verb)):
-            if frame.seq != sent.seq:
+            if frame.seq != sent.seq or frame.kind not in (sent.request.verb | REPLY, Verb.ERROR | REPLY):
                 continue
+            if frame.version != VERSION:
+                raise other_version(frame.version)
             if frame.kind == Verb.ERROR | REPLY:
                 raise _refused(sent.request.verb, frame.payload)
-            if frame.kind == sent.request.verb | REPLY:
-                return frame.payload
+            if frame.payload and sent.request.verb in WITHOUT_REPLY:
+                raise LinkError(f"the reply to {sent.request.verb.name} carries {len(frame.payload)} bytes; flash firmware of this release")
+            return frame.payload
         return None
 
     def _frames(self, timeout_s: float) -> Iterator[frames.Frame]:
@@ -217,18 +254,25 @@ class Client:
             self._arrived.extend(self.decoder.feed(data))
 
 
+def other_version(version: int) -> DeviceRefused:
+    """The error where a device speaks another protocol."""
+    return DeviceRefused(
+        f"the device speaks protocol {version}, this release {VERSION}; flash firmware of this release", ErrorCode.BAD_VERSION
+    )
+
+
 def _unpack_hello(payload: bytes) -> Hello:
+    if payload and payload[0] != VERSION:
+        raise other_version(payload[0])
     try:
         return Hello.unpack(payload)
     except struct.error as error:
         raise DeviceRefused(f"its HELLO has {len(payload)} bytes, not those of this protocol; flash firmware of this release") from error
 
 
-def _restarted(hello: Hello, expected: int) -> DeviceReset:
-    return DeviceReset(
-        f"the device restarted by itself (boot counter {expected} -> {hello.boot_counter}, reset cause {hello.reset_cause}); "
-        "its faults and inputs are gone; call reset() and repeat"
-    )
+def _cause(hello: Hello) -> str:
+    known = hello.reset_cause in ResetCause._value2member_map_
+    return f"reset cause {ResetCause(hello.reset_cause).name.lower() if known else hello.reset_cause}"
 
 
 def _refused(verb: Verb, payload: bytes) -> DeviceRefused:

@@ -1,7 +1,7 @@
 """A device behind the wire protocol: the Device contract over any link. Boards, emulators and the fake differ in their link.
 
-Enters: a graph and, from a subclass, a `Link`. Leaves: inferences, faults loaded without rebuilding, counters. What a
-device says of itself in HELLO is checked before it is used: protocol, random function, model hash, frame size.
+A subclass brings the `Link`. Everything that a device says is checked before it is used: in HELLO protocol, random function,
+model hash, frame size and session; in replies lengths, classes and counts.
 """
 
 from __future__ import annotations
@@ -16,21 +16,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.artifact import content_hash
-from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
 from edgechaos.devices.frames import MAX_PAYLOAD
-from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
+from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts, other_version
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
 from edgechaos.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 from edgechaos.faults import CLEAN, ResolvedPlan
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, INFER_HEAD, INFER_REPLY, PARAM, VERSION, Hello, ResetCause, Verb
+from edgechaos.firmware_gen.protocol import (
+    COUNTERS_REPLY,
+    HELLO_REPLY,
+    INFER_HEAD,
+    INFER_REPLY,
+    PARAM,
+    VERSION,
+    Hello,
+    ResetCause,
+    Verb,
+)
 from edgechaos.graph import Head, IntegerGraph
 from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import check_inputs, check_parameters
 
 GROUP = 64
-"""Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory."""
-LEAST_PAYLOAD = 64
-"""A device must take at least this much payload in a frame; it holds every fixed layout of the protocol."""
+"""Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory, and to find a restart soon."""
+LEAST_PAYLOAD = HELLO_REPLY.size
+"""A device must carry at least this much payload in a frame: the longest fixed layout of the protocol."""
+MOST_TICKS = 2**32 - 1
+"""Of one inference: boards count them in 32 bits."""
 OFFSET = struct.Struct("<I")
 FIRST_LOGIT = struct.Struct("<H")
 
@@ -71,6 +83,7 @@ class ProtocolDevice(Device):
         try:
             client = Client(link, self._timeouts, self._attempts)
             hello = self._prepare(client, self._greet(client))
+            client.begin()
         except BaseException:
             link.close()
             raise
@@ -86,7 +99,7 @@ class ProtocolDevice(Device):
         head: str | None = None,
         parameters: Mapping[str, int] | None = None,
     ) -> Inference:
-        """As the contract says; one frame or more per item, the boot counter checked at the end of the batch."""
+        """As the contract says; one frame or more per item. The session is checked after every group, before its results count."""
         spec = self.graph.head(head)
         ids = check_inputs(self.graph, spec, codes, samples, seed)
         session = self._set_parameters(parameters)
@@ -100,8 +113,8 @@ class ProtocolDevice(Device):
             replies = iter(session.client.requests([r for item in requests for r in item]))
             for i, item in zip(group, requests, strict=True):
                 labels[i], logits[i] = self._read_item(outputs, [(r, next(replies)) for r in item])
-        session.client.check_boot()
-        return Inference(logits, labels)
+            session.client.check_session()
+        return checked(Inference(logits, labels), len(codes), outputs, self.name)
 
     def inject(self, plan: ResolvedPlan) -> None:
         """As the contract says. Everything that can be known beforehand is checked before anything is loaded."""
@@ -120,6 +133,9 @@ class ProtocolDevice(Device):
         """The device's own counters, and how often this side had to ask again."""
         session = self._opened()
         inferences, good, bad, replayed, ticks = _unpack(COUNTERS_REPLY, session.client.request(Verb.COUNTERS), "COUNTERS")
+        session.client.check_session()  # counted since a restart that nobody asked for, they would be too low
+        if ticks > inferences * MOST_TICKS * (session.hello.timer_hz > 0):
+            raise LinkError(f"device '{self.name}' counted {ticks} ticks in {inferences} inferences, more than it can; flash it again")
         link = {"good": good, "bad": bad, "replayed": replayed, "retried": session.client.retried}
         return Counters(inferences, timer_ticks=ticks, timer_hz=session.hello.timer_hz, link=link)
 
@@ -127,10 +143,12 @@ class ProtocolDevice(Device):
         """Ask the device to restart; one that no longer answers is reset by its link, where that has a reset line."""
         session = self._opened()
         try:
-            hello = self._restart(session)
+            session.client.request(Verb.RESET)
+            hello = self._greet_anew(session.client)
         except (DeviceHang, DeviceCrash, DeviceReset, LinkError):
             session.client.link.hard_reset()
-            hello = self._greet(session.client)
+            hello = self._greet_anew(session.client)
+        session.client.begin()
         self._session = _Session(session.client, hello, self._describe(hello))
         return self._session.info
 
@@ -152,20 +170,17 @@ class ProtocolDevice(Device):
             raise LinkError(f"device '{self.name}' is not open; call open() first")
         return self._session
 
-    def _restart(self, session: _Session) -> Hello:
-        session.client.request(Verb.RESET)
-        hello = self._greet(session.client)
-        if hello.boot_counter == session.hello.boot_counter:
-            raise LinkError(f"device '{self.name}' acknowledged RESET but did not restart: its boot counter stayed at {hello.boot_counter}")
+    def _greet_anew(self, client: Client) -> Hello:
+        hello = self._greet(client)
+        if hello.session != 0:
+            raise LinkError(f"device '{self.name}' was told to restart and did not: its session goes on; cycle its power")
         return hello
 
     def _greet(self, client: Client) -> Hello:
         hello = client.greet()
         expected = content_hash(self.graph)
         if hello.protocol != VERSION:
-            raise DeviceRefused(
-                f"device '{self.name}' speaks protocol {hello.protocol}, this release {VERSION}; flash firmware built by it"
-            )
+            raise other_version(hello.protocol)
         if hello.model_hash.hex() != expected:
             raise DeviceRefused(
                 f"device '{self.name}' holds model {hello.model_hash.hex()[:12]}, not '{self.graph.name}' {expected[:12]}; "

@@ -98,9 +98,15 @@ class DeviceCrash(DeviceError):
 
 
 class DeviceReset(DeviceError):
-    """The device restarted on its own while a request was outstanding."""
+    """The device restarted on its own: its faults and inputs are gone, results since the last check are void."""
 
     outcome = "reset"
+
+
+class DevicePowerLoss(DeviceReset):
+    """The device lost its power, or another host began a session: no fault of the model does that, so it is no outcome of one."""
+
+    outcome = "infrastructure"
 
 
 class LinkError(DeviceError):

@@ -12,7 +12,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-VERSION = 1
+VERSION = 2
+"""2: a session. The first byte of a frame and of HELLO's reply name the version in every version."""
 FRAME_HEAD = struct.Struct("<BBHH")
 CRC = struct.Struct("<I")
 REPLY = 0x80
@@ -34,7 +35,8 @@ class Verb(IntEnum):
     STATE_HASH = 0x08  # -> u32: CRC-32 of what the readout read (int8), then of the logits (i32), of the last inference
     COUNTERS = 0x09  # -> COUNTERS_REPLY
     RESET = 0x0A  # acknowledged, then the device restarts
-    PARAM = 0x0B  # PARAM: the run-time parameter of a ThermalNoise, until the next PARAM or RESET
+    PARAM = 0x0B  # PARAM: the run-time parameter of a ThermalNoise, until the next PARAM, SESSION or RESET
+    SESSION = 0x0C  # SESSION: begin one: no faults, the model's own parameters, no result; HELLO returns its number until a restart
     ERROR = 0x7F  # reply type 0xFF: ERROR_REPLY
 
 
@@ -56,7 +58,7 @@ class Injection(IntEnum):
 class ErrorCode(IntEnum):
     """Why a device refused."""
 
-    BAD_VERSION = 1
+    BAD_VERSION = 1  # detail: the request's version
     BAD_VERB = 2
     BAD_LENGTH = 3
     OUT_OF_RANGE = 4  # detail: the offending index
@@ -67,7 +69,7 @@ class ErrorCode(IntEnum):
 
 
 class Capability(IntFlag):
-    """Fault kinds that a device carries, in HELLO."""
+    """Fault kinds that a device carries, in HELLO. Flags that this release does not know are kept and mean nothing to it."""
 
     DEAD = 1
     STUCK_AT_1 = 2
@@ -96,6 +98,8 @@ TABLE_HEAD = struct.Struct("<BB")
 """ChaosLayer index, first entry: then u32 entries of the layer's cumulative binomial table."""
 PARAM = struct.Struct("<Bi")
 """ThermalNoise index in node order, k in 0..k_max."""
+SESSION = struct.Struct("<Q")
+"""A number that the host draws, not 0."""
 INPUT_HEAD = struct.Struct("<I")
 """First byte of the head's input."""
 RESULT_HEAD = struct.Struct("<H")
@@ -107,12 +111,15 @@ INFER_REPLY = struct.Struct("<HQ")
 COUNTERS_REPLY = struct.Struct("<IIIIQ")
 """Inferences, good frames, bad frames, replayed replies, timer ticks spent inferring, since start."""
 ERROR_REPLY = struct.Struct("<BI")
-HELLO_REPLY = struct.Struct("<BIIHHIIB16s32s32s")
+HELLO_REPLY = struct.Struct("<BIIHHIIQB16s32s32s")
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a device says of itself. Hostile until checked: a babbling device may say anything."""
+    """What a device says of itself. Hostile until checked: a babbling device may say anything.
+
+    session: the number that SESSION gave since the device's last start; 0 where none did.
+    """
 
     protocol: int
     random_id: int
@@ -121,6 +128,7 @@ class Hello:
     patch_capacity: int
     timer_hz: int
     boot_counter: int
+    session: int
     reset_cause: int
     uid: bytes
     model_hash: bytes
@@ -130,4 +138,4 @@ class Hello:
     def unpack(cls, payload: bytes) -> Hello:
         """Raises struct.error where the payload has another length."""
         protocol, random_id, capabilities, *rest = HELLO_REPLY.unpack(payload)
-        return cls(protocol, random_id, Capability(capabilities & 15), *rest)
+        return cls(protocol, random_id, Capability(capabilities), *rest)

@@ -15,7 +15,19 @@ ENUMS: tuple[tuple[str, type[IntEnum]], ...] = (
     ("ERROR", protocol.ErrorCode),
     ("RESET", protocol.ResetCause),
 )
-LAYOUTS = ("FRAME_HEAD", "CRC", "MASK_HEAD", "INJECT_FAIL", "PATCH_ROW", "TABLE_HEAD", "PARAM", "INPUT_HEAD", "RESULT_HEAD", "INFER_HEAD")
+LAYOUTS = (
+    "FRAME_HEAD",
+    "CRC",
+    "MASK_HEAD",
+    "INJECT_FAIL",
+    "PATCH_ROW",
+    "TABLE_HEAD",
+    "PARAM",
+    "SESSION",
+    "INPUT_HEAD",
+    "RESULT_HEAD",
+    "INFER_HEAD",
+)
 
 
 def protocol_header() -> str:

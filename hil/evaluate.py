@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.artifact import from_bytes
-from edgechaos.devices.contract import Device, DeviceInfo
+from edgechaos.devices.contract import Device, DeviceInfo, checked
 from edgechaos.errors import DeviceError, EdgeChaosError
 from edgechaos.faults import CLEAN, resolve
 from edgechaos.graph import IntegerGraph
@@ -224,7 +224,8 @@ class Bench:
             before = device.counters().instructions
             try:
                 samples = np.arange(start, end, dtype=np.uint32)
-                answer = device.infer(codes[start:end], seed=trial.seed, samples=samples, head=images.head, parameters=images.parameters)
+                given = device.infer(codes[start:end], seed=trial.seed, samples=samples, head=images.head, parameters=images.parameters)
+                answer = checked(given, end - start, outputs, trial.device)
             except DeviceError as error:
                 if trial.clean or error.outcome not in NO_ANSWER:
                     raise

@@ -33,11 +33,19 @@ class HostLibrary:
             getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint32
         for name in ("infer", "wants_reset"):
             getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint8
-        self._handle = ctypes.c_void_p(self._lib.ec_host_new(1, 0))
+        self._handle = ctypes.c_void_p(None)
+        self.boots = 0
+        self.restart()
 
     def close(self) -> None:
         self._lib.ec_host_free(self._handle)
         self._handle = ctypes.c_void_p(None)
+
+    def restart(self, cause: int = 0) -> None:
+        """Another instance, whose boot counter is one more than `boots`."""
+        self.close()
+        self.boots += 1
+        self._handle = ctypes.c_void_p(self._lib.ec_host_new(self.boots, cause))
 
     def infer(self, codes: NDArray[Any], seed: int, samples: ArrayLike, head: int = 0) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         spec = self.graph.heads[head]

@@ -160,8 +160,52 @@ def test_what_a_device_refuses(host: HostLibrary, verb: int, payload: bytes, cod
     assert refused(host, verb, payload) == (code, detail)
 
 
-def test_another_version_is_refused(host: HostLibrary) -> None:
-    assert refused(host, Verb.HELLO, version=2) == (ErrorCode.BAD_VERSION, 2)
+@pytest.mark.parametrize("verb", [Verb.HELLO, Verb.INFER, Verb.SESSION])
+@pytest.mark.parametrize("version", [0, 1, 3, 255])
+def test_another_version_is_refused(host: HostLibrary, version: int, verb: Verb) -> None:
+    """In a frame of this version, which `replies` checks: that names it to a host that knows another."""
+    assert refused(host, verb, version=version) == (ErrorCode.BAD_VERSION, version)
+
+
+def session_of(host: HostLibrary, seq: int = 90) -> int:
+    return Hello.unpack(ask(host, Verb.HELLO, seq=seq)).session
+
+
+def test_a_session_lasts_until_a_restart(host: HostLibrary) -> None:
+    assert session_of(host) == 0
+    for number in (1, 2**64 - 1, 0x0100000000000000):
+        ask(host, Verb.SESSION, protocol.SESSION.pack(number), seq=number & 0xFF)
+        assert session_of(host) == number
+        ask(host, Verb.CLEAR, seq=70)
+        host.exchange(frame(Verb.INFER, infer(), seq=71))
+        assert session_of(host) == number
+    host.boots = 0  # as after a loss of power: the counter agrees
+    host.restart()
+    hello = Hello.unpack(ask(host, Verb.HELLO))
+    assert (hello.boot_counter, hello.session) == (1, 0)
+
+
+def test_no_session_has_the_number_0_or_another_length(host: HostLibrary) -> None:
+    ask(host, Verb.SESSION, protocol.SESSION.pack(5))
+    assert refused(host, Verb.SESSION, bytes(8)) == (ErrorCode.OUT_OF_RANGE, 0)
+    for size in (0, 7, 9):
+        assert refused(host, Verb.SESSION, b"\1" * size) == (ErrorCode.BAD_LENGTH, size)
+    assert session_of(host) == 5
+
+
+def test_a_session_begins_with_nothing_of_the_one_before(host: HostLibrary) -> None:
+    codes = codes_for(GRAPH, 1, 4)
+    ask(host, Verb.SESSION, protocol.SESSION.pack(5))
+    ask(host, Verb.LOAD_MASK, protocol.MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\xff", seq=2)
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes(), seq=3)
+    faulty = ask(host, Verb.INFER, infer(), seq=4)
+    ask(host, Verb.SESSION, protocol.SESSION.pack(6), seq=5)
+    assert refused(host, Verb.RESULT, b"\0\0")[0] == ErrorCode.NO_RESULT
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes(), seq=6)
+    clean = ask(host, Verb.INFER, infer(), seq=7)
+    wanted = reference.run(GRAPH, codes, seed=3, samples=[7]).logits[0]
+    np.testing.assert_array_equal(np.frombuffer(clean[10:], "<i4"), wanted)
+    assert clean != faulty
 
 
 @pytest.mark.parametrize(
@@ -220,10 +264,45 @@ def test_a_damaged_frame_is_dropped(host: HostLibrary, damage: str) -> None:
     elif damage == "drop":
         bad = good[:7] + good[8:]
     else:
-        raw = protocol.FRAME_HEAD.pack(1, Verb.HELLO, 1, 3)
+        raw = protocol.FRAME_HEAD.pack(protocol.VERSION, Verb.HELLO, 1, 3)
         bad = b"\0" + cobs.encode(raw + protocol.CRC.pack(zlib.crc32(raw))) + b"\0"
     assert host.exchange(bad) == b""
     assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[2] == 1
+
+
+@pytest.mark.parametrize("bit", range(32))
+def test_a_frame_whose_crc_is_wrong_is_dropped(host: HostLibrary, bit: int) -> None:
+    raw = protocol.FRAME_HEAD.pack(protocol.VERSION, Verb.HELLO, 1, 0)
+    bad = b"\0" + cobs.encode(raw + protocol.CRC.pack(zlib.crc32(raw) ^ 1 << bit)) + b"\0"
+    assert host.exchange(bad) == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (1, 1)
+
+
+@pytest.mark.parametrize("excess", [-4, -1, 1, 2, 256])
+def test_a_frame_that_lies_about_its_length_is_dropped(host: HostLibrary, excess: int) -> None:
+    """Its CRC is right: a byte too many must not be taken for payload."""
+    payload = protocol.INPUT_HEAD.pack(0) + bytes(6)
+    raw = protocol.FRAME_HEAD.pack(protocol.VERSION, Verb.INPUT, 1, len(payload)) + payload[: len(payload) + excess] + bytes(max(excess, 0))
+    bad = b"\0" + cobs.encode(raw + protocol.CRC.pack(zlib.crc32(raw))) + b"\0"
+    assert host.exchange(bad) == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (1, 1)
+
+
+def test_the_longest_frame_is_taken_and_one_byte_more_is_not(host: HostLibrary) -> None:
+    def of(size: int) -> bytes:
+        return frame(Verb.INPUT, bytes(size), seq=size & 0xFFFF)
+
+    ((kind, _, _),) = replies(host.exchange(of(HOST_PAYLOAD)))
+    assert kind == Verb.ERROR | protocol.REPLY, "it is read, and refused: the model's input is shorter"
+    for size in (HOST_PAYLOAD + 1, HOST_PAYLOAD + 2, 2 * HOST_PAYLOAD, 65535):
+        assert host.exchange(of(size)) == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (2, 4)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 9])
+def test_what_is_shorter_than_any_frame_is_dropped(host: HostLibrary, size: int) -> None:
+    assert host.exchange(b"\0" + cobs.encode(bytes(size)) + b"\0") == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (1, 1)
 
 
 def test_without_hooks_faults_are_refused_by_name(tmp_path: Path) -> None:

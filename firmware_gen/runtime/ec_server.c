@@ -65,10 +65,27 @@ static uint8_t *hello(const ec_server *server, uint8_t *p)
     p = ec_put16(p, EC_FAULTS ? EC_PATCH_CAPACITY : 0u);
     p = ec_put32(p, me->timer_hz);
     p = ec_put32(p, me->boot_counter);
+    p = put_bytes(p, server->session, sizeof server->session);
     *p++ = me->reset_cause;
     p = put_bytes(p, me->uid, sizeof me->uid);
     p = put_bytes(p, server->model->model_hash, 32);
     return put_bytes(p, server->model->firmware_hash, 32);
+}
+
+/* Begins a session, with nothing of the one before: a host that was killed may have left faults. The number lies in RAM that
+ * every start clears, as the faults do: while HELLO returns it, they are there.
+ */
+static uint8_t begin_session(ec_server *server, const exchange *x)
+{
+    uint8_t any = 0;
+    for (uint32_t k = 0; k < EC_SESSION_BYTES; k++)
+        any |= x->in[k];
+    if (any == 0u)
+        return EC_ERROR_OUT_OF_RANGE;
+    server->model->init(server->state);
+    server->has_result = 0;
+    memcpy(server->session, x->in, EC_SESSION_BYTES);
+    return 0;
 }
 
 static uint8_t infer(ec_server *server, exchange *x)
@@ -205,6 +222,8 @@ static int length_fits(uint8_t verb, uint32_t length)
         return length == EC_INFER_HEAD_BYTES;
     case EC_VERB_PARAM:
         return length == EC_PARAM_BYTES;
+    case EC_VERB_SESSION:
+        return length == EC_SESSION_BYTES;
     case EC_VERB_RESULT:
         return length == EC_RESULT_HEAD_BYTES;
     default:
@@ -216,7 +235,7 @@ static int length_fits(uint8_t verb, uint32_t length)
 static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
 {
     x->detail = x->length;
-    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_PARAM)
+    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_SESSION)
         return EC_ERROR_BAD_LENGTH;
     switch (verb) {
     case EC_VERB_HELLO:
@@ -242,6 +261,9 @@ static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
         return 0;
     case EC_VERB_PARAM:
         return param(server, x);
+    case EC_VERB_SESSION:
+        x->detail = 0;
+        return begin_session(server, x);
 #if EC_FAULTS
     case EC_VERB_LOAD_MASK:
         return load_mask(server, x);

@@ -32,6 +32,7 @@ typedef struct ec_server {
     uint32_t bad_frames;
     uint32_t replayed;
     uint64_t timer_ticks;
+    uint8_t session[EC_SESSION_BYTES]; /* the host's number; zero from every start until the host gives one */
     uint16_t request_seq;
     uint8_t replayable;
     uint8_t has_result;

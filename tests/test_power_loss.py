@@ -1,0 +1,119 @@
+"""Power that fails at any moment of a batch: what was measured on a model without its faults is never believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgechaos import reference
+from edgechaos.devices.link import Client
+from edgechaos.devices.registry import emulated_firmware
+from edgechaos.errors import DeviceError, DevicePowerLoss, DeviceReset
+from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.protocol import Hello
+from tests.firmware_host import library
+from tests.graphs import chaos_graph, codes_for
+from tests.power import Board, CServer, EmulatedBoard, PoweredDevice, PythonBoard, kept, kept_but_for_the_boot_counter, noise, zeros
+
+GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
+CODES = codes_for(GRAPH, 4)
+PLAN = resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5, seed=1), WeightBitFlip(rate=0.01, seed=2))))
+FAULTY = reference.run(apply(GRAPH, PLAN), CODES).logits
+MOMENTS = 50
+RAMS = {f.__name__: f for f in (zeros, noise, kept, kept_but_for_the_boot_counter)}
+
+
+@pytest.fixture(scope="module")
+def makers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], Board]]:
+    folder: Path = tmp_path_factory.mktemp("power")
+    library(GRAPH, folder).close()
+    elf = emulated_firmware(GRAPH, "mps2-an386")
+    emulated = {f"emulated, {name}": partial(EmulatedBoard, elf, ram) for name, ram in RAMS.items()}
+    return {"fake": partial(PythonBoard, GRAPH), "C server": partial(CServer, GRAPH, next(folder.glob("*.so"))), **emulated}
+
+
+BOARDS = ("fake", "C server", *(f"emulated, {name}" for name in RAMS))
+
+
+def work(device: PoweredDevice) -> bool:
+    """A trial: load the faults, run the items; whether the integers are those of the faulty model."""
+    device.inject(PLAN)
+    return np.array_equal(device.infer(CODES).logits, FAULTY)
+
+
+def steps_of(device: PoweredDevice) -> list[int]:
+    """Of every exchange of an undisturbed trial."""
+    device.link.arm()
+    assert work(device)
+    return list(device.link.steps)
+
+
+def cut(device: PoweredDevice, at: int, share: float, steps: list[int]) -> bool | DeviceError:
+    """One trial on a board just switched on, whose power goes again in exchange `at`; its verdict, or the error."""
+    device.close()
+    device.link.board.lose_power()
+    device.open()
+    device.link.arm(at, share, steps[at])
+    try:
+        return work(device)
+    except DeviceError as error:
+        return error
+
+
+def test_the_faults_of_these_trials_change_every_item() -> None:
+    assert (reference.run(GRAPH, CODES).logits != FAULTY).any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_power_cut_in_every_exchange_is_found(name: str, makers: dict[str, Callable[[], Board]]) -> None:
+    # Where RAM survives, the firmware cannot know that it was the power: a restart like any other.
+    expected = DeviceReset if "kept" in name else DevicePowerLoss
+    device = PoweredDevice(GRAPH, makers[name]())
+    with device:
+        steps = steps_of(device)
+        assert len(steps) >= 2 * len(CODES) + 4
+        for at in range(len(steps)):
+            for share in (-1.0, 0.0, 0.4, 0.7, 0.9999):
+                found = cut(device, at, share, steps)
+                if found is True:  # only after the last word that the device had to say
+                    assert at == len(steps) - 1
+                    assert share > 0
+                else:
+                    assert isinstance(found, expected), f"exchange {at}, after {share:.0%} of it: {found!r}"
+        device.reset()
+        assert work(device), "it goes on after a reset"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_power_cut_at_random_moments_accepts_no_wrong_result(name: str, makers: dict[str, Callable[[], Board]]) -> None:
+    verdicts = random_cuts(makers[name])
+    assert verdicts.count(False) == 0
+    assert sum(isinstance(v, DeviceError) for v in verdicts) > 0.8 * MOMENTS
+
+
+@pytest.mark.parametrize("name", ["fake", "C server", "emulated, zeros", "emulated, noise", "emulated, kept_but_for_the_boot_counter"])
+def test_the_boot_counter_alone_would_be_fooled(name: str, makers: dict[str, Callable[[], Board]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same moments, with a host that looks at nothing else: what the session's number is for."""
+
+    def check(self: Client, hello: Hello) -> None:
+        if hello.boot_counter != self._boots:
+            raise DevicePowerLoss("the counter moved")
+
+    monkeypatch.setattr(Client, "_check", check)
+    assert random_cuts(makers[name]).count(False) > 0.2 * MOMENTS
+
+
+def random_cuts(make: Callable[[], Board]) -> list[bool | DeviceError]:
+    """The verdicts of 50 trials, each cut at a random moment."""
+    rng = np.random.default_rng(2026)
+    device = PoweredDevice(GRAPH, make())
+    with device:
+        steps = steps_of(device)
+        verdicts = []
+        for _ in range(MOMENTS):
+            verdicts.append(cut(device, int(rng.integers(len(steps))), rng.uniform(-0.3, 1.0), steps))
+    return verdicts
