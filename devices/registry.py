@@ -96,6 +96,11 @@ def is_exclusive(spec: str) -> bool:
         return True  # nobody says that it can be shared
 
 
+def device_names() -> list[str]:
+    """The first words that a spec may have, sorted."""
+    return sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+
+
 def list_devices() -> list[ListedDevice]:
     """Everything that could be opened on this machine, available or not. Starts nothing and opens no port."""
     emulated = [load_board(name) for name in _emulated_boards()]
@@ -241,7 +246,7 @@ def _plug_in(name: str, spec: str) -> DeviceEntry:
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"device '{name}': its plug-in {point.value} does not load ({error}); install it again", "device") from error
         return loaded if isinstance(loaded, DeviceEntry) else DeviceEntry(loaded)
-    known = sorted({*_BUILT_IN, *(p.name for p in entry_points(group=GROUP))})
+    known = device_names()
     raise ConfigError(
         f"no device '{_short(spec)}'{suggestion(name, known)}; its first word must be one of {', '.join(known)}; see `edgechaos devices`",
         "device",

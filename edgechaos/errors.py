@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class EdgeChaosError(Exception):
-    """Base of every error that a user's input, file or device can cause."""
+    """Base of every error that a user's input, file or device can cause. args: the message, and lines of detail where there are."""
+
+    def __str__(self) -> str:
+        return "\n  ".join(map(str, self.args))
 
 
 class ShapeError(EdgeChaosError):
@@ -46,8 +49,8 @@ class FaultError(EdgeChaosError):
 class ConfigError(EdgeChaosError):
     """A configuration file has an unknown key, a missing key or an impossible value."""
 
-    def __init__(self, message: str, key: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, key: str | None = None, *details: str) -> None:
+        super().__init__(message, *details)
         self.key = key
 
 

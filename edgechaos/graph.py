@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import GraphError
+from edgechaos.errors import ConfigError, GraphError
 from edgechaos.nodes import (
     MAX_TICKS,
     NODE_KINDS,
@@ -39,6 +39,7 @@ from edgechaos.nodes import (
     Weighted,
     expected_gain,
 )
+from edgechaos.suggest import suggestion
 from edgechaos.text import Text
 
 __all__ = [
@@ -174,11 +175,12 @@ class IntegerGraph:
         raise GraphError(f"graph '{self.name}' has no node '{name}'; it has {', '.join(n.name for n in self.nodes)}", name)
 
     def head(self, name: str | None = None) -> Head:
-        """The head of that name, or the first."""
+        """The head of that name, or the first. Raises ConfigError with the heads there are."""
         for head in self.heads:
             if name is None or head.name == name:
                 return head
-        raise GraphError(f"graph '{self.name}' has no head '{name}'; it has {', '.join(h.name for h in self.heads)}")
+        names = [h.name for h in self.heads]
+        raise ConfigError(f"model '{self.name}' has no head '{name}'{suggestion(name or '', names)}; it has {', '.join(names)}", "head")
 
     def value(self, constant: str | None) -> NDArray[Any]:
         """The integers of a constant; an empty int32 array for None (an absent optional constant)."""

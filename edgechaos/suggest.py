@@ -10,12 +10,13 @@ LONGEST_WORD = 200
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`, did you mean 'unicorn'?` where a known name is like the word; otherwise nothing. Letter case does not matter.
+    """`, did you mean 'unicorn'?` where a known name is like the word or begins with it; otherwise nothing. Letter case does not matter.
 
     Made to stand behind the refused name: f"no device 'unicron'{suggestion('unicron', names)}; there are ...".
     """
     names = {name.casefold(): name for name in known}
     if len(word) > LONGEST_WORD:
         return ""
-    close = get_close_matches(word.casefold(), names, n=1)
+    folded = word.casefold()
+    close = get_close_matches(folded, names, n=1) or [name for name in names if len(folded) > 1 and name.startswith(folded)]
     return f", did you mean '{names[close[0]]}'?" if close else ""

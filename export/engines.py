@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.errors import UnsupportedError
+from edgechaos.errors import ConfigError
 from edgechaos.export.to_onnx import SAMPLE, SEED, parameter_inputs, to_onnx
 from edgechaos.export.to_tvm import tvm_evaluator
 from edgechaos.extras import need
 from edgechaos.graph import IntegerGraph
 from edgechaos.reference import BATCH, Result, check_inputs, check_parameters
+from edgechaos.suggest import suggestion
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,7 +59,7 @@ class EngineModel:
     def __init__(self, graph: IntegerGraph, engine: str, head: str | None = None, keep: tuple[str, ...] = ()) -> None:
         """Export and load. Raises what `to_onnx` raises, MissingExtra without the engine's package."""
         if engine not in ENGINES:
-            raise UnsupportedError(f"no engine '{engine}'; there are {', '.join(ENGINES)}")
+            raise ConfigError(f"no engine '{engine}'{suggestion(engine, ENGINES)}; there are {', '.join(ENGINES)}", "engine")
         self._graph, self._head, self._keep = graph, graph.head(head), keep
         self._outputs = tuple(dict.fromkeys((self._head.logits, self._head.label, *keep)))
         self._evaluate = ENGINES[engine](to_onnx(graph, head, keep))

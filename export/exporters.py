@@ -14,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from edgechaos.errors import UnsupportedError
+from edgechaos.errors import ConfigError, UnsupportedError
 from edgechaos.graph import IntegerGraph
+from edgechaos.suggest import suggestion
 
 GROUP = "edgechaos.exporters"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
@@ -46,10 +47,10 @@ def names() -> tuple[str, ...]:
 
 
 def exporter(name: str) -> Exporter:
-    """The exporter of that name. Raises UnsupportedError with the names there are, or where a plug-in is no Exporter."""
+    """The exporter of that name. Raises ConfigError with the names there are, UnsupportedError where a plug-in is no Exporter."""
     points = _points()
     if name not in points:
-        raise UnsupportedError(f"no exporter '{name}'; there are {', '.join(sorted(points))}")
+        raise ConfigError(f"no exporter '{name}'{suggestion(name, points)}; there are {', '.join(sorted(points))}", "target")
     made = points[name].load()()
     if not isinstance(made, Exporter):
         raise UnsupportedError(f"plug-in '{points[name].value}' for target '{name}' is not an edgechaos.export.exporters.Exporter")

@@ -15,6 +15,7 @@ from typing import Literal
 
 from edgechaos.errors import ConfigError
 from edgechaos.settings import read_toml, structure
+from edgechaos.suggest import suggestion
 
 BOARD_FOLDER = Path(__file__).parent / "boards"
 CPU_FLAGS = MappingProxyType(
@@ -103,7 +104,9 @@ def load_board(name: str | os.PathLike[str]) -> Board:
         return _parse(BOARD_FOLDER / f"{os.fspath(name)}.toml")
     if Path(name).suffix != ".toml":
         raise ConfigError(
-            f"no board '{os.fspath(name)}'; there are {', '.join(board_names())}, or give the path of a board's .toml", "board"
+            f"no board '{os.fspath(name)}'{suggestion(os.fspath(name), board_names())}; "
+            f"there are {', '.join(board_names())}, or give the path of a board's .toml",
+            "board",
         )
     return _parse(Path(name))
 

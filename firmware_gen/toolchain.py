@@ -55,5 +55,5 @@ def compile_in(compiler: Sequence[str], arguments: Sequence[str], folder: Path, 
     except OSError as error:
         raise BuildError(f"cannot run {compiler[0]}: {error.strerror}") from error
     if done.returncode != 0:
-        lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[:FIRST_LINES])
-        raise BuildError(f"the compiler refused the sources in {folder}:\n{lines}")
+        lines = (done.stderr or done.stdout).strip().splitlines()[:FIRST_LINES]
+        raise BuildError(f"the compiler refused the sources in {folder}:", *lines)

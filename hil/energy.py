@@ -57,9 +57,10 @@ class CycleModel:
 
 @dataclass(frozen=True, slots=True)
 class BoardEnergy:
-    """Published energy per core cycle of a board, in joules, where it was published, and the cycle model of its core."""
+    """Published energy per core cycle of a board, in joules, where it was published, its clock, and the cycle model of its core."""
 
     board: str
+    clock_hz: int
     energy_per_cycle_j: float
     source: str
     model: CycleModel
@@ -67,15 +68,23 @@ class BoardEnergy:
 
 @dataclass(frozen=True, slots=True)
 class EnergyEstimate:
-    """Joules of one inference with the band of the cycle model; cycles and joules belong together edge by edge."""
+    """Joules of one inference with the band of the cycle model; cycles and joules belong together edge by edge.
+
+    clock_hz: of the board; `latency_s` divides the cycles by it.
+    """
 
     energy_j: float
     low_j: float
     high_j: float
     cycles: Cycles
+    clock_hz: int
     board: str
     origin: str
     source: str
+
+    def latency_s(self) -> Cycles:
+        """Seconds of one inference at the board's clock: cycles / clock, modelled like the joules."""
+        return Cycles(*(edge / self.clock_hz for edge in (self.cycles.low, self.cycles.usual, self.cycles.high)))
 
 
 def board_energy(name: str) -> BoardEnergy:
@@ -84,14 +93,14 @@ def board_energy(name: str) -> BoardEnergy:
     if board.energy is None or board.cpu not in CYCLE_MODELS:
         what = "states no energy per cycle" if board.energy is None else f"has a {board.cpu}, which has no cycle model"
         raise EdgeChaosError(f"board '{name}' {what}; choose another one as energy.board, for example stm32l4r5")
-    return BoardEnergy(name, board.energy.nj_per_cycle * 1e-9, board.energy.source, CYCLE_MODELS[board.cpu])
+    return BoardEnergy(name, board.clock_hz, board.energy.nj_per_cycle * 1e-9, board.energy.source, CYCLE_MODELS[board.cpu])
 
 
 def energy_per_inference(instructions: Mapping[str, float], board: BoardEnergy) -> EnergyEstimate:
     """E = e_cycle * sum_class n_class * cycles_class, in joules. instructions: per inference."""
     cycles = board.model.cycles(instructions)
     low, usual, high = (edge * board.energy_per_cycle_j for edge in (cycles.low, cycles.usual, cycles.high))
-    return EnergyEstimate(usual, low, high, cycles, board.board, ORIGIN, f"{board.model.source}; {board.source}")
+    return EnergyEstimate(usual, low, high, cycles, board.clock_hz, board.board, ORIGIN, f"{board.model.source}; {board.source}")
 
 
 def bits_overwritten(graph: IntegerGraph, head: str | None = None) -> int:

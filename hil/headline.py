@@ -74,11 +74,12 @@ def _interval(estimate: Mapping[str, Any]) -> str:
 
 def headline_table(figures: Sequence[Figure]) -> Table:
     """The same figures for the terminal."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("", "", "", box=None, show_header=False)
     table.columns[1].justify = "right"
+    table.columns[2].style = "dim"
     for figure in figures:
-        table.add_row(figure.label, f"[bold]{figure.value}[/] {figure.unit}", f"[dim]{escape(figure.note)}[/]")
+        table.add_row(figure.label, Text.assemble((figure.value, "bold"), " ", figure.unit), figure.note)
     return table

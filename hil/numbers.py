@@ -17,6 +17,11 @@ def joules(energy_j: float, digits: int = 3) -> str:
     return f"{_significant(energy_j / factor, digits)} {prefix}J"
 
 
+def milliseconds(seconds: float) -> str:
+    """Three significant digits of milliseconds, without the unit: 0.000236 -> "0.236"."""
+    return _significant(seconds * 1e3, 3)
+
+
 def percent(share: float) -> str:
     """A share in percent to one decimal, without the unit; negative with a true minus sign."""
     return f"{share * 100:.1f}".replace("-", "−").replace("−0.0", "0.0")
@@ -59,5 +64,5 @@ def _significant(value: float, digits: int) -> str:
     return f"{value:.{decimals}f}"
 
 
-FILTERS: Mapping[str, Callable[[Any], str]] = {f.__name__: f for f in (joules, percent, points, rate, integer, times, size)}
+FILTERS: Mapping[str, Callable[[Any], str]] = {f.__name__: f for f in (joules, milliseconds, percent, points, rate, integer, times, size)}
 """For templates."""

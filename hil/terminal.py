@@ -45,6 +45,6 @@ def _selected(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _row(p: Point) -> tuple[str, ...]:
-    interval = f"\\[{percent(p.accuracy.low)}, {percent(p.accuracy.high)}]"
+    interval = f"[{percent(p.accuracy.low)}, {percent(p.accuracy.high)}]"
     energy = joules(p.energy.energy_j) if p.energy else ""
     return rate(p.rate), percent(p.accuracy.value), interval, points_of(p.difference.value), percent(p.worst_accuracy), energy

@@ -36,7 +36,7 @@ def test_every_kind_trains_and_quantizes(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="no model is called 'rnn'; use pixels, vision"):
+    with pytest.raises(ConfigError, match=r"no model is called 'rnn', did you mean 'tnn'\?; there are pixels, vision"):
         build("rnn", DIGITS)
     with pytest.raises(ConfigError, match="model 'tnn' has no option 'ticks'"):
         build("tnn", DIGITS, ticks=3)

@@ -153,31 +153,55 @@ def test_fault_kinds_are_named_in_the_help() -> None:
     assert all(kind in out for kind in FAULT_KINDS)
 
 
+def one_line_error(arguments: tuple[str, ...], says: str, code: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*(str(model) if a == "MODEL" else a for a in arguments), code=code)
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("inspect", "nowhere.ecm"), "cannot read artifact nowhere.ecm"),
         (("quantize", "nowhere.safetensors"), "nowhere.safetensors"),
-        (("train", "--data", "imagenet", "-o", "x"), "no data set is called 'imagenet'"),
-        (("run", "MODEL", "--device", "toaster"), "no device 'toaster'"),
-        (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
-        (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),
-        (("run", "MODEL", "--fault", "rust=0.5"), "KIND one of dead"),
         (("run", "MODEL", "--items", "100000"), "lower the count"),
-        (("build", "MODEL", "--board", "toaster"), "toaster"),
-        (("export", "MODEL", "--target", "papyrus"), "no exporter 'papyrus'"),
         (("report", "nowhere"), "nowhere"),
         (("campaign", "nowhere.toml"), "nowhere.toml"),
     ],
 )
-def test_mistakes_are_one_clear_line(
+def test_what_fails_is_one_clear_line_and_exits_1(
     arguments: tuple[str, ...], says: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = run(*(str(model) if a == "MODEL" else a for a in arguments), code=1)
-    assert result.stderr.startswith("error: ")
-    assert says in result.stderr
-    assert "Traceback" not in result.output
+    one_line_error(arguments, says, 1, model, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("verfy", "MODEL"), "no command 'verfy', did you mean 'verify'?; there are train, continual, import,"),
+        (("--jsn", "devices"), "No such option '--jsn'"),
+        (("inspect",), "Missing argument 'MODEL'"),
+        (("run", "MODEL", "--devise", "host"), "Did you mean '--device'?"),
+        (("train", "--ticks", "0", "-o", "x"), "0 is not in the range"),
+        (("train", "--model", "visoin", "-o", "x"), "did you mean 'vision'?"),
+        (("train", "--data", "mnst5k", "-o", "x"), "no data set is called 'mnst5k', did you mean 'mnist5k'?; there are digits8x8,"),
+        (("run", "MODEL", "--device", "hots"), "no device 'hots', did you mean 'host'?; its first word must be one of fake, host,"),
+        (("run", "MODEL", "--head", "tail"), "has no head 'tail'; it has "),
+        (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
+        (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),
+        (("run", "MODEL", "--fault", "ded=0.5"), "did you mean 'dead'?: expected KIND=RATE or KIND=RATE@SEED with KIND one of dead"),
+        (("run", "MODEL", "--board", "stm32l4r6"), "no board 'stm32l4r6', did you mean 'stm32l4r5'?; there are mps2-an386, "),
+        (("build", "MODEL", "--board", "mps2-an385"), "no board 'mps2-an385', did you mean 'mps2-an386'?; there are mps2-an386, "),
+        (("export", "MODEL", "--target", "onxn"), "no exporter 'onxn', did you mean 'onnx'?; there are onnx, tvm"),
+        (("verify", "MODEL", "--backend", "onnxruntime"), "no back-end 'onnxruntime', did you mean 'onnxruntime-on'?; there are onnx"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_one_clear_line_with_a_suggestion_and_exits_2(
+    arguments: tuple[str, ...], says: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_line_error(arguments, says, 2, model, tmp_path, monkeypatch)
 
 
 def test_a_model_without_a_data_set_says_so(tmp_path: Path) -> None:
@@ -191,8 +215,3 @@ def test_interruption_exits_130(model: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(artifact, "load", stop)
     assert "interrupted" in run("inspect", model, code=130).stderr
-
-
-def test_usage_errors_exit_2(model: Path) -> None:
-    run("train", "--ticks", 0, "-o", "x", code=2)
-    run("inspect", code=2)

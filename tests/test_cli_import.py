@@ -48,7 +48,7 @@ def test_a_published_file_becomes_a_verified_artifact(vision: Path) -> None:
 
 
 def test_open_questions_are_listed_with_their_consequence(vision: Path) -> None:
-    output = run("import", vision, "--data", "digits8x8", code=1)
+    output = run("import", vision, "--data", "digits8x8", code=2)
     for question in ("mode: tick mode: 'parallel'", "ticks: ", "fail_prob: ", "normalization: ", "image: "):
         assert f"\n  {question}" in output
     assert "threshold = 0.5, noise_std = 0.01, decay = 0.02, refractory_decay = 0.95: these too" in output
@@ -70,9 +70,9 @@ def test_the_neurons_constants_reach_the_artifact(vision: Path) -> None:
 def test_neuron_constants_belong_to_chaosnets(tmp_path: Path) -> None:
     tnn = Tnn(TnnConfig(inputs=64, classes=tuple("0123456789"), hidden=(8,)))
     torch.save(tnn.state_dict(), tmp_path / "tnn.pt")
-    output = run("import", tmp_path / "tnn.pt", "--data", "digits8x8", "--normalization", "none", "--sparsity", 0.5, "--decay", 0.1, code=1)
+    output = run("import", tmp_path / "tnn.pt", "--data", "digits8x8", "--normalization", "none", "--sparsity", 0.5, "--decay", 0.1, code=2)
     assert "tnn takes no option 'decay' here" in output
-    assert "refractory_decay" not in run("import", tmp_path / "tnn.pt", "--data", "digits8x8", code=1)
+    assert "refractory_decay" not in run("import", tmp_path / "tnn.pt", "--data", "digits8x8", code=2)
 
 
 def test_a_language_model_is_measured_under_its_own_vocabulary(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_verify_compares_at_the_temperature_clean_and_under_faults(dlm: Path, mo
 @pytest.mark.parametrize("command", [("run", "--device", "fake"), ("verify", "--backend", "fake")])
 def test_what_the_model_does_not_carry_is_refused(command: tuple[str, ...], dlm: Path, tmp_path: Path) -> None:
     artifact.save(chaos_graph(), tmp_path / "m.ecm")
-    error = run(command[0], tmp_path / "m.ecm", *command[1:], "--data", "digits8x8", "--temperature", 1, code=1).stderr
+    error = run(command[0], tmp_path / "m.ecm", *command[1:], "--data", "digits8x8", "--temperature", 1, code=2).stderr
     assert f"model '{chaos_graph().name}' has no thermal noise" in error
     assert "temperature 11 is outside 0..10" in run(command[0], dlm, *command[1:], "--temperature", 11, code=1).stderr
     run(command[0], dlm, *command[1:], "--temperature", -1, code=2)

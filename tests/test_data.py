@@ -13,7 +13,7 @@ import pytest
 
 from edgechaos import data
 from edgechaos.data import idx, npz
-from edgechaos.errors import DataError, MissingExtra
+from edgechaos.errors import ConfigError, DataError, MissingExtra
 
 
 def test_digits8x8_is_a_fixed_stratified_split() -> None:
@@ -204,9 +204,7 @@ def test_missing_truncated_and_oversized_npz_files_are_refused(tmp_path: Path, m
 
 
 def test_unknown_names_and_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        DataError, match=r"'cifar11'; use digits8x8, mnist5k, mnist, fashion_mnist, emnist_letters, cifar10, ag_news, imdb or the path"
-    ):
+    with pytest.raises(ConfigError, match=r"'cifar11', did you mean 'cifar10'\?; there are digits8x8, mnist5k, .*, imdb, or give the path"):
         data.load("cifar11")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)

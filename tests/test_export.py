@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.artifact import content_hash
-from edgechaos.errors import BuildError, EdgeChaosError, FaultError, GraphError, MissingExtra, SeedError, ShapeError, UnsupportedError
+from edgechaos.errors import (
+    BuildError,
+    ConfigError,
+    EdgeChaosError,
+    FaultError,
+    GraphError,
+    MissingExtra,
+    SeedError,
+    ShapeError,
+    UnsupportedError,
+)
 from edgechaos.export import exporters
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
@@ -149,7 +159,7 @@ def test_reserved_names_and_missing_tensors_are_refused() -> None:
         to_onnx(named)
     with pytest.raises(GraphError, match="computes no tensor 'membrane'"):
         to_onnx(graph, keep=("membrane",))
-    with pytest.raises(GraphError, match="no head 'second'"):
+    with pytest.raises(ConfigError, match="no head 'second'"):
         to_onnx(graph, head="second")
     with pytest.raises(GraphError, match="not of the form"):
         to_onnx(replace(graph, name="Bad"))
@@ -162,7 +172,7 @@ def test_wrong_arrays_and_engines_are_refused() -> None:
         model.run(np.zeros((1, 12), np.uint8))
     with pytest.raises(SeedError, match="seed"):
         model.run(codes_for(graph, 1), seed=-1)
-    with pytest.raises(UnsupportedError, match="no engine 'onnx'; there are onnxruntime-off"):
+    with pytest.raises(ConfigError, match=r"no engine 'onnx', did you mean 'onnxruntime-off'\?; there are onnxruntime-off"):
         EngineModel(graph, "onnx")
 
 
@@ -187,7 +197,7 @@ def test_exporters_are_found_by_name(tmp_path: Path) -> None:
     assert set(exporters.names()) >= {"onnx", "tvm"}
     path = exporters.exporter("onnx").export(chaos_graph(), tmp_path / "model.onnx")
     assert onnx.load(path).graph.name == "tiny"
-    with pytest.raises(UnsupportedError, match="no exporter 'nir'; there are onnx, tvm"):
+    with pytest.raises(ConfigError, match="no exporter 'nir'; there are onnx, tvm"):
         exporters.exporter("nir")
 
 

@@ -39,14 +39,14 @@ def test_two_tasks_from_training_to_a_device(tmp_path: Path) -> None:
     assert "is of one task" in run("verify", model, "--data", "digits8x8", code=2).stderr
     campaign = tmp_path / "c.toml"
     campaign.write_text('name = "c"\nmasks = 2\n[images]\ncount = 5\n[[sweep]]\nfault = "dead"\nrates = [0]\n')
-    assert "has heads flat, image" in run("campaign", campaign, "--artifact", model, "-o", tmp_path / "o", code=1).stderr
+    assert "has heads flat, image" in run("campaign", campaign, "--artifact", model, "-o", tmp_path / "o", code=2).stderr
     campaign.write_text('head = "image"\n' + campaign.read_text())
     run("campaign", campaign, "--artifact", model, "-o", tmp_path / "o")
     results = json.loads((tmp_path / "o" / "results.json").read_text())
     first = json.loads(run("run", model, "--head", "image", "--items", 5, "--json").stdout)
     assert results["about"]["model"]["head"] == "image"
     assert results["curves"][0]["points"][0]["accuracy"]["value"] == first["accuracy"]["value"]
-    assert "an accuracy per task" in run("quantize", checkpoint, "--sweep", code=1).stderr
+    assert "an accuracy per task" in run("quantize", checkpoint, "--sweep", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_options_that_do_not_belong_together(arguments: tuple[str, ...], says: s
 
 
 def test_a_task_that_cannot_be_read(tmp_path: Path) -> None:
-    assert "expected NAME=FRONT:DATA" in run("train", "--model", "shared", "--task", "digits8x8", "-o", tmp_path / "x", code=1).stderr
+    assert "expected NAME=FRONT:DATA" in run("train", "--model", "shared", "--task", "digits8x8", "-o", tmp_path / "x", code=2).stderr

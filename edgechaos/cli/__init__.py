@@ -1,17 +1,24 @@
 """The command line: parses, calls the library, prints. The only place that reaches every package, and lazily.
 
-Results go to stdout, progress and logs to stderr. Exit codes: 0 good, 1 failed, 2 usage, 130 interrupted.
+Results go to stdout, progress and logs to stderr. Exit codes: 0 good; 1 failed; 2 a command line or a configuration file that cannot be
+carried out; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import click
 
 from edgechaos import __version__
-from edgechaos.errors import EdgeChaosError
+from edgechaos.cli.interrupts import imports_are_finished
+from edgechaos.cli.show import say_error
+from edgechaos.errors import ConfigError, EdgeChaosError
+from edgechaos.suggest import suggestion
 
 COMMANDS = (
     "train",
@@ -31,9 +38,11 @@ COMMANDS = (
 )
 """In the order in which a model passes through them. Each is the function `command` of edgechaos.cli.<name>_command."""
 
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
 
 class Commands(click.Group):
-    """Imports a command's module when it is asked for, and turns our errors into one line and an exit code."""
+    """Imports a command's module when it is asked for, and turns what goes wrong into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in pipeline order."""
@@ -46,16 +55,66 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"edgechaos.cli.{cmd_name}_command").command
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and a wrong name gets a suggestion and the list."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'{suggestion(args[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a command line; in standalone mode exit with its code, after one line about what went wrong."""
+        if not extra.pop("standalone_mode", True):
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        _exit(lambda: super(Commands, self).main(args, prog_name, standalone_mode=False, **extra))
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the chosen command; EdgeChaosError exits 1 with its message, Ctrl-C exits 130."""
+        """Run the chosen command. Ctrl-C keeps its words on what was kept: click knows only that something was aborted."""
         try:
-            return super().invoke(ctx)
-        except EdgeChaosError as error:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("interrupted; what was finished is kept", err=True)
-            ctx.exit(130)
+            with imports_are_finished():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            say_error(f"{error}" or "nothing was written", label="interrupted:")
+            ctx.exit(INTERRUPTED)
+
+
+def _exit(run: Callable[[], Any]) -> NoReturn:
+    code = 0
+    try:
+        result = run()
+        code = result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        say_error(_usage_message(error))
+        if error.ctx is not None:
+            say_error(f"edgechaos {_subcommand(error.ctx)}--help", label="see")
+        code = USAGE
+    except click.ClickException as error:
+        say_error(error.format_message())
+        code = FAILED
+    except click.Abort:
+        say_error("nothing was written", label="interrupted:")
+        code = INTERRUPTED
+    except EdgeChaosError as error:
+        say_error(*map(str, error.args))
+        code = USAGE if isinstance(error, ConfigError) else FAILED
+    except OSError as error:
+        # What reaches this place was foreseen nowhere nearer: a full disk or a lost folder must still be one line.
+        say_error(f"{error.filename or 'the operating system'}: {error.strerror or error}; nothing more was done")
+        code = FAILED
+    sys.exit(code)
+
+
+def _subcommand(ctx: click.Context) -> str:
+    return f"{ctx.info_name} " if ctx.parent is not None else ""
+
+
+def _usage_message(error: click.UsageError) -> str:
+    """click's words; where a choice was misspelt, with a suggestion."""
+    text = error.format_message()
+    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
+    wrong = re.search(r"'([^']*)' is not one of", text)
+    if choices and wrong:
+        text = f"{text.rstrip('.')}{suggestion(wrong[1], map(str, choices))}"
+    return text
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

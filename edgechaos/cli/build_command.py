@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import json_option, model_argument, output_option, print_json
+from edgechaos.cli.common import json_option, model_argument, output_option
+from edgechaos.cli.show import print_json, say
 
 
 @click.command("build")
@@ -58,7 +59,7 @@ def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool
         print_json(document)
         return
     for choice in firmware.kernels.values():
-        click.echo(f"kernel  {choice}")
-    click.echo(f"flash   {built.flash_bytes:,} of {target.flash.bytes:,} bytes")
-    click.echo(f"RAM     {built.ram_bytes:,} of {target.ram.bytes:,} bytes, {built.stack_bytes:,} of them reserved for the stack")
-    click.echo(f"{built.elf}: firmware {built.firmware_hash[:12]} for {target.title}")
+        say(f"kernel  {choice}")
+    say(f"flash   {built.flash_bytes:,} of {target.flash.bytes:,} bytes")
+    say(f"RAM     {built.ram_bytes:,} of {target.ram.bytes:,} bytes, {built.stack_bytes:,} of them reserved for the stack")
+    say(f"{built.elf}: firmware {built.firmware_hash[:12]} for {target.title}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import codes_of, dataset_for, output_option, parameters_for, print_table, progress_bar
+from edgechaos.cli.common import codes_of, dataset_for, json_option, output_option, parameters_for
+from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 
 @click.command("campaign")
@@ -17,9 +18,17 @@ from edgechaos.cli.common import codes_of, dataset_for, output_option, parameter
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
+@json_option
 @output_option("ledger and results", default="campaign")
 def command(
-    file: Path, model: Path | None, data_name: str | None, workers: int | None, dask: str | None, resume: bool, output: Path
+    file: Path,
+    model: Path | None,
+    data_name: str | None,
+    workers: int | None,
+    dask: str | None,
+    resume: bool,
+    as_json: bool,
+    output: Path,
 ) -> None:
     """Run or resume a fault campaign.
 
@@ -59,5 +68,8 @@ def command(
             campaign, graph, items, output / "ledger.sqlite", resume=resume, workers=workers, executor=executor, progress=bar
         )
     written = results.write(output)
+    if as_json:
+        print_json(results.to_json())
+        return
     print_table(results_table(results))
-    click.echo(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
+    say(f"every rate, with sentences to quote: {', '.join(map(str, written))}")

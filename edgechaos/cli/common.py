@@ -1,35 +1,31 @@
-"""What several commands share: option types, progress bars, data for a model, tables."""
+"""What several commands share: option types, data for a model, names of models and faults."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from edgechaos.cli.show import note
 from edgechaos.errors import ConfigError, DataError, EdgeChaosError, SeedError
 from edgechaos.seeds import MAX_SEED, check_seed
+from edgechaos.suggest import suggestion
 
 if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     import numpy as np
     from numpy.typing import NDArray
-    from rich.table import Table
 
     from edgechaos.data import Dataset
     from edgechaos.faults import FaultPlan
     from edgechaos.graph import IntegerGraph
     from edgechaos.text import Text
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total); total may change between calls."""
-
 SEED = click.IntRange(0, MAX_SEED)
 model_argument = click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, instead of text and tables.")
 data_option = click.option(
     "--data",
     "data_name",
@@ -43,33 +39,6 @@ def output_option(what: str, default: str | None = None, required: bool = False)
     return click.option(
         "-o", "--output", type=click.Path(path_type=Path), default=default, required=required, help=f"Where to write {what}."
     )
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Progress]:
-    """A bar on stderr, fed by calls (done, total)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def print_table(table: Table) -> None:
-    """A rich table on stdout; at least 120 columns wide where stdout is no terminal."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(120, console.width))
-    console.print(table)
-
-
-def print_json(document: Any) -> None:
-    """JSON on stdout, keys in the order given."""
-    click.echo(json.dumps(document, indent=2))
 
 
 head_option = click.option("--head", help="Which task of a model with several; by default the first.")
@@ -111,7 +80,7 @@ def noted(data: Dataset, name: str) -> Dataset:
     try:
         remember(data, name)
     except EdgeChaosError as error:
-        click.echo(f"note: where {name} lies is not remembered ({error}); give it to later commands with --data", err=True)
+        note(f"note: where {name} lies is not remembered ({error}); give it to later commands with --data")
     return data
 
 
@@ -172,12 +141,18 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
     for text in options:
         match = FAULT_OPTION.fullmatch(text)
         if match is None or match["kind"] not in FAULT_KINDS:
-            raise ConfigError(f"--fault {text!r}: expected KIND=RATE or KIND=RATE@SEED with KIND one of {', '.join(FAULT_KINDS)}", "fault")
+            word = text.partition("=")[0]
+            meant = "" if word in FAULT_KINDS else suggestion(word, FAULT_KINDS)
+            raise ConfigError(
+                f"--fault {text!r}{meant}: expected KIND=RATE or KIND=RATE@SEED with KIND one of {', '.join(FAULT_KINDS)}", "fault"
+            )
         kind = FAULT_KINDS[match["kind"]]
         try:
             rate = float(match["rate"])
         except ValueError as error:
             raise ConfigError(f"--fault {text!r}: '{match['rate']}' is not a number", "fault") from error
+        if not 0 <= rate <= 1:
+            raise ConfigError(f"--fault {text!r}: rate {rate} is outside 0..1", "fault")
         settings: dict[str, Any] = {"rate": rate}
         if match["seed"] is not None:
             if "seed" not in {f.name for f in fields(kind)}:

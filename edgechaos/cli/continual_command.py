@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, output_option, print_json, print_table, progress_bar
+from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 
 @click.command("continual")
@@ -76,4 +77,4 @@ def command(
         print_json(result)
         return
     print_table(show.rich_table(result))
-    click.echo(" ".join(map(str, written)))
+    say(" ".join(map(str, written)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from edgechaos.cli.common import json_option, print_json, print_table
+from edgechaos.cli.common import json_option
+from edgechaos.cli.show import checklist, mark, print_json, print_table
 
 
 @click.command("devices")
@@ -17,18 +18,13 @@ def command(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from rich.markup import escape
-
     from edgechaos.devices.registry import list_devices
 
     rows = list_devices()
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    from rich.table import Table
-
-    table = Table("", "device", "kind", "what", "to get it", box=None, header_style="bold")
+    table = checklist("device", "kind", "what", "to get it")
     for row in rows:
-        mark = "[green]✓[/]" if row.available else "[yellow]–[/]"
-        table.add_row(mark, row.spec, row.kind, row.title, escape(row.remedy))
+        table.add_row(mark(row.available), row.spec, row.kind, row.title, row.remedy)
     print_table(table)

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import json_option, print_json, print_table
+from edgechaos.cli.common import json_option
+from edgechaos.cli.show import checklist, mark, print_json, print_table
 
 EXTRAS = {
     "data": ("scikit-learn", "mlxtend", "pooch", "pillow"),
@@ -81,10 +82,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("", "what", "found", "to get it", box=None, header_style="bold")
+    table = checklist("what", "found", "to get it")
     for row in rows:
-        table.add_row("[green]✓[/]" if row["good"] else "[yellow]–[/]", row["name"], row["found"], escape(row["remedy"]))
+        table.add_row(mark(row["good"]), row["name"], row["found"], row["remedy"])
     print_table(table)

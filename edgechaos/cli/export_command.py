@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import model_argument, output_option
+from edgechaos.cli.common import json_option, model_argument, output_option
+from edgechaos.cli.show import print_json, say
 
 
 @click.command("export")
 @model_argument
 @click.option("--target", default="onnx", show_default=True, help="onnx, tvm, or the name of an installed plug-in.")
 @click.option("--head", help="Which task of a model with several; by default the first.")
+@json_option
 @output_option("the file (default: beside the model)")
-def command(model: Path, target: str, head: str | None, output: Path | None) -> None:
+def command(model: Path, target: str, head: str | None, as_json: bool, output: Path | None) -> None:
     """Write the model for another tool.
 
     onnx: integer ONNX, opset 21. tvm: a library that TVM compiled for this machine.
@@ -26,5 +28,10 @@ def command(model: Path, target: str, head: str | None, output: Path | None) -> 
     from edgechaos.export.exporters import exporter
 
     chosen = exporter(target)
-    path = chosen.export(artifact.load(model), output or model.with_suffix(chosen.suffix), head)
-    click.echo(f"{path}: {path.stat().st_size:,} bytes")
+    graph = artifact.load(model)
+    path = chosen.export(graph, output or model.with_suffix(chosen.suffix), head)
+    if as_json:
+        about = {"file": str(path), "bytes": path.stat().st_size, "target": target, "head": graph.head(head).name}
+        print_json(about | {"model_hash": artifact.content_hash(graph)})
+        return
+    say(f"{path}: {path.stat().st_size:,} bytes")

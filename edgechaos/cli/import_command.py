@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import bits_in_words, load_data, noted, output_option, progress_bar, save_named, weight_bits_option
+from edgechaos.cli.common import bits_in_words, json_option, load_data, noted, output_option, save_named, weight_bits_option
+from edgechaos.cli.show import print_json, progress_bar, say
 
 
 @click.command("import")
@@ -30,6 +31,7 @@ from edgechaos.cli.common import bits_in_words, load_data, noted, output_option,
 @click.option("--per-channel", is_flag=True, help="One weight scale per neuron or channel instead of one per layer.")
 @weight_bits_option
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
+@json_option
 @output_option("the artifact (default: beside the file, .ecm)")
 def command(
     file: Path,
@@ -37,6 +39,7 @@ def command(
     per_channel: bool,
     weight_bits: int | dict[str, int],
     verified: bool,
+    as_json: bool,
     output: Path | None,
     **answers: Any,
 ) -> None:
@@ -65,7 +68,10 @@ def command(
     graph, digest = save_named(graph, path)
     measured = graph.metadata["accuracy"]["integer"]
     accuracies = f"float {accuracy:.2%}, {bits_in_words(weight_bits)} {measured:.2%} on {len(data.test_items):,} test items"
-    click.echo(f"{path}: {model.family}, {accuracies}; model {digest[:12]}")
+    about = {"artifact": str(path), "family": model.family, "model_hash": digest, "accuracy": graph.metadata["accuracy"]}
+    if not as_json:
+        say(f"{path}: {model.family}, {accuracies}; model {digest[:12]}")
+    result = None
     if verified:
         from edgechaos import reference
         from edgechaos.export.verify import engine_backend, verify
@@ -74,4 +80,7 @@ def command(
         with progress_bar("verify") as bar:
             codes = reference.encode(graph, data.test_items[:100])
             result = verify(graph, codes, engines, progress=lambda done, total, _: bar(done, total)).require()
-        click.echo(f"{result.integers:,} integers of ONNX Runtime, optimizations off and on, equal the reference's")
+    if as_json:
+        print_json(about | {"verified": None if result is None else result.to_json()})
+    elif result is not None:
+        say(f"{result.integers:,} integers of ONNX Runtime, optimizations off and on, equal the reference's")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, model_argument, print_json, print_table
+from edgechaos.cli.common import json_option, model_argument
+from edgechaos.cli.show import print_json, print_table
 
 
 @click.command("inspect")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults, print_json, print_table, progress_bar
+from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults
 from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, per_channel_option, sampling_option
+from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from edgechaos.faults import Fault
@@ -91,7 +92,7 @@ def command(
         print_json(curve.to_json())
         return
     print_table(prune_report.rich_table(curve))
-    click.echo(" ".join(map(str, (path, picture) if picture else (path,))))
+    say(" ".join(map(str, (path, picture) if picture else (path,))))
 
 
 def _before(path: Path) -> Curve | None:

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import (
-    SEED,
-    bits_in_words,
-    chosen_data,
-    json_option,
-    output_option,
-    print_json,
-    print_table,
-    progress_bar,
-    save_named,
-    weight_bits_option,
-)
+from edgechaos.cli.common import SEED, bits_in_words, chosen_data, json_option, output_option, save_named, weight_bits_option
+from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from edgechaos.data import Dataset
@@ -83,13 +73,13 @@ def command(
     if swept:
         _sweep(checkpoint, data_name, picture, as_json, output, options)
     else:
-        _quantize(checkpoint, data_name, output, {"per_channel": per_channel, "weight_bits": weight_bits, **options})
+        _quantize(checkpoint, data_name, as_json, output, {"per_channel": per_channel, "weight_bits": weight_bits, **options})
 
 
 def _refuse_mixed(context: click.Context, swept: bool) -> None:
-    """A sweep sets bits and scales itself; only a sweep has a picture and JSON. Raises UsageError."""
+    """A sweep sets bits and scales itself; only a sweep has a picture. Raises UsageError."""
     given = {p for p in context.params if context.get_parameter_source(p) is not ParameterSource.DEFAULT}
-    wrong = given & ({"per_channel", "weight_bits"} if swept else {"picture", "as_json"})
+    wrong = given & ({"per_channel", "weight_bits"} if swept else {"picture"})
     if wrong:
         names = ", ".join(p.get_error_hint(context) for p in context.command.params if p.name in wrong)
         raise click.UsageError(f"{names} {'cannot be given with' if swept else 'can only be given with'} --sweep")
@@ -129,10 +119,10 @@ def _sweep(
         print_json(document)
         return
     print_table(sweep.rich_table(result))
-    click.echo(" ".join(map(str, written)))
+    say(" ".join(map(str, written)))
 
 
-def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, options: dict[str, Any]) -> None:
+def _quantize(checkpoint: Path, data_name: str | None, as_json: bool, output: Path | None, options: dict[str, Any]) -> None:
     from edgechaos.quantize.pipeline import quantize
 
     model, data = _model_and_all_data(checkpoint, data_name)
@@ -141,8 +131,11 @@ def _quantize(checkpoint: Path, data_name: str | None, output: Path | None, opti
     path = output or checkpoint.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
     found, bits = graph.metadata["accuracy"], options["weight_bits"]
+    if as_json:
+        print_json({"artifact": str(path), "model_hash": digest, "weight_bits": bits, "accuracy": found})
+        return
     told = [f"{head} {_told(one, bits)}" for head, one in found["heads"].items()] if "heads" in found else [_told(found, bits)]
-    click.echo(f"{path}: {'; '.join(told)}; model {digest[:12]}")
+    say(f"{path}: {'; '.join(told)}; model {digest[:12]}")
 
 
 def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset | dict[str, Dataset]]:

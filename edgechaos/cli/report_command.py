@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import output_option, print_table
+from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli.show import print_json, print_table, say
 
 
 @click.command("report")
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@json_option
 @output_option("the page", default="report.html")
-def command(inputs: tuple[Path, ...], output: Path) -> None:
+def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:
     """Write one self-contained HTML page of results.
 
     INPUTS: a folder, or the JSON files of campaign, verify and build.
@@ -20,9 +22,14 @@ def command(inputs: tuple[Path, ...], output: Path) -> None:
     \b
     Example: edgechaos report results -o report.html
     """
+    from dataclasses import asdict
+
     from edgechaos.hil.headline import headline_table
     from edgechaos.hil.report import load_inputs, write_report
 
     figures = write_report(load_inputs(inputs), output)
+    if as_json:
+        print_json({"report": str(output.resolve()), "figures": [asdict(figure) for figure in figures]})
+        return
     print_table(headline_table(figures))
-    click.echo(f"report: {output.resolve()}")
+    say(f"report: {output.resolve()}")

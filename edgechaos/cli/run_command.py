@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +18,17 @@ from edgechaos.cli.common import (
     model_argument,
     parameters_for,
     parse_faults,
-    print_json,
-    print_table,
     temperature_option,
 )
+from edgechaos.cli.show import print_json, print_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgechaos.devices.contract import Device
+    from edgechaos.hil.energy import Cycles
+
+DEFAULT_ENERGY_BOARD = "stm32l4r5"
 
 
 @click.command("run")
@@ -31,7 +38,9 @@ from edgechaos.cli.common import (
 @click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
-@click.option("--board", default="stm32l4r5", show_default=True, help="Whose published energy per cycle turns counts into joules.")
+@click.option(
+    "--board", help=f"Whose published energy per cycle and clock turn counts into joules and time.  [default: {DEFAULT_ENERGY_BOARD}]"
+)
 @temperature_option
 @fault_option
 @json_option
@@ -42,7 +51,7 @@ def command(
     spec: str,
     items: int | None,
     seed: int,
-    board: str,
+    board: str | None,
     temperature: float | None,
     faults: tuple[str, ...],
     as_json: bool,
@@ -55,16 +64,20 @@ def command(
     Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
     """
     from edgechaos import artifact
-    from edgechaos.devices.registry import open_device
+    from edgechaos.devices.registry import check_spec, open_device
     from edgechaos.faults import resolve
     from edgechaos.hil.energy import board_energy, energy_per_inference
     from edgechaos.statistics import proportion
 
+    check_spec(spec)
+    energy_board = board_energy(board or DEFAULT_ENERGY_BOARD)
     graph = artifact.load(model)
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
     codes, labels = items_for(graph, data_name, items, head=head)
     count = len(codes)
     with open_device(spec, graph) as device:
+        if board is not None:
+            _require_counts(device, spec, codes, head)
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
         result = device.infer(codes, seed=seed, head=head, parameters=parameters)
@@ -87,7 +100,8 @@ def command(
     ]
     if counters.instructions:
         mix = {name: total / count for name, total in counters.instructions.items()}
-        energy = energy_per_inference(mix, board_energy(board))
+        energy = energy_per_inference(mix, energy_board)
+        latency = energy.latency_s()
         document |= {
             "instructions_per_inference": mix,
             "energy": {
@@ -97,11 +111,20 @@ def command(
                 "origin": energy.origin,
                 "source": energy.source,
             },
+            "latency": {
+                "value_s": latency.usual,
+                "low_s": latency.low,
+                "high_s": latency.high,
+                "clock_hz": energy.clock_hz,
+                "origin": f"{energy.origin}: cycles / clock",
+            },
         }
         counted = float(result.instructions.mean()) if result.instructions is not None else 0.0
         rows.append(("instructions", f"{counted:,.0f} per inference, emulated (counted)"))
-        low, usual, high = (joules * 1e6 for joules in (energy.low_j, energy.energy_j, energy.high_j))
-        rows.append(("energy", f"{usual:.2f} µJ [{low:.2f}, {high:.2f}] per inference on {board}, {energy.origin}"))
+        low, usual, high = (1e6 * edge_j for edge_j in (energy.low_j, energy.energy_j, energy.high_j))
+        rows.append(("energy", f"{usual:.2f} µJ [{low:.2f}, {high:.2f}] per inference on {energy.board}, {energy.origin}"))
+        at = f"{energy.board} at {energy.clock_hz / 1e6:g} MHz"
+        rows.append(("latency", f"{_milliseconds(latency)} per inference on {at}, modelled: cycles / clock"))
     if as_json:
         print_json(document)
         return
@@ -118,3 +141,19 @@ def command(
     for row in rows:
         table.add_row(*row)
     print_table(table)
+
+
+def _require_counts(device: Device, spec: str, codes: NDArray[Any], head: str | None) -> None:
+    """Raises ConfigError where a device counts no instructions: no board's figures mean anything to it."""
+    from edgechaos.errors import ConfigError
+
+    device.infer(codes[:1], head=head)
+    if not device.counters().instructions:
+        raise ConfigError(f"--board means nothing to device '{spec}', which counts no instructions; leave it out, or use unicorn", "board")
+    device.reset()
+
+
+def _milliseconds(seconds: Cycles) -> str:
+    from edgechaos.hil.numbers import milliseconds
+
+    return f"{milliseconds(seconds.usual)} ms [{milliseconds(seconds.low)}, {milliseconds(seconds.high)}]"

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.common import SEED, load_data, output_option, print_table, progress_bar
+from edgechaos.cli.common import SEED, json_option, load_data, output_option
+from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<data>.+)")
 
@@ -57,6 +58,7 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights, order of items and random words.")
+@json_option
 @output_option("the checkpoint", required=True)
 @click.pass_context
 def command(
@@ -73,6 +75,7 @@ def command(
     epochs: int,
     learning_rate: float | None,
     seed: int,
+    as_json: bool,
     output: Path,
     **options: Any,
 ) -> None:
@@ -93,7 +96,7 @@ def command(
     _refuse_mixed(context, kind, strategy)
     if kind == "shared":
         sequence = {key: value for key, value in (("strategy", strategy), ("share", share)) if value is not None}
-        _train_shared(tasks, download, given, settings, rate, sequence, output)
+        _train_shared(tasks, download, given, settings, rate, sequence, as_json, output)
         return
     from edgechaos.models.build import build, recipe_for
     from edgechaos.train import Recipe, train
@@ -104,8 +107,11 @@ def command(
     recipe = Recipe(**rates)
     with progress_bar(f"train on {data.name}") as bar:
         train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
+    if as_json:
+        print_json({"checkpoint": str(output), "family": model.family, **model.facts})
+        return
     accuracy = model.facts["accuracy"]
-    click.echo(f"{output}: float accuracy {accuracy['float']:.2%} on {accuracy['items']:,} test items")
+    say(f"{output}: float accuracy {accuracy['float']:.2%} on {accuracy['items']:,} test items")
 
 
 def _refuse_mixed(context: click.Context, kind: str, strategy: str | None) -> None:
@@ -128,6 +134,7 @@ def _train_shared(
     settings: dict[str, Any],
     rate: dict[str, float],
     sequence: dict[str, Any],
+    as_json: bool,
     output: Path,
 ) -> None:
     """Train the tasks one after another and print what is still known of each."""
@@ -150,9 +157,12 @@ def _train_shared(
     recipes = {task: Recipe(**(settings | recipe_for(front) | rate)) for task, front in fronts.items()}
     with progress_bar("train") as bar:
         train_in_sequence(model, datasets, recipes, output=output, progress=lambda p: bar(p.done, p.total), **sequence)
+    if as_json:
+        print_json({"checkpoint": str(output), "family": model.family, **model.facts})
+        return
     found = model.facts["retention"]
     print_table(Retention(tuple(datasets), found["items"], found["correct"]).rich_table())
     rest = ", ".join(
         f"{name.replace('_', ' ')} {found[name]:.2%}" for name in ("average_accuracy", "average_retention", "forgetting") if name in found
     )
-    click.echo(f"{output}: {rest}")
+    say(f"{output}: {rest}")

@@ -18,11 +18,9 @@ from edgechaos.cli.common import (
     model_argument,
     output_option,
     parameters_for,
-    print_json,
-    print_table,
-    progress_bar,
     temperature_option,
 )
+from edgechaos.cli.show import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from edgechaos.export.verify import Backend, Verification
@@ -43,6 +41,22 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
             name: engine_backend(name) if name in ENGINES else device_backend(stack.enter_context(open_device(name, graph)))
             for name in names
         }
+
+
+def _check_backends(names: tuple[str, ...]) -> None:
+    """Raises ConfigError for a name that is neither an engine nor a device, or stands there twice; MissingExtra."""
+    from edgechaos.devices.registry import check_specs, device_names
+    from edgechaos.errors import ConfigError
+    from edgechaos.export.engines import ENGINES
+    from edgechaos.suggest import suggestion
+
+    known = (*ENGINES, *device_names())
+    for k, name in enumerate(names):
+        if name not in ENGINES and name.partition(":")[0] not in known:
+            raise ConfigError(f"no back-end '{name}'{suggestion(name, known)}; there are {', '.join(known)}", "backend")
+        if name in names[:k]:
+            raise ConfigError(f"back-end '{name}' stands there twice; name it once", "backend")
+    check_specs(name for name in names if name not in ENGINES)
 
 
 @click.command("verify")
@@ -84,6 +98,8 @@ def command(
     from edgechaos.export.verify import combine, verify
     from edgechaos.files import write_atomic
 
+    backends = backends or DEFAULT_BACKENDS
+    _check_backends(backends)
     graph = artifact.load(model)
     parameters = parameters_for(graph, temperature)
     heads = [head] if head is not None else [h.name for h in graph.heads]
@@ -91,7 +107,7 @@ def command(
         raise click.UsageError(f"--data is of one task, but the model has {', '.join(heads)}; choose one with --head")
     inputs = {name: items_for(graph, data_name, items, default=1000, head=name)[0] for name in heads}
     runs: list[Verification] = []
-    with opened_backends(backends or DEFAULT_BACKENDS, graph) as opened, progress_bar("verify") as bar:
+    with opened_backends(backends, graph) as opened, progress_bar("verify") as bar:
         for name, codes in inputs.items():
             settings: dict[str, Any] = {
                 "seed": seed,
@@ -114,6 +130,7 @@ def command(
 
 def _print(result: Verification) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         "backend", "plans", "items", "integers compared", "mismatches", title=f"{result.model} against the NumPy reference", box=None
@@ -128,6 +145,6 @@ def _print(result: Verification) -> None:
             str(len(rows)),
             f"{sum(c.items for c in rows):,}",
             f"{sum(c.integers for c in rows):,}",
-            f"[{'red' if wrong else 'green'}]{wrong:,}[/]",
+            Text(f"{wrong:,}", "red" if wrong else "green"),
         )
     print_table(table)

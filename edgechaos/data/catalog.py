@@ -13,7 +13,8 @@ from types import MappingProxyType
 from edgechaos.data import arrays, pictures, texts
 from edgechaos.data.dataset import Dataset
 from edgechaos.data.idx import IDX_SETS, idx_set
-from edgechaos.errors import DataError
+from edgechaos.errors import ConfigError
+from edgechaos.suggest import suggestion
 
 Folder = str | os.PathLike[str] | None
 
@@ -28,7 +29,8 @@ def load(name: str, *, folder: Folder = None, download: bool = False) -> Dataset
     """A data set by name, or from the path of an `.npz`, a `.csv` of texts, or a folder of images with a sub-folder per class.
 
     folder: where a set that is not shipped looks for its files, by default $EDGECHAOS_DATA/NAME. download: fetch the files into the
-    user's cache where that folder is not given. Raises DataError, naming the remedy, and MissingExtra.
+    user's cache where that folder is not given. Raises ConfigError for a name that there is not, DataError and MissingExtra, each naming
+    the remedy.
     """
     if name in SHIPPED:
         return SHIPPED[name]()
@@ -42,4 +44,8 @@ def load(name: str, *, folder: Folder = None, download: bool = False) -> Dataset
         return texts.from_csv(Path(name))
     if Path(name).is_dir():
         return pictures.from_folder(name)
-    raise DataError(f"no data set is called {name!r}; use {', '.join(NAMES)} or the path of an .npz, a .csv or a folder of images")
+    raise ConfigError(
+        f"no data set is called {name!r}{suggestion(name, NAMES)}; "
+        f"there are {', '.join(NAMES)}, or give the path of an .npz, a .csv or a folder of images",
+        "data",
+    )

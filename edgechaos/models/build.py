@@ -22,6 +22,7 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.seeds import check_seed
+from edgechaos.suggest import suggestion
 
 KINDS: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
     {
@@ -62,7 +63,7 @@ def build(kind: str, data: Dataset | Mapping[str, Dataset], *, seed: int = 0, **
     if kind == "shared":
         raise DataError(f"model 'shared' learns several tasks; give a data set for each by name, not '{data.name}' alone")
     if kind not in KINDS:
-        raise ConfigError(f"no model is called {kind!r}; use {', '.join(KINDS)}", "model")
+        raise ConfigError(f"no model is called {kind!r}{suggestion(kind, KINDS)}; there are {', '.join(KINDS)}", "model")
     model_type, config_type = KINDS[kind]
     for key in options:
         if key not in {f.name for f in fields(config_type)}:

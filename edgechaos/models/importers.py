@@ -188,7 +188,7 @@ def _built(
 
 def _neuron_defaults() -> str:
     values = ", ".join(f"{name} = {ChaosNetConfig.__dataclass_fields__[name].default}" for name in NEURON)
-    return f"\nand where the program was run with others than the published {values}: these too (both decays act in stateful mode alone)"
+    return f"and where the program was run with others than the published {values}: these too (both decays act in stateful mode alone)"
 
 
 def _ask(place: str, options: Mapping[str, Any], names: list[str]) -> None:
@@ -199,9 +199,9 @@ def _ask(place: str, options: Mapping[str, Any], names: list[str]) -> None:
     )
     missing = [name for name in names if name not in given]
     if missing:
-        questions = "".join(f"\n  {name}: {QUESTIONS[name]}" for name in missing)
-        also = _neuron_defaults() if "mode" in names and not options.keys() & set(NEURON) else ""
-        raise ConfigError(f"{place}: the weights do not say {', '.join(missing)}; give:{questions}{also}", missing[0])
+        questions = [f"{name}: {QUESTIONS[name]}" for name in missing]
+        also = [_neuron_defaults()] if "mode" in names and not options.keys() & set(NEURON) else []
+        raise ConfigError(f"{place}: the weights do not say {', '.join(missing)}; give:", missing[0], *questions, *also)
 
 
 def _matrix(state: State, name: str, rank: int, place: str) -> Tensor:

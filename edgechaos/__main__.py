@@ -1,0 +1,5 @@
+"""`python -m edgechaos`: the command line where the script `edgechaos` is not on the path."""
+
+from edgechaos.cli import main
+
+main(prog_name="edgechaos")
