@@ -1,13 +1,12 @@
 """The same groups on many machines, by Dask: workers are tagged with the boards they hold.
 
-Enters: a Setup and the address of a scheduler, or a client. Leaves: events. A worker that holds a board is started as
-`dask worker ADDRESS --nthreads 1 --resources "board:serial:/dev/serial/by-id/...=1"`; its groups go nowhere else, one at
-a time. A worker that dies is a failed attempt, not a silent retry. Needs `edgechaos[dask]`.
+A worker that holds a board is started as `dask worker ADDRESS --nthreads 1 --resources "board:serial:/dev/serial/by-id/...=1"`; its groups
+go nowhere else, one at a time. The trials of a worker that dies are run again by whoever counts such deaths, never silently by Dask.
+Needs `edgechaos[dask]`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +14,10 @@ from typing import Any
 
 from edgechaos.errors import EdgeChaosError
 from edgechaos.extras import need
-from edgechaos.hil.evaluate import Event, Failed, Setup
+from edgechaos.hil.evaluate import Event, NotBegun, Setup
 from edgechaos.hil.executor import Executor, exclusive
-from edgechaos.hil.plan import Group
-from edgechaos.hil.pool import PoolExecutor
+from edgechaos.hil.plan import Work
+from edgechaos.hil.pool import KILLS_ALLOWED, PoolExecutor
 
 RESOURCE = "board:"
 PLUGIN = "edgechaos-pool"
@@ -31,6 +30,8 @@ POLL_S = 0.2
 class DaskExecutor(Executor):
     """client: a `distributed.Client`, or a scheduler's address such as tcp://host:8786."""
 
+    local = False
+
     def __init__(self, setup: Setup, client: Any, *, trial_timeout_s: float = 300.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """trial_timeout_s: as of PoolExecutor. Raises MissingExtra, or EdgeChaosError where no scheduler answers at the address."""
         self._distributed = need("distributed", "dask")
@@ -42,18 +43,18 @@ class DaskExecutor(Executor):
         except (OSError, TimeoutError) as error:
             raise EdgeChaosError(f"no Dask scheduler at {client} ({error}); start one with `dask scheduler`") from error
         self._ready = False
-        self._running: dict[Any, tuple[str, Group]] = {}
+        self._running: dict[Any, tuple[str, Work]] = {}
 
-    def run(self, groups: Sequence[Group]) -> Iterator[Event]:
+    def run(self, work: Sequence[Work]) -> Iterator[Event]:
         """See Executor. A group is a task of its own, about a second long: shorter ones would cost more than they do.
 
         A worker evaluates in a child process of its own, so that a device that crashes or hangs takes no worker with it.
         It holds one task at a time: the scheduler blames the death of a worker on every task that waits there. Raises
         EdgeChaosError where no worker holds a board that a group needs: it would wait forever.
         """
-        self._preflight(groups)
+        self._preflight(work)
         self._prepare()
-        queue = deque(groups)
+        queue = deque(work)
         while queue or self._running:
             self._fill(queue)
             if not self._running:  # every worker is gone, or the one with the board: it may come back
@@ -65,7 +66,8 @@ class DaskExecutor(Executor):
                 try:
                     events: list[Event] = future.result()
                 except self._distributed.scheduler.KilledWorker as error:
-                    events = [Failed(t, "infrastructure", f"Dask worker {error.last_worker.address} died") for t in group.trials]
+                    # Devices crash in a process apart, so that this was not a trial's doing: none of them is charged with it.
+                    events = [NotBegun(group.device, f"Dask worker {error.last_worker.address} died", KILLS_ALLOWED)]
                 except Exception as error:
                     raise EdgeChaosError(f"Dask: {type(error).__name__}: {error}; compare the versions on scheduler and workers") from error
                 future.release()  # or it would be computed again where its worker dies later
@@ -89,7 +91,7 @@ class DaskExecutor(Executor):
             self._client.register_plugin(_pool_plugin(self._distributed, self._setup, self._timeout_s), name=PLUGIN)
             self._ready = True
 
-    def _fill(self, queue: deque[Group]) -> None:
+    def _fill(self, queue: deque[Work]) -> None:
         """Give every idle worker the first group that it can run."""
         busy = {address for address, _ in self._running.values()}
         for address, about in self._workers().items():
@@ -106,7 +108,7 @@ class DaskExecutor(Executor):
         workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
-    def _preflight(self, groups: Iterable[Group], patience_s: float = 0.0) -> None:
+    def _preflight(self, groups: Iterable[Work], patience_s: float = 0.0) -> None:
         try:
             self._client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
         except TimeoutError as error:
@@ -133,9 +135,6 @@ def _pool_plugin(distributed: Any, setup: Setup, trial_timeout_s: float) -> Any:
 
     class PoolPlugin(distributed.WorkerPlugin):  # type: ignore[misc]
         def setup(self, worker: Any) -> None:
-            # A worker under a nanny is daemonic, and multiprocessing refuses children to those because they could be left
-            # behind: ours end with their parent.
-            multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
             worker.edgechaos_pool = PoolExecutor(setup, workers=1, trial_timeout_s=trial_timeout_s)
 
         def teardown(self, worker: Any) -> None:
@@ -144,7 +143,7 @@ def _pool_plugin(distributed: Any, setup: Setup, trial_timeout_s: float) -> Any:
     return PoolPlugin()
 
 
-def _evaluate(group: Group) -> list[Event]:
+def _evaluate(group: Work) -> list[Event]:
     import distributed
 
     pool: PoolExecutor = distributed.get_worker().edgechaos_pool

@@ -1,17 +1,19 @@
 """Runs groups of trials on devices: what every worker does, whatever starts the workers.
 
-Enters: a Setup (model, test items, how to open a device) and groups. Leaves: events, one per trial. A device that
-crashes, hangs or restarts under a fault has given a result: the batch is halved until the images that do it are found.
-Anything else that fails is the infrastructure's and is reported as an attempt.
+A device that crashes, hangs or restarts under a fault has given a result: the batch is halved until the images that do it are found.
+Anything else that fails after a trial began is the infrastructure's, and a failed attempt at that trial. What fails before, while a
+device opens, is no attempt: whether it stops the campaign is decided by who knows whether the device has ever worked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 import traceback
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,10 +23,10 @@ from numpy.typing import NDArray
 from edgechaos.artifact import from_bytes
 from edgechaos.devices.contract import Device, DeviceInfo, checked
 from edgechaos.errors import DeviceError, EdgeChaosError
-from edgechaos.faults import CLEAN, resolve
+from edgechaos.faults import CLEAN, ResolvedPlan, resolve
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
-from edgechaos.hil.plan import Group, Trial
+from edgechaos.hil.plan import Probe, Trial, Work
 
 Opener = Callable[[str, IntegerGraph], Device]
 """(spec, graph) -> Device. One of your own may have an attribute `exclusive`, spec -> bool: whether one worker alone may hold it,
@@ -91,6 +93,25 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBegun:
+    """No trial of this work could begin: the device did not open, or the worker died before. It is nobody's attempt.
+
+    allowed: how often in a row, without a trial in between, this may happen on a device that has never worked.
+    """
+
+    device: str
+    why: str
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The device is open and the trial runs: from now on, what is lost is an attempt."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A trial has its result."""
 
@@ -100,7 +121,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt at a trial gave no result. outcome: "infrastructure", or "crash" where the device took its worker with it."""
+    """An attempt at a trial gave no result.
+
+    outcome: "infrastructure"; "crash" where the device took its worker with it; what the device raised under the clean model.
+    """
 
     trial: Trial
     outcome: str
@@ -114,7 +138,11 @@ class Fatal:
     message: str
 
 
-Event = Opened | Finished | Failed | Fatal
+Event = Opened | NotBegun | Began | Finished | Failed | Fatal
+OPEN_PAUSES_S = (0.1, 0.5)
+"""Between the tries to open a device: a board that restarted comes back on its port, an emulator that was killed starts again."""
+OPENINGS_ALLOWED = 2
+"""How often a device that never opened may fail to open, each time after all these tries."""
 
 
 @dataclass(slots=True)
@@ -135,17 +163,23 @@ class Bench:
         self._setup = setup
         self._graph = from_bytes(setup.artifact)
         self._devices: dict[str, Device] = {}
-        self._seen: set[str] = set()
 
-    def evaluate(self, group: Group) -> Iterator[Event]:
-        """One event per trial, in order; nothing after a Fatal or after a failed clean run (then there is no pair)."""
-        baseline = group.baseline
-        for trial in group.trials:
+    def evaluate(self, work: Work) -> Iterator[Event]:
+        """Began and one more event per trial, in order; nothing after NotBegun, Fatal or a clean run that failed."""
+        baseline = work.baseline
+        if isinstance(work, Probe):
+            yield from self._open(work.device)
+        for trial in work.trials:
+            device = yield from self._open(trial.device)
+            if device is None:
+                return
+            yield Began(trial)
             try:
-                device = yield from self._open(trial.device)
                 result = self._measure(device, trial, baseline)
-            except DeviceError as error:
-                yield from self._failure(trial, error)
+            except (DeviceError, OSError, MemoryError) as error:  # what a link or an exhausted machine raises
+                self._drop(trial.device)
+                outcome = getattr(error, "outcome", "infrastructure") if trial.clean else "infrastructure"
+                yield Failed(trial, outcome, _describe(error))
                 if trial.clean:
                     return
                 continue
@@ -153,7 +187,7 @@ class Bench:
                 yield Fatal(f"{trial.device}: {error}")
                 return
             except Exception:
-                yield Fatal(f"{trial.device}: a defect of EdgeChaos or of a plug-in:\n{traceback.format_exc()}")
+                yield _defect(trial.device)
                 return
             if trial.clean:
                 baseline = result.baseline
@@ -162,34 +196,46 @@ class Bench:
     def close(self) -> None:
         """Release every device."""
         for spec in list(self._devices):
-            self._devices.pop(spec).close()
+            self._drop(spec)
 
-    def _open(self, spec: str) -> Generator[Event, None, Device]:
-        if spec not in self._devices:
-            device = self._setup.opener(spec, self._graph)
+    def _open(self, spec: str) -> Generator[Event, None, Device | None]:
+        """The device, opened where it is not; None after the event that says why not."""
+        if spec in self._devices:
+            return self._devices[spec]
+        for pause in (*OPEN_PAUSES_S, None):
             try:
-                info = device.open()
-            except BaseException:
-                device.close()
-                raise
-            self._devices[spec] = device
-            self._seen.add(spec)
-            yield Opened(spec, info)
-        return self._devices[spec]
+                device = self._setup.opener(spec, self._graph)
+                try:
+                    info = device.open()
+                except BaseException:
+                    device.close()
+                    raise
+            except (DeviceError, OSError, MemoryError) as error:
+                if pause is None:
+                    yield NotBegun(spec, _describe(error), OPENINGS_ALLOWED)
+                    return None
+                time.sleep(pause)
+            except EdgeChaosError as error:  # no build, no such board: the next try would say the same
+                yield NotBegun(spec, str(error), 1)
+                return None
+            except Exception:
+                yield _defect(spec)
+                return None
+            else:
+                self._devices[spec] = device
+                yield Opened(spec, info)
+                return device
+        raise AssertionError("the last pause is None")
 
-    def _failure(self, trial: Trial, error: DeviceError) -> Iterator[Event]:
-        if trial.device not in self._seen:  # it never opened: waiting for it trial after trial helps nobody
-            yield Fatal(f"{trial.device}: {error}")
-        elif trial.clean and error.outcome in NO_ANSWER:
-            yield Fatal(f"{trial.device}: the clean model does not run ({error.outcome}): {error}; mend that before injecting faults")
-        else:
-            if trial.device in self._devices:
-                self._devices.pop(trial.device).close()  # opened anew for the next trial
-            yield Failed(trial, "infrastructure", f"{type(error).__name__}: {error}")
+    def _drop(self, spec: str) -> None:
+        """Close a device, which is opened anew for the next trial; one that is broken may fail even to close."""
+        with suppress(EdgeChaosError, OSError):
+            self._devices.pop(spec).close()
 
     def _measure(self, device: Device, trial: Trial, baseline: bytes | None) -> TrialResult:
         codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
-        seen = self._observe(device, trial, codes)
+        plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
+        seen = self._observe(device, trial, plan, codes)
         right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
         classes = len(self._graph.head(self._setup.images.head).classes)
         outcomes: dict[str, int] = {}
@@ -197,7 +243,7 @@ class Bench:
             if baseline is None:
                 raise AssertionError("a group's clean trial comes first")
             logits, labels_clean = unpack_baseline(baseline, trial.images)
-            active = activated(self._graph, resolve(self._graph, trial.plan))
+            active = activated(self._graph, plan)
             outcomes = classify(logits, labels_clean, seen.logits, seen.classes, labels, seen.failed, active=active)
         digest = hashlib.sha256(seen.logits.astype("<i4").tobytes() + seen.classes.astype("<u2").tobytes())
         return TrialResult(
@@ -211,9 +257,8 @@ class Bench:
             counted=seen.counted,
         )
 
-    def _observe(self, device: Device, trial: Trial, codes: NDArray[Any]) -> _Observed:
-        """All images under the trial's plan. Images on which the device fails are found by halving."""
-        plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
+    def _observe(self, device: Device, trial: Trial, plan: ResolvedPlan, codes: NDArray[Any]) -> _Observed:
+        """All images under the trial's resolved plan. Images on which the device fails are found by halving."""
         images = self._setup.images
         outputs = len(self._graph.head(images.head).classes)
         seen = _Observed(np.zeros((len(codes), outputs), np.int32), np.zeros(len(codes), np.uint16), {}, {}, 0)
@@ -243,6 +288,14 @@ class Bench:
                 seen.instructions[name] = seen.instructions.get(name, 0) + count - before.get(name, 0)
             seen.counted += end - start if after else 0
         return seen
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) if isinstance(error, EdgeChaosError) else f"{type(error).__name__}: {error}"
+
+
+def _defect(spec: str) -> Fatal:
+    return Fatal(f"{spec}: a defect of EdgeChaos or of a plug-in:\n{traceback.format_exc()}")
 
 
 def pack_baseline(logits: NDArray[np.int32], classes: NDArray[np.uint16]) -> bytes:

@@ -1,7 +1,7 @@
 """Where groups of trials run: the seam between a campaign and the machines that do its work.
 
-Enters: a Setup and groups. Leaves: events, as they happen, in any order of groups. An executor never retries and never
-touches the ledger; a worker that dies is an event, not a loss.
+An executor gives events, as they happen, in any order of groups. It never retries and never touches the ledger; a worker that dies is an
+event, not a loss.
 """
 
 from __future__ import annotations
@@ -9,20 +9,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import ClassVar
 
 from edgechaos.devices import registry
 from edgechaos.hil.evaluate import Event, Opener
-from edgechaos.hil.plan import Group
+from edgechaos.hil.plan import Work
 
 
 class Executor(ABC):
-    """A context manager; its workers start on entry or on first use and are gone after `close`, whatever they are doing."""
+    """A context manager; its workers start on entry or on first use and are gone after `close`, whatever they are doing.
+
+    local: whether devices are opened on this machine, so that their ports and packages must be here.
+    """
+
+    local: ClassVar[bool] = True
 
     @abstractmethod
-    def run(self, groups: Sequence[Group]) -> Iterator[Event]:
-        """Evaluate every group. Each group's first trial gives an event, whatever happens.
+    def run(self, work: Sequence[Work]) -> Iterator[Event]:
+        """Evaluate every group, open the device of every probe.
 
-        The trials behind a clean run that failed give none: they have nothing to be compared with yet.
+        Each gives at least one event, whatever happens: a trial that had begun when its worker was lost is Failed; where none had,
+        NotBegun comes. The trials behind a clean run that failed, or behind NotBegun, give none: they are for the next call.
         """
 
     @abstractmethod

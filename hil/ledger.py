@@ -1,15 +1,20 @@
 """The ledger: one SQLite file that knows every trial of a campaign that has a result, whatever killed the campaign.
 
-Enters: trials, results, failed attempts. Leaves: the same, and what remains to be done. A trial's key is what it
-computes (model hash, plan id, seed, device, data hash, images); clocks are recorded but key nothing. There is one
-writer, held by a lock; each batch is one transaction, so that a result is there whole or not at all.
+A trial's key is what it computes (model hash, plan id, seed, device, data hash, images); clocks are recorded but key nothing. There is
+one writer, held by a lock; each batch is one transaction, so that a result is there whole or not at all. Every row carries a CRC-32 over
+key and content: what a disk has changed is never believed. Damaged trials are run again; the damaged file is kept beside the mended one.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+import struct
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,21 +27,31 @@ from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.evaluate import Failed, Finished, TrialResult
 from edgechaos.hil.plan import CampaignPlan, Group, Trial
 
-FORMAT = 1
+FORMAT = 2
+INFRASTRUCTURE = "infrastructure"
 _SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE devices (spec TEXT PRIMARY KEY, info TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE devices (spec TEXT PRIMARY KEY, info TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE trials (
     model TEXT, plan TEXT, seed INTEGER, device TEXT, data TEXT, images INTEGER,
     faults TEXT NOT NULL, mask INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    outcome TEXT,          -- NULL: attempted, to be tried again; 'ok': has a result; else why it never will
-    detail TEXT NOT NULL,  -- of the last failed attempt
+    attempts INTEGER NOT NULL, -- all there were
+    failures TEXT NOT NULL,    -- outcome -> failed attempts, of the present allowance
+    outcome TEXT,              -- NULL: to be tried again; 'ok': has a result; else why it has none
+    detail TEXT NOT NULL,      -- of the last failed attempt
     result TEXT, correct_bits BLOB, baseline BLOB,
+    crc INTEGER NOT NULL,      -- over everything before it
     recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (model, plan, seed, device, data, images)
 ) WITHOUT ROWID;
 """
+_COLUMNS = "model, plan, seed, device, data, images, faults, mask, attempts, failures, outcome, detail, result, correct_bits, baseline, crc"
+_TAGS = {type(None): b"n", bytes: b"b", str: b"s", int: b"i"}
+_TABLES = {"meta": "key, value, crc", "devices": "spec, info, crc", "trials": _COLUMNS}
+
+Row = tuple[Any, ...]
+Key = tuple[str, int, str, str, int]
+"""Plan, seed, device, data, images; the model is the ledger's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +77,54 @@ class Entry:
     result: TrialResult | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept in memory of a row."""
+
+    attempts: int
+    failures: dict[str, int]
+    outcome: str | None
+
+
 class Ledger:
     """Open with `Ledger.open`; a context manager that releases the lock.
 
-    data: images -> data hash, for each number of images that the campaign uses.
+    data: images -> data hash, for each number of images that the campaign uses. notices: what a user should hear of the opening.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: FileLock, identity: Identity, data: dict[int, str]) -> None:
         self.path = path
         self.identity = identity
+        self.notices: list[str] = []
         self._connection = connection
         self._lock = lock
         self._data = data
+        self._known: dict[Key, _Known] = {}
+        self._undo: dict[Key, _Known | None] = {}
 
     @classmethod
     def open(cls, path: Path, identity: Identity, data: dict[int, str], *, resume: bool = False) -> Ledger:
-        """Create the ledger, or continue it where `resume`.
+        """Create the ledger, or continue it where `resume`; trials that the infrastructure failed then have all their attempts again.
 
-        Raises EdgeChaosError where it exists and `resume` is not given, another process writes it, it is no ledger, or it
-        is another campaign's.
+        Raises EdgeChaosError where it exists and `resume` is not given, another process writes it, it is no ledger, is of another
+        format, another campaign's, or damaged where nothing can replace what was lost.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{path}.lock")
             lock.acquire(timeout=0)
         except Timeout as error:
             raise EdgeChaosError(f"ledger {path} is being written by another campaign; wait for it or choose another output") from error
+        except OSError as error:
+            raise EdgeChaosError(f"cannot write ledger {path}: {error.strerror}; choose another output") from error
         try:
             if path.exists() and path.stat().st_size and not resume:
                 raise EdgeChaosError(f"ledger {path} exists; continue it with --resume or choose another output")
-            connection = sqlite3.connect(path, isolation_level=None)
-            ledger = cls(path, connection, lock, identity, data)
+            ledger = cls(path, _connect(path), lock, identity, data)
             try:
                 ledger._begin()
             except BaseException:
-                connection.close()
+                ledger._connection.close()
                 raise
             return ledger
         except BaseException:
@@ -105,23 +133,108 @@ class Ledger:
 
     def _begin(self) -> None:
         with self._translated():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed batch either
-        with self.transaction():
-            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                about = {"format": FORMAT, **asdict(self.identity)}
-                self._connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
+            self._make_durable()
+            tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not _TABLES.keys() <= tables:
+            raise EdgeChaosError(f"{self.path} is no ledger of a campaign; choose another output")
+        if not tables:
+            with self.transaction():
+                _create(self._connection, self.identity)
         with self._translated():
-            stored = {k: json.loads(v) for k, v in self._connection.execute("SELECT key, value FROM meta")}
-        if stored.get("format") != FORMAT:
+            self._check_meta()
+            sound = self._is_sound()
+            kept, lost = self._sound_rows("trials", 6)
+            devices, lost_devices = self._sound_rows("devices", 1)
+            if not sound or lost or lost_devices:
+                self._rebuild(kept, devices)
+                several = f"{lost} of its trials are" if lost else "what cannot be read is"
+                self.notices.append(f"ledger {self.path} was damaged: {several} run again; the damaged file is {self._damaged_path}")
+        for row in kept:
+            self._known[_key_of(row)] = _Known(row[8], json.loads(row[9]), row[10])
+        self._allow_again(kept)
+
+    def _make_durable(self) -> None:
+        (journal,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        self._connection.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed batch either
+        (synchronous,) = self._connection.execute("PRAGMA synchronous").fetchone()
+        if synchronous != 2 or journal in ("off", "memory"):
             raise EdgeChaosError(
-                f"ledger {self.path} has format {stored.get('format')}, this release writes {FORMAT}; choose another output"
+                f"ledger {self.path}: SQLite does not write durably here (journal {journal}, synchronous {synchronous});"
+                " choose another output"
             )
-        others = [f"{k} is {_short(stored.get(k))} there, {_short(v)} here" for k, v in asdict(self.identity).items() if stored.get(k) != v]
+
+    def _check_meta(self) -> None:
+        """Format first: an older one has no checksums."""
+        (text,) = self._connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() or ("0",)
+        if text != json.dumps(FORMAT):
+            raise EdgeChaosError(
+                f"ledger {self.path} has format {text!r:.20}, this release writes {FORMAT}; finish it with the release that began it,"
+                " or choose another output"
+            )
+        rows, lost = self._sound_rows("meta", 1)
+        stored = {key: json.loads(value) for key, value, _ in rows}
+        if lost or stored.keys() != {"format", *asdict(self.identity)}:
+            raise EdgeChaosError(f"ledger {self.path} is damaged: nobody can say whose it is; choose another output")
+        others = [f"{k} is {_short(stored[k])} there, {_short(v)} here" for k, v in asdict(self.identity).items() if stored[k] != v]
         if others:
             raise EdgeChaosError(f"ledger {self.path} belongs to another campaign ({'; '.join(others)}); choose another output")
+
+    def _is_sound(self) -> bool:
+        try:
+            return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.DatabaseError:
+            return False
+
+    def _sound_rows(self, table: str, key: int) -> tuple[list[Row], int]:
+        """(rows whose checksum is right, each key once, in order; how many others were met), up to where the file can be read."""
+        sound: dict[Row, Row] = {}
+        lost = 0
+        try:
+            for row in self._connection.execute(f"SELECT {_TABLES[table]} FROM {table}"):
+                if row[-1] == checksum(row[:-1]) and row[:key] not in sound:
+                    sound[row[:key]] = row
+                else:
+                    lost += 1
+        except sqlite3.DatabaseError:
+            lost += 1
+        return list(sound.values()), lost
+
+    @property
+    def _damaged_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.damaged")
+
+    def _rebuild(self, trials: Sequence[Row], devices: Sequence[Row]) -> None:
+        """Write a new file of what is sound, keep a copy of the damaged one, and take the new one's place at once."""
+        fresh = self.path.with_name(f"{self.path.name}.mended")
+        fresh.unlink(missing_ok=True)
+        connection = _connect(fresh)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN")
+        _create(connection, self.identity)
+        for table, rows in (("trials", trials), ("devices", devices)):
+            marks = ", ".join("?" * len(_TABLES[table].split(",")))
+            connection.executemany(f"INSERT INTO {table} ({_TABLES[table]}) VALUES ({marks})", rows)
+        connection.execute("COMMIT")
+        connection.close()
+        self._connection.close()
+        try:
+            shutil.copyfile(self.path, self._damaged_path)
+            for left in ("-wal", "-shm"):  # of the damaged file: what is sound in it has been copied
+                self.path.with_name(self.path.name + left).unlink(missing_ok=True)
+            os.replace(fresh, self.path)
+        except OSError as error:
+            raise EdgeChaosError(f"ledger {self.path} is damaged and cannot be mended here: {error.strerror}; free space") from error
+        self._connection = _connect(self.path)
+        self._make_durable()
+
+    def _allow_again(self, rows: Iterable[Row]) -> None:
+        """What the infrastructure failed may be tried again, with all attempts: whoever resumes has mended it."""
+        with self.transaction():
+            for row in rows:
+                if row[10] in (None, INFRASTRUCTURE) and (row[10] is not None or row[9] != "{}"):
+                    values = [*row[:-1]]
+                    values[9], values[10] = "{}", None
+                    self._store(tuple(values))
 
     def __enter__(self) -> Ledger:
         return self
@@ -138,11 +251,17 @@ class Ledger:
     def transaction(self) -> Iterator[None]:
         """All of what is recorded inside, or nothing of it. Raises EdgeChaosError where the disk is full."""
         with self._translated():
+            self._undo.clear()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
+                for key, known in self._undo.items():
+                    if known is None:
+                        self._known.pop(key, None)
+                    else:
+                        self._known[key] = known
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
@@ -165,43 +284,73 @@ class Ledger:
             bits, baseline = result.pop("correct_bits"), result.pop("baseline")
             self._write(event.trial, "ok", "", json.dumps(result), bits, baseline)
 
-    def fail(self, event: Failed, attempts_allowed: int) -> None:
-        """Record a failed attempt, the last one as the trial's outcome; inside a transaction."""
-        entry = self.entry(event.trial)
-        last = (entry.attempts if entry else 0) + 1 >= attempts_allowed
-        self._write(event.trial, event.outcome if last else None, event.detail)
+    def fail(self, event: Failed, attempts_allowed: int) -> bool:
+        """Record a failed attempt; inside a transaction. Whether it was the last: then its outcome is the trial's.
+
+        Each outcome has its own allowance, so that a worker that somebody kills does not decide what a crashing device would have.
+        """
+        known = self._known.get(self._key(event.trial))
+        failures = dict(known.failures) if known else {}
+        failures[event.outcome] = failures.get(event.outcome, 0) + 1
+        last = failures[event.outcome] >= attempts_allowed
+        self._write(event.trial, event.outcome if last else None, event.detail, failures=failures)
+        return last
 
     def abandon(self, trial: Trial, outcome: str, detail: str) -> None:
-        """Record that a trial will have no result, without an attempt at it; inside a transaction."""
+        """Record that a trial will have no result in this run, without an attempt at it; inside a transaction."""
         self._write(trial, outcome, detail, attempt=0)
 
     def _write(
-        self, trial: Trial, outcome: str | None, detail: str, result: str | None = None, *blobs: bytes | None, attempt: int = 1
+        self,
+        trial: Trial,
+        outcome: str | None,
+        detail: str,
+        result: str | None = None,
+        bits: bytes | None = None,
+        baseline: bytes | None = None,
+        *,
+        attempt: int = 1,
+        failures: dict[str, int] | None = None,
     ) -> None:
-        bits, baseline = blobs or (None, None)
-        self._connection.execute(
-            "INSERT INTO trials (model, plan, seed, device, data, images, faults, mask, attempts, outcome, detail, result,"
-            " correct_bits, baseline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, outcome = excluded.outcome,"
-            " detail = excluded.detail, result = excluded.result, correct_bits = excluded.correct_bits,"
-            " baseline = excluded.baseline, recorded = CURRENT_TIMESTAMP WHERE outcome IS NULL",  # what is decided stays
-            (*self._key(trial), json.dumps(trial.plan.to_json()), trial.mask, attempt, outcome, detail, result, bits, baseline),
-        )
+        key = self._key(trial)
+        known = self._known.get(key)
+        assert known is None or known.outcome is None, f"a decided trial is never written again: {trial}"
+        attempts = attempt + (known.attempts if known else 0)
+        plan, seed, device, data, images = key
+        about = (json.dumps(trial.plan.to_json()), trial.mask, attempts, json.dumps(failures or {}), outcome, detail)
+        self._store((self.identity.model, plan, seed, device, data, images, *about, result, bits, baseline))
 
-    def _key(self, trial: Trial) -> tuple[Any, ...]:
-        return self.identity.model, trial.plan.id, trial.seed, trial.device, self._data[trial.images], trial.images
+    def _store(self, values: Row) -> None:
+        """Insert a row, or replace one that is not decided; values: all columns but the checksum."""
+        key = _key_of(values)
+        self._undo.setdefault(key, self._known.get(key))
+        self._known[key] = _Known(values[8], json.loads(values[9]), values[10])
+        names = [name.strip() for name in _COLUMNS.split(",")]
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names[6:])
+        done = self._connection.execute(
+            f"INSERT INTO trials ({_COLUMNS}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO UPDATE SET {changes},"
+            " recorded = CURRENT_TIMESTAMP WHERE outcome IS NULL OR outcome = 'infrastructure'",
+            (*values, checksum(values)),
+        )
+        assert done.rowcount == 1, f"a decided trial is never written again: {key}"
+
+    def _key(self, trial: Trial) -> Key:
+        return trial.plan.id, trial.seed, trial.device, self._data[trial.images], trial.images
 
     def entry(self, trial: Trial) -> Entry | None:
-        """A trial's row; None where it was never attempted."""
+        """A trial's row; None where it was never attempted. Raises EdgeChaosError where it was damaged since the ledger was opened."""
         with self._translated():
             row = self._connection.execute(
-                "SELECT attempts, outcome, detail, result, correct_bits, baseline FROM trials WHERE"
-                " model = ? AND plan = ? AND seed = ? AND device = ? AND data = ? AND images = ?",
-                self._key(trial),
+                f"SELECT {_COLUMNS} FROM trials WHERE model = ? AND plan = ? AND seed = ? AND device = ? AND data = ? AND images = ?",
+                (self.identity.model, *self._key(trial)),
             ).fetchone()
         if row is None:
             return None
-        attempts, outcome, detail, result, bits, baseline = row
+        if row[-1] != checksum(row[:-1]):
+            raise EdgeChaosError(
+                f"ledger {self.path}: the row of plan {trial.plan.id}, mask {trial.mask} is damaged; continue with --resume"
+            )
+        attempts, _, outcome, detail, result, bits, baseline = row[8:15]
         if result is None:
             return Entry(attempts, outcome, detail, None)
         fields = json.loads(result)
@@ -212,12 +361,15 @@ class Ledger:
         """The groups that still hold trials without an outcome; a clean run that is known travels as the baseline."""
         groups = []
         for group in plan.groups:
-            entries = [self.entry(t) for t in group.trials]
-            todo = tuple(t for t, e in zip(group.trials, entries, strict=True) if e is None or e.outcome is None)
-            clean = entries[0]
+            todo = tuple(t for t in group.trials if (known := self._known.get(self._key(t))) is None or known.outcome is None)
             if todo:
+                clean = None if todo[0] is group.trials[0] else self.entry(group.trials[0])
                 groups.append(Group(todo, clean.result.baseline if clean and clean.result else None))
         return tuple(groups)
+
+    def worked(self) -> set[str]:
+        """Devices that have finished a trial."""
+        return {key[2] for key, known in self._known.items() if known.outcome == "ok"}
 
     def record_device(self, spec: str, info: DeviceInfo) -> None:
         """Remember who answered; inside a transaction.
@@ -231,17 +383,44 @@ class Ledger:
                 f"device {spec} runs firmware {about['firmware_hash'][:12]}, but ledger {self.path} was begun with"
                 f" {before['firmware_hash'][:12]}; choose another output"
             )
-        self._connection.execute("INSERT OR REPLACE INTO devices VALUES (?, ?)", (spec, json.dumps(about)))
+        row = (spec, json.dumps(about))
+        self._connection.execute("INSERT OR REPLACE INTO devices VALUES (?, ?, ?)", (*row, checksum(row)))
 
     def devices(self) -> dict[str, dict[str, Any]]:
         """Who answered, by device spec."""
         with self._translated():
-            return {spec: json.loads(info) for spec, info in self._connection.execute("SELECT spec, info FROM devices ORDER BY spec")}
+            rows, lost = self._sound_rows("devices", 1)
+        if lost:
+            raise EdgeChaosError(f"ledger {self.path}: the row of a device is damaged; continue with --resume")
+        return {spec: json.loads(info) for spec, info, _ in sorted(rows)}
 
-    def counts(self) -> dict[str, int]:
-        """Trials per outcome ("pending": attempted, to be tried again)."""
-        with self._translated():
-            return dict(self._connection.execute("SELECT coalesce(outcome, 'pending'), count(*) FROM trials GROUP BY 1 ORDER BY 1"))
+
+def checksum(values: Sequence[Any]) -> int:
+    """CRC-32 over values as SQLite holds them: their types, lengths and bytes."""
+    crc = 0
+    for value in values:
+        data = b"" if value is None else value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
+        crc = zlib.crc32(_TAGS.get(type(value), b"?") + struct.pack("<Q", len(data)) + data, crc)
+    return crc
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # the checksum says what is damaged, not the decoder
+    return connection
+
+
+def _create(connection: sqlite3.Connection, identity: Identity) -> None:
+    """The tables and whose ledger it is; inside a transaction."""
+    for statement in _SCHEMA.split(";\n"):
+        connection.execute(statement)
+    rows = [(key, json.dumps(value)) for key, value in {"format": FORMAT, **asdict(identity)}.items()]
+    connection.executemany("INSERT INTO meta VALUES (?, ?, ?)", [(*row, checksum(row)) for row in rows])
+
+
+def _key_of(row: Row) -> Key:
+    _, plan, seed, device, data, images = row[:6]
+    return sys.intern(plan), seed, sys.intern(device), sys.intern(data), images
 
 
 def _short(value: object) -> str:

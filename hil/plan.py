@@ -7,11 +7,13 @@ between two trials of one mask is the fault. Source: docs/campaigns.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgechaos import random_bits
 from edgechaos.errors import ConfigError, FaultError
-from edgechaos.faults import FAULT_KINDS, DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
+from edgechaos.faults import FAULT_KINDS, DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Sweep
 
@@ -60,6 +62,19 @@ class Group:
     def device(self) -> str:
         """Where all of them run."""
         return self.trials[0].device
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """No trial: a device is opened, to see that it can be, and what it can carry."""
+
+    device: str
+    trials: tuple[Trial, ...] = ()
+    baseline: bytes | None = None
+
+
+Work = Group | Probe
+"""What an executor is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +132,48 @@ def plan_campaign(campaign: Campaign) -> CampaignPlan:
 
 
 def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
-    """Apply every distinct fault plan to the graph, so that what cannot run is refused before anything runs.
+    """Apply the fault plans to the graph, so that what cannot run is refused before anything runs.
 
+    One plan of each cell stands for all of its masks: overflow is proved for every word that a weight may hold, and a layer that may have
+    dead units may have any. Only flipped bias words are proved with their values, mask by mask.
     Raises ConfigError with the sweep's fault, rate and mask.
     """
-    seen: set[str] = set()
+    seen: set[FaultPlan] = set()
     for cell in plan.cells:
-        for trial in cell.trials:
-            if trial.plan.id in seen:
+        for trial in cell.trials if cell.sweep.fault == WeightBitFlip.kind and cell.sweep.target == "bias" else cell.trials[:1]:
+            if trial.plan in seen:
                 continue
-            seen.add(trial.plan.id)
+            seen.add(trial.plan)
             try:
                 apply(graph, trial.plan)
             except FaultError as error:
                 raise ConfigError(f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {error}") from error
+
+
+def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether every device can carry its sweeps. devices: by spec, what those that are known said of themselves (a DeviceInfo's fields).
+
+    Raises ConfigError with the sweep and the device.
+    """
+    for cell in plan.cells:
+        about = devices.get(cell.device)
+        faults = {fault.kind for fault in cell.trials[0].plan.faults}
+        if about is None or not faults:
+            continue
+        if lacking := sorted(faults - set(about["capabilities"])):
+            raise ConfigError(f"sweep {cell.sweep.fault}: device {cell.device} cannot carry {', '.join(lacking)}; name others in devices")
+        if WeightBitFlip.kind in faults:
+            _check_rows(cell, graph, int(about["patch_capacity"]))
+
+
+def _check_rows(cell: Cell, graph: IntegerGraph, capacity: int) -> None:
+    """Flipped words, counted for one mask, and for all where that one is near the limit: two flips may meet in a word."""
+    for k, trial in enumerate(cell.trials):
+        rows = sum(len(r) for r in resolve(graph, trial.plan).patch.values())
+        if rows > capacity:
+            raise ConfigError(
+                f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {rows:,} words change, device {cell.device} holds"
+                f" {capacity:,}; lower the rate"
+            )
+        if k == 0 and rows < 0.9 * capacity:
+            return

@@ -1,67 +1,80 @@
-"""Worker processes of our own on this machine: each can be killed, and takes one trial with it at most.
+"""Worker processes of our own on this machine: each can be killed at any moment, and takes one trial with it at most.
 
-Enters: groups. Leaves: events. Workers are spawned, not forked (threads of BLAS and of emulators do not survive a fork),
-ignore Ctrl-C (the campaign decides), and end with their parent even where it was killed.
+Nothing that a worker does or fails to do stops or hangs its campaign: messages never wait (`edgechaos.hil.channel`), silence has a limit,
+and a death is an event. Workers have a session of their own, so that Ctrl-C reaches the campaign alone, and end with their campaign
+even where it was killed. Why no library: docs/design.md.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import selectors
 import signal
-import threading
+import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
-from edgechaos.hil.evaluate import Bench, Event, Failed, Fatal, Finished, Opened, Setup
+from edgechaos.errors import ConfigError
+from edgechaos.hil.channel import Channel, packed
+from edgechaos.hil.evaluate import Began, Event, Failed, Fatal, Finished, NotBegun, Opened, Setup
 from edgechaos.hil.executor import Executor, exclusive
-from edgechaos.hil.plan import Group, Trial
+from edgechaos.hil.plan import Group, Trial, Work
 
 OPEN_TIMEOUT_S = 300.0
 """The first trial on a device may include a compiler run."""
 STOP_TIMEOUT_S = 2.0
-READY = "ready"
-"""A worker's first word."""
+LOOK_S = 1.0
+"""How often the processes themselves are looked at, where their sockets say nothing."""
 FAULT_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
 """A worker that dies of one of these was crashed by the device it holds in process; of any other, by the machine."""
+DEATHS_ALLOWED = 3
+"""Workers in a row that end by themselves before a trial begins: another one would, too."""
+KILLS_ALLOWED = 50
+"""Workers in a row that are killed before a trial begins: somebody, or the memory's end, kills them, and may stop doing so."""
+BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from edgechaos.hil.worker import work; work({handle}, {parent})"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Worker:
-    process: BaseProcess
-    connection: Connection
+    """todo: trials of the work at hand that have given no event. began: whether the first of them has begun.
+
+    answered: whether the work at hand has given an event; progressed: whether a trial of it has.
+    """
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    device: str = ""
     todo: deque[Trial] = field(default_factory=deque)
     baseline: bytes | None = None
+    began: bool = False
+    answered: bool = False
+    progressed: bool = False
+    busy: bool = False
     opened: set[str] = field(default_factory=set)
     deadline: float = 0.0
-    busy: bool = False
-    started: bool = False
 
 
 class PoolExecutor(Executor):
     """`workers` processes on this machine; trial_timeout_s of silence and a worker is replaced."""
 
     def __init__(self, setup: Setup, *, workers: int | None = None, trial_timeout_s: float = 300.0) -> None:
+        """Raises ConfigError where the setup's opener cannot be imported by another process."""
         self._setup = setup
+        self._packed_setup = _packed_setup(setup)
         self._count = workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         self._timeout_s = trial_timeout_s
-        self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._owner: dict[str, _Worker] = {}
 
-    def run(self, groups: Sequence[Group]) -> Iterator[Event]:
+    def run(self, work: Sequence[Work]) -> Iterator[Event]:
         """See Executor. Whatever the caller raises between two events stops nothing by itself: `close` does."""
-        queue = deque(groups)
-        while len(self._workers) < min(self._count, len(groups)):
-            self._workers.append(self._start())
+        queue = deque(work)
         while queue or any(w.busy for w in self._workers):
-            for worker in self._workers:
-                if not worker.busy and (group := self._next_for(worker, queue)):
-                    self._assign(worker, group)
+            yield from self._fill(queue)
             yield from self._collect(queue)
 
     def close(self) -> None:
@@ -69,127 +82,148 @@ class PoolExecutor(Executor):
         workers, self._workers = self._workers, []
         self._owner.clear()
         for worker in workers:
-            if worker.busy or not _send(worker.connection, None):
+            if worker.busy:
                 worker.process.kill()
+            else:
+                worker.channel.send(packed(None))
         for worker in workers:
-            worker.process.join(STOP_TIMEOUT_S)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.connection.close()
+            _end(worker.process)
+            worker.channel.close()
+
+    def _fill(self, queue: deque[Work]) -> Iterator[Event]:
+        """Give every idle worker something to do, and start workers for what is left."""
+        for worker in [w for w in self._workers if not w.busy]:
+            if worker.process.poll() is not None:  # killed while it had nothing to do: nothing is lost
+                self._remove(worker)
+            elif (work := self._next_for(worker, queue)) is not None:
+                self._assign(worker, work)
+        while len(self._workers) < self._count and (work := self._next_for(None, queue)) is not None:
+            try:
+                worker = self._start()
+            except OSError as error:  # no process or no memory now; the others, if any, go on
+                yield NotBegun(work.device, f"a worker process cannot be started: {error}", KILLS_ALLOWED)
+                time.sleep(LOOK_S)
+                return
+            self._workers.append(worker)
+            self._assign(worker, work)
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._setup), daemon=False, name="edgechaos-worker")
-        process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handle = theirs.fileno()
+            code = BOOTSTRAP.format(path=sys.path, handle=handle, parent=os.getpid())
+            process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=(handle,), start_new_session=True)
+        worker = _Worker(process, Channel(ours))
+        worker.channel.send(self._packed_setup)
+        return worker
 
-    def _next_for(self, worker: _Worker, queue: deque[Group]) -> Group | None:
-        for group in queue:
-            if not exclusive(group.device, self._setup.opener) or self._owner.setdefault(group.device, worker) is worker:
-                queue.remove(group)
-                return group
+    def _next_for(self, worker: _Worker | None, queue: deque[Work]) -> Work | None:
+        """The first work that this worker, or a new one, may do: an exclusive device stays with the worker that has it."""
+        for work in queue:
+            if not exclusive(work.device, self._setup.opener) or self._owner.get(work.device, worker) is worker:
+                queue.remove(work)
+                return work
         return None
 
-    def _assign(self, worker: _Worker, group: Group) -> None:
-        worker.todo, worker.baseline, worker.busy = deque(group.trials), group.baseline, True
+    def _assign(self, worker: _Worker, work: Work) -> None:
+        worker.device, worker.todo, worker.baseline = work.device, deque(work.trials), work.baseline
+        worker.busy, worker.began, worker.answered, worker.progressed = True, False, False, False
+        if exclusive(work.device, self._setup.opener):
+            self._owner[work.device] = worker
         self._extend(worker)
-        _send(worker.connection, group)  # a worker that is dead already is found by its sentinel
+        worker.channel.send(packed(work))
 
     def _extend(self, worker: _Worker) -> None:
-        ready = worker.todo and worker.todo[0].device in worker.opened
-        worker.deadline = time.monotonic() + (self._timeout_s if ready else max(self._timeout_s, OPEN_TIMEOUT_S))
+        known = worker.device in worker.opened
+        worker.deadline = time.monotonic() + (self._timeout_s if known else max(self._timeout_s, OPEN_TIMEOUT_S))
 
-    def _collect(self, queue: deque[Group]) -> Iterator[Event]:
+    def _collect(self, queue: deque[Work]) -> Iterator[Event]:
+        """Wait until something happens, then hand on what every worker has said."""
         busy = [w for w in self._workers if w.busy]
-        patience = max(0.0, min(w.deadline for w in busy) - time.monotonic())
-        ready = wait([w.connection for w in busy] + [w.process.sentinel for w in busy], timeout=patience)
+        if not busy:
+            return
+        with selectors.DefaultSelector() as selector:
+            for worker in busy:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.channel.has_unsent else 0)
+                selector.register(worker.channel, events)
+            selector.select(max(0.0, min(LOOK_S, min(w.deadline for w in busy) - time.monotonic())))
         for worker in busy:
-            if worker.connection in ready or worker.process.sentinel in ready:
-                yield from self._drain(worker, queue)
-            elif time.monotonic() >= worker.deadline:
-                yield from self._replace(worker, queue, f"no answer within {self._timeout_s:g} s")
-
-    def _drain(self, worker: _Worker, queue: deque[Group]) -> Iterator[Event]:
-        """Everything the worker has said; what a dead worker said before it died counts."""
-        try:
-            while worker.busy and worker.connection.poll():
-                event: Event | str | None = worker.connection.recv()
-                if isinstance(event, str):
-                    worker.started = event == READY
-                    continue
+            worker.channel.flush()
+            ended = worker.process.poll() is not None  # before the channel is emptied: what a dead worker said before it died counts
+            messages, alive = worker.channel.receive()
+            for event in messages:
                 if event is None:
                     worker.busy = False
-                    return
+                    break
                 self._note(worker, event)
                 yield event
-        except (EOFError, ConnectionError):
-            worker.process.join(STOP_TIMEOUT_S)
-        if worker.busy and not worker.process.is_alive():
-            yield from self._replace(worker, queue, "")
+            if worker.busy and (ended or not alive):
+                yield from self._replace(worker, queue, "")
+            elif worker.busy and time.monotonic() >= worker.deadline:
+                yield from self._replace(worker, queue, f"no answer within {self._timeout_s:g} s")
 
     def _note(self, worker: _Worker, event: Event) -> None:
         if isinstance(event, Opened):
             worker.opened.add(event.device)
+        elif isinstance(event, Began):
+            worker.began = True
         elif isinstance(event, Finished | Failed):
             worker.todo.popleft()
+            worker.began, worker.progressed = False, True
             if isinstance(event, Finished) and event.trial.clean:
                 worker.baseline = event.result.baseline
-        elif isinstance(event, Fatal):
+        elif isinstance(event, NotBegun | Fatal):
             worker.todo.clear()
+        worker.answered |= not isinstance(event, Began)
         self._extend(worker)
 
-    def _replace(self, worker: _Worker, queue: deque[Group], why: str) -> Iterator[Event]:
-        """Kill, start another, and give the rest of its group back; the trial at hand is a failed attempt."""
-        worker.process.kill()
-        worker.process.join()
-        worker.connection.close()
-        code = worker.process.exitcode or 0
-        crashed = not why and -code in FAULT_SIGNALS
-        why = why or (f"worker died of {signal.Signals(-code).name}" if code < 0 else f"worker ended with exit code {code}")
+    def _replace(self, worker: _Worker, queue: deque[Work], why: str) -> Iterator[Event]:
+        """Take a worker away that died or says nothing. A trial that had begun is a failed attempt; its successors are given back."""
+        self._remove(worker)
+        code = worker.process.returncode or 0
+        died = -code if code < 0 and not why else 0
+        why = why or (f"worker died of {_signal_name(died)}" if died else f"worker ended with exit code {code}")
+        if worker.began:
+            trial = worker.todo.popleft()
+            if worker.todo and not trial.clean:
+                queue.appendleft(Group(tuple(worker.todo), worker.baseline))
+            yield Failed(trial, "crash" if died in FAULT_SIGNALS and not trial.clean else "infrastructure", why)
+        elif worker.todo and worker.progressed:
+            if worker.baseline is not None:
+                queue.appendleft(Group(tuple(worker.todo), worker.baseline))
+        elif worker.todo or not worker.answered:
+            allowed = KILLS_ALLOWED if died and died not in FAULT_SIGNALS else DEATHS_ALLOWED
+            yield NotBegun(worker.device, f"{why} before a trial began", allowed)
+
+    def _remove(self, worker: _Worker) -> None:
+        _end(worker.process, kill=True)
+        worker.channel.close()
+        self._workers.remove(worker)
         for spec in [s for s, w in self._owner.items() if w is worker]:
             del self._owner[spec]
-        if not worker.started and code > 0:  # it would die again, for every trial
-            self._workers.remove(worker)
-            yield Fatal(f"a worker process did not start ({why}; its words are above); a script needs `if __name__ == '__main__':`")
-            return
-        self._workers[self._workers.index(worker)] = self._start()
-        if not worker.todo:
-            return
-        trial = worker.todo.popleft()
-        if worker.todo and not trial.clean:
-            queue.appendleft(Group(tuple(worker.todo), worker.baseline))
-        yield Failed(trial, "crash" if crashed and not trial.clean else "infrastructure", why)
 
 
-def _send(connection: Connection, message: object) -> bool:
-    """Whether the message left; a closed pipe means that the other side is gone."""
+def _packed_setup(setup: Setup) -> bytes:
+    module = getattr(setup.opener, "__module__", None)
+    if module == "__main__":
+        raise ConfigError("what opens devices is defined in the script that runs: workers cannot import it; put it into a module", "opener")
     try:
-        connection.send(message)
-    except (BrokenPipeError, ConnectionError):
-        return False
-    return True
+        return packed(setup)
+    except Exception as error:  # pickle raises anything
+        raise ConfigError(f"what opens devices cannot travel to workers ({error}); use a function of a module", "opener") from error
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in signal.valid_signals() and number < 32 else f"signal {number}"
 
 
-def _work(connection: Connection, setup: Setup) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    bench = Bench(setup)
-    try:
-        connection.send(READY)
-        while (group := connection.recv()) is not None:
-            for event in bench.evaluate(group):
-                connection.send(event)
-            connection.send(None)
-    except (EOFError, ConnectionError):
-        pass  # the parent is gone: there is nobody to tell
-    finally:
-        bench.close()
+def _end(process: subprocess.Popen[bytes], *, kill: bool = False) -> None:
+    """Wait a while for the end. A process that even a kill does not end, in a driver, is left behind: the campaign goes on."""
+    for last in (kill, True):
+        if last:
+            process.kill()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from edgechaos import reference
 from edgechaos.artifact import to_bytes
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Images, Sweep
-from edgechaos.hil.evaluate import Bench, EvaluationSet, Event, Setup
+from edgechaos.hil.evaluate import Bench, EvaluationSet, Event, Finished, Setup
 from edgechaos.hil.executor import Executor
-from edgechaos.hil.plan import Group
+from edgechaos.hil.plan import Work
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import run_campaign
 from tests.graphs import chaos_graph, codes_for
@@ -30,12 +31,11 @@ from pathlib import Path
 from edgechaos.hil.runner import run_campaign
 from tests.campaigns import GRAPH, campaign, items
 from tests.hil_devices import open_device
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would its children
-    spec = campaign(devices=("scripted:slow",), masks=25)
-    run_campaign(spec, GRAPH, items(), Path(sys.argv[1]), resume=True, workers=2, opener=open_device)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would its children
+spec = campaign(devices=("scripted:slow",), masks=25)
+run_campaign(spec, GRAPH, items(), Path(sys.argv[1]), resume=True, workers=2, opener=open_device)
 """
-"""A campaign in a process of its own, resumed where its ledger exists; argument: the ledger."""
+"""A campaign in a process of its own, resumed where its ledger exists; argument: the ledger. No guard: workers do not run it again."""
 
 
 def items(count: int = 24, graph: IntegerGraph = GRAPH) -> EvaluationSet:
@@ -52,17 +52,17 @@ def campaign(**changes: Any) -> Campaign:
 
 
 class InProcess(Executor):
-    """Groups in this process: what the pool does, without processes. stop_after: events before a simulated kill."""
+    """Groups in this process: what the pool does, without processes. stop_after: results before a simulated kill."""
 
     def __init__(self, setup: Setup, stop_after: int | None = None) -> None:
         self.bench, self.left, self.seen = Bench(setup), stop_after, 0
 
-    def run(self, groups: Sequence[Group]) -> Iterator[Event]:
-        for group in groups:
+    def run(self, work: Sequence[Work]) -> Iterator[Event]:
+        for group in work:
             for event in self.bench.evaluate(group):
                 if self.left is not None and self.seen >= self.left:
                     raise KeyboardInterrupt
-                self.seen += 1
+                self.seen += isinstance(event, Finished)
                 yield event
 
     def close(self) -> None:
@@ -90,4 +90,17 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
         "SELECT model, plan, seed, device, data, images, attempts, outcome, result, correct_bits, baseline FROM trials ORDER BY 1,2,3,4,5,6"
     ).fetchall()
     connection.close()
+    return found
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Processes that a process, by default this one, has started and that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, ppid = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if int(ppid) == (parent or os.getpid()) and state != "Z":
+            found.append(int(stat.parent.name))
     return found

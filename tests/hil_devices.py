@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,37 @@ def _first_time() -> bool:
     return True
 
 
+class MoodyDevice(ReferenceDevice):
+    """What $EDGECHAOS_TEST_MOOD says goes wrong now, whatever went before."""
+
+    def open(self) -> DeviceInfo:
+        mood = os.environ.get("EDGECHAOS_TEST_MOOD", "")
+        if mood == "no-open" or (mood == "opens-late" and _times() <= 4):
+            raise LinkError("the port is gone")
+        if mood == "dies-opening" and _times() <= 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mood == "weak":
+            return replace(super().open(), capabilities=frozenset({"omission"}), patch_capacity=3)
+        return super().open()
+
+    def infer(self, codes: NDArray[Any], **options: Any) -> Inference:
+        mood = os.environ.get("EDGECHAOS_TEST_MOOD", "")
+        if mood == "link":
+            raise LinkError("cable fell out")
+        if mood == "crash-clean" and not self.active:
+            raise DeviceCrash("clean firmware crashes")
+        if mood == "os-error-once" and _times() == 1:
+            raise OSError(5, "Input/output error")
+        return super().infer(codes, **options)
+
+
+def _times() -> int:
+    """How often this was called in a test, in whatever process."""
+    with open(os.environ["EDGECHAOS_TEST_MARKER"], "ab") as marker:
+        marker.write(b"x")
+    return Path(os.environ["EDGECHAOS_TEST_MARKER"]).stat().st_size
+
+
 class AbsentDevice(ReferenceDevice):
     """A board that is not there."""
 
@@ -135,7 +167,7 @@ class Bench:
 
     def __call__(self, spec: str, graph: IntegerGraph) -> Device:
         kind = spec.partition(":")[0]
-        return {"scripted": ScriptedDevice, "absent": AbsentDevice}.get(kind, ReferenceDevice)(spec, graph)
+        return {"scripted": ScriptedDevice, "absent": AbsentDevice, "moody": MoodyDevice}.get(kind, ReferenceDevice)(spec, graph)
 
     def exclusive(self, spec: str) -> bool:
         return spec.startswith("serial:")

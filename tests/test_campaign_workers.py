@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
 
 from edgechaos.artifact import save, to_bytes
-from edgechaos.errors import EdgeChaosError
+from edgechaos.errors import ConfigError, EdgeChaosError
 from edgechaos.faults import resolve
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.evaluate import Bench, Setup
-from edgechaos.hil.plan import plan_campaign
-from edgechaos.hil.pool import PoolExecutor
+from edgechaos.hil.plan import Work, plan_campaign
+from edgechaos.hil.pool import PoolExecutor, _Worker
 from edgechaos.hil.runner import run_campaign
-from tests.campaigns import GRAPH, SCRIPT, campaign, items, rows, run, run_pool
+from tests.campaigns import GRAPH, SCRIPT, campaign, children, items, rows, run, run_pool
 from tests.hil_devices import open_device
 
 
@@ -62,7 +62,7 @@ def test_worker_that_dies_or_hangs_is_an_outcome(
 
     details = sqlite3.connect(tmp_path / "ledger.sqlite").execute("SELECT detail FROM trials WHERE outcome != 'ok'").fetchall()
     assert all(detail in d for (d,) in details)
-    assert not multiprocessing.active_children()
+    assert not children()
 
 
 def test_trials_without_a_clean_run_are_abandoned(tmp_path: Path) -> None:
@@ -82,20 +82,21 @@ def test_trials_without_a_clean_run_are_abandoned(tmp_path: Path) -> None:
 def test_what_stops_a_campaign(tmp_path: Path, device: str, message: str) -> None:
     with pytest.raises(EdgeChaosError, match=rf"campaign stopped: (.|\n)*{message}(.|\n)*continue with --resume"):
         run_pool(tmp_path, device)
-    assert not multiprocessing.active_children()
+    assert not children()
 
 
-def test_workers_that_cannot_start_stop_the_campaign(tmp_path: Path) -> None:
-    """A script without the guard: every spawned worker would run it again."""
-    script = tmp_path / "unguarded.py"
-    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+def test_what_workers_cannot_import_is_refused(tmp_path: Path) -> None:
+    """An opener that stands in the script itself, or that is no function of a module."""
+    script = tmp_path / "own_device.py"
+    script.write_text(SCRIPT.replace("from tests.hil_devices import open_device", "def open_device(spec, graph): ..."))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "ledger.sqlite")], env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
-    assert "campaign stopped: a worker process did not start" in done.stderr
-    assert "a script needs `if __name__ == '__main__':`" in done.stderr
+    assert "defined in the script that runs: workers cannot import it; put it into a module" in done.stderr
+    with pytest.raises(ConfigError, match="cannot travel to workers"):
+        PoolExecutor(Setup(to_bytes(GRAPH), items(), lambda spec, graph: open_device(spec, graph)))
 
 
 def test_pool_equals_one_process_and_reports_progress(tmp_path: Path) -> None:
@@ -112,27 +113,19 @@ def test_pool_equals_one_process_and_reports_progress(tmp_path: Path) -> None:
     assert results.to_json() == run(tmp_path / "other", campaign(devices=("plain", "counting"))).to_json()
     assert seen[-1] == (48, 48)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert not multiprocessing.active_children()
+    assert not children()
 
 
 def test_a_board_is_held_by_one_worker() -> None:
-    from collections import deque
-
-    from edgechaos.hil.pool import _Worker
-
     pool = PoolExecutor(Setup(to_bytes(GRAPH), items(), open_device), workers=2)
     first, second = (_Worker(None, None) for _ in range(2))  # type: ignore[arg-type]
-    groups = plan_campaign(campaign(devices=("serial:/dev/serial/by-id/a", "plain"))).groups
-    queue = deque(groups)
-    board = pool._next_for(first, queue)
-    assert board is not None
-    assert board.device.startswith("serial:")
-    other = pool._next_for(second, queue)
-    assert other is not None
-    assert other.device == "plain"
-    again = pool._next_for(first, queue)
-    assert again is not None
-    assert again.device.startswith("serial:")
+    board = "serial:/dev/serial/by-id/a"
+    pool._owner[board] = first
+    queue: deque[Work] = deque(plan_campaign(campaign(devices=(board, "plain"))).groups)
+    for worker, device in ((second, "plain"), (None, "plain"), (first, board), (second, "plain")):
+        work = pool._next_for(worker, queue)
+        assert work is not None
+        assert work.device == device
 
 
 def test_devices_agree(tmp_path: Path) -> None:

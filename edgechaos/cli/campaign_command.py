@@ -65,7 +65,15 @@ def command(
         executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
     with progress_bar("campaign") as bar:
         results = run_campaign(
-            campaign, graph, items, output / "ledger.sqlite", resume=resume, workers=workers, executor=executor, progress=bar
+            campaign,
+            graph,
+            items,
+            output / "ledger.sqlite",
+            resume=resume,
+            workers=workers,
+            executor=executor,
+            progress=bar,
+            notice=lambda text: click.echo(f"note: {text}", err=True),
         )
     written = results.write(output)
     if as_json:
