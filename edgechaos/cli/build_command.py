@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from edgechaos.cli.common import json_option, model_argument, output_option
+from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.show import print_json, say
 
 
 @click.command("build")
 @model_argument
-@click.option("--board", default="mps2-an386", show_default=True, help="A board by name, or your own board file (.toml).")
+@click.option("--board", type=BOARD, default="mps2-an386", show_default=True, help="A board by name, or your own board file (.toml).")
 @click.option(
     "--kernel",
     type=click.Choice(["auto", "dense", "event"]),

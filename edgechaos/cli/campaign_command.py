@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from edgechaos.cli.common import codes_of, dataset_for, json_option, output_option, parameters_for
+from edgechaos.cli.file_kinds import ARTIFACT, CAMPAIGN, DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 
 @click.command("campaign")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--artifact", "model", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the campaign's own.")
-@click.option("--data", "data_name", metavar="NAME|PATH", help="Instead of the campaign's own data set.")
+@click.argument("file", type=CAMPAIGN)
+@click.option("--artifact", "model", type=ARTIFACT, help="Instead of the campaign's own.")
+@click.option("--data", "data_name", type=DATA, help="Instead of the campaign's own data set.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from edgechaos.cli.file_kinds import ARTIFACT, DATA
 from edgechaos.cli.show import note
 from edgechaos.errors import ConfigError, DataError, EdgeChaosError, SeedError
 from edgechaos.seeds import MAX_SEED, check_seed
@@ -24,12 +25,12 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     from edgechaos.text import Text
 
 SEED = click.IntRange(0, MAX_SEED)
-model_argument = click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
+model_argument = click.argument("model", type=ARTIFACT)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, instead of text and tables.")
 data_option = click.option(
     "--data",
     "data_name",
-    metavar="NAME|PATH",
+    type=DATA,
     help="A data set by name, or your own .npz, .csv or folder of images. Default: the model's.",
 )
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli.file_kinds import DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 
 @click.command("continual")
-@click.option("--data", "data_name", metavar="NAME|PATH", default="mnist5k", show_default=True, help="Images, as for train.")
+@click.option("--data", "data_name", type=DATA, default="mnist5k", show_default=True, help="Images, as for train.")
 @click.option("--download", is_flag=True, help="Fetch the files into the cache, where EDGECHAOS_DATA is not set.")
 @click.option(
     "--stream", type=click.Choice(["split", "permuted"]), default="split", show_default=True, help="Classes in groups, or pixels reordered."

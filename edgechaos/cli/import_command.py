@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from edgechaos.cli.common import bits_in_words, json_option, load_data, noted, output_option, save_named, weight_bits_option
+from edgechaos.cli.file_kinds import DATA, PUBLISHED, VOCABULARY
 from edgechaos.cli.show import print_json, progress_bar, say
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--data", "data_name", required=True, metavar="NAME|FILE", help="Training items calibrate, test items measure.")
+@click.argument("file", type=PUBLISHED)
+@click.option("--data", "data_name", required=True, type=DATA, help="Training items calibrate, test items measure.")
 @click.option("--mode", type=click.Choice(["parallel", "stateful"]), help="Tick mode of a ChaosNet.")
 @click.option("--ticks", type=click.IntRange(1, 127), help="Ticks per inference of a ChaosNet.")
 @click.option("--fail-prob", type=click.FloatRange(0, 1), help="Share of spikes that a ChaosNet loses, per tick.")
@@ -23,7 +24,7 @@ from edgechaos.cli.show import print_json, progress_bar, say
 @click.option("--refractory-decay", type=click.FloatRange(0, 1), help="Share of its refractoriness that it keeps.  [default: 0.95]")
 @click.option("--normalization", help="Of the pixels: mnist, fashion, cifar10, none.")
 @click.option("--image", type=(int, int), help="Height and width, for convolutions.")
-@click.option("--vocabulary", type=click.Path(dir_okay=False, path_type=Path), help="JSON of a language model: {word: id}.")
+@click.option("--vocabulary", type=VOCABULARY, help="JSON of a language model: {word: id}.")
 @click.option("--length", type=click.IntRange(1, 65535), help="Tokens per text of a language model.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners of a TNN.")
 @click.option("--current-strength", type=float, help="Share of the velocity that acts in a DLM.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults
+from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, per_channel_option, sampling_option
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command("prune")
-@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--data", "data_name", metavar="NAME|FILE.npz", help="A data set by name, or your own arrays. Default: the one trained on.")
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--data", "data_name", type=DATA, help="A data set by name, or your own arrays. Default: the one trained on.")
 @click.option("--what", type=click.Choice(["neurons", "weights"]), default="neurons", show_default=True, help="Remove, or set to 0.")
 @click.option(
     "--criterion",

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from edgechaos.cli.common import SEED, bits_in_words, chosen_data, json_option, output_option, save_named, weight_bits_option
+from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ sampling_option = click.option(
 
 
 @click.command("quantize")
-@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--data", "data_name", metavar="NAME|PATH", help="A data set by name, or your own. Default: the one trained on.")
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--data", "data_name", type=DATA, help="A data set by name, or your own. Default: the one trained on.")
 @click.option(
     "--method",
     type=click.Choice(["qat", "ptq"]),

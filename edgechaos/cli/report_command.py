@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli.file_kinds import RESULTS
 from edgechaos.cli.show import print_json, print_table, say
 
 
 @click.command("report")
-@click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("inputs", type=RESULTS, nargs=-1, required=True)
 @json_option
 @output_option("the page", default="report.html")
 def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:

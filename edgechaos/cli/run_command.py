@@ -20,6 +20,7 @@ from edgechaos.cli.common import (
     parse_faults,
     temperature_option,
 )
+from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.show import print_json, print_table
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ DEFAULT_ENERGY_BOARD = "stm32l4r5"
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
 @click.option(
-    "--board", help=f"Whose published energy per cycle and clock turn counts into joules and time.  [default: {DEFAULT_ENERGY_BOARD}]"
+    "--board",
+    type=BOARD,
+    help=f"Whose published energy per cycle and clock turn counts into joules and time.  [default: {DEFAULT_ENERGY_BOARD}]",
 )
 @temperature_option
 @fault_option

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from edgechaos.cli.common import SEED, json_option, load_data, output_option
+from edgechaos.cli.file_kinds import DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<data>.+)")
@@ -19,7 +20,7 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option(
     "--data",
     "data_name",
-    metavar="NAME|PATH",
+    type=DATA,
     default="mnist5k",
     show_default=True,
     help="digits8x8, mnist5k, mnist, fashion_mnist, emnist_letters, cifar10, ag_news, imdb, or your .npz, .csv or folder of images.",
