@@ -1,6 +1,6 @@
 /* Spiking layers. Work that cannot change the result is left out: a neuron that cannot reach its threshold is compared
  * once and forgotten, noise is drawn only where its proven bound straddles the threshold, and the loss of a spike is
- * drawn only where there is one. Counter-based words make every such shortcut exact.
+ * drawn only where there is one, and where a spike can be lost at all. Counter-based words make every such shortcut exact.
  */
 #include "ec_chaos.h"
 
@@ -103,6 +103,18 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
 
 #endif
 
+/* 1 where the spike is lost; at probability 0 no word is drawn, and `fail` is not set. */
+static inline uint32_t lost(ec_prefix fail, uint32_t neuron, uint32_t loss)
+{
+    return loss > 0u && ec_lost(ec_word(fail, neuron), loss);
+}
+
+static ec_prefix loss_prefix(ec_prefix stream, uint32_t tick, uint32_t loss)
+{
+    const ec_prefix none = {0, 0};
+    return loss > 0u ? ec_tick_prefix(stream, tick) : none;
+}
+
 /* hits[k] += 1 for every neuron of the list whose spike is delivered. */
 static void deliver(const uint16_t *restrict list, uint32_t count, ec_prefix tick, uint32_t loss, uint8_t *restrict hits)
 {
@@ -118,7 +130,7 @@ static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint3
     for (uint32_t k = first; k < layer->neurons; k++) {
         const uint32_t n = run->scratch->list[k];
         const int32_t added = ec_noise(ec_word(noise, n), layer->sigma[n], layer->sigma_shift);
-        if (drive[n] + added > layer->threshold[n] && !ec_lost(ec_word(fail, n), loss))
+        if (drive[n] + added > layer->threshold[n] && !lost(fail, n, loss))
             run->scratch->hits[k]++;
     }
 }
@@ -137,6 +149,8 @@ static void collect(ec_scratch *scratch, uint32_t first, uint32_t end, int8_t *o
 void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive, int8_t *out)
 {
     const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
+    /* Where no spike can be lost, what fires whatever the noise delivers all its spikes at the first tick. */
+    const uint32_t once = !layer->emit_spikes && !layer->ticked_drive;
     const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
 #if EC_NOISE
     const ec_prefix noise_stream = ec_stream_prefix(run->seed, layer->noise_stream, run->sample);
@@ -145,10 +159,14 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
     memset(out, 0, layer->emit_spikes ? ticks * neurons : neurons);
     memset(run->scratch->hits, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {
-        const ec_prefix fail = ec_tick_prefix(fail_stream, t);
+        const ec_prefix fail = loss_prefix(fail_stream, t, loss);
         if (t == 0u || layer->ticked_drive)
             found = find_candidates(layer, run, drive);
-        deliver(run->scratch->list, found.sure, fail, loss, run->scratch->hits);
+        if (loss > 0u)
+            deliver(run->scratch->list, found.sure, fail, loss, run->scratch->hits);
+        else if (t == 0u || !once)
+            for (uint32_t k = 0; k < found.sure; k++)
+                run->scratch->hits[k] = (uint8_t)(once ? ticks : 1u);
 #if EC_NOISE
         if (found.unsure > 0u)
             deliver_unsure(layer, run, found.unsure, ec_tick_prefix(noise_stream, t), fail, drive);
@@ -181,7 +199,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     if (!layer->emit_spikes)
         memset(out, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {
-        const ec_prefix fail = ec_tick_prefix(fail_stream, t);
+        const ec_prefix fail = loss_prefix(fail_stream, t, loss);
 #if EC_NOISE
         if (layer->sigma != NULL) {
             const ec_prefix words = ec_tick_prefix(ec_stream_prefix(run->seed, layer->noise_stream, run->sample), t);
@@ -196,7 +214,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         }
         for (uint32_t n = 0; n < neurons; n++)
             if (spikes[n])
-                spikes[n] = !overruled(layer, run, n) && !ec_lost(ec_word(fail, n), loss);
+                spikes[n] = !overruled(layer, run, n) && !lost(fail, n, loss);
 #if EC_FAULTS
         ec_faults_stick_tick(run->faults, layer, spikes);
 #endif
