@@ -1,22 +1,21 @@
-"""SerialBoard: a real board on a serial port, opened by a stable name, confirmed by HELLO, locked by its UID.
+"""SerialBoard: a real board on a serial port, opened by a stable name, confirmed by HELLO, locked by its port and its UID.
 
-Enters: a graph, a port such as /dev/serial/by-id/usb-STMicroelectronics_STM32_STLink_0123-if02. Leaves: a Device. Ports
-are pyserial's. Every wait has a time-out of its own, and the port is released on every error. Ports are confirmed, not
-trusted: a bench has two boards of a kind, and /dev/ttyACM0 is whichever was plugged in first.
+A port is named as in /dev/serial/by-id/usb-STMicroelectronics_STM32_STLink_0123-if02. Ports are pyserial's. Every wait has a
+time-out of its own, and the port is released on every error. Ports are confirmed, not trusted: a bench has two boards of a
+kind, and /dev/ttyACM0 is whichever was plugged in first.
 """
 
 from __future__ import annotations
 
 import select
 
-import filelock
 import serial
 
 from edgechaos.devices.link import Client, Link, Timeouts
+from edgechaos.devices.locks import hold_board, hold_port
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.errors import DeviceRefused, LinkError
 from edgechaos.firmware_gen.protocol import Hello
-from edgechaos.firmware_gen.toolchain import cache_folder
 from edgechaos.graph import IntegerGraph
 
 WRITE_TIMEOUT_S = 2.0
@@ -26,17 +25,19 @@ LARGEST_EXCHANGE_BYTES = 16384
 
 
 class SerialLink(Link):
-    """One port, held exclusively, and the lock of the board behind it."""
+    """One port, held exclusively, and the board behind it."""
 
     def __init__(self, port: str, baud: int) -> None:
         """Raises LinkError where the port is absent, busy or refuses the settings."""
         self.port = port
-        self._lock: filelock.BaseFileLock | None = None
+        # Before it is opened: that raises DTR, by which some boards restart, also under whoever is using them.
+        self._locks = [hold_port(port)]
         try:
             # Opening raises DTR: boards with USB CDC need it, an Arduino restarts by it, which the retries of HELLO outlast.
             self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
             self._serial.reset_input_buffer()
         except (serial.SerialException, OSError, ValueError) as error:
+            self._release()
             raise LinkError(f"cannot open {port} at {baud} baud: {error}; `edgechaos devices` lists the ports there are") from error
 
     def write(self, data: bytes) -> None:
@@ -57,20 +58,17 @@ class SerialLink(Link):
             raise self._gone(error) from error
 
     def lock_board(self, uid: str) -> None:
-        """Hold the board of that UID for this process. Raises LinkError where another one has it, through whatever port."""
-        lock = filelock.FileLock(cache_folder("locks") / f"board-{uid}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise LinkError(f"the board with UID {uid} on {self.port} is in use by another process; wait for it or stop it") from error
-        self._lock = lock
+        """Hold the board of that UID, too. Raises LinkError where it is held already, through whatever port, by whatever user."""
+        self._locks.append(hold_board(uid))
 
     def close(self) -> None:
         """Release port and board."""
         self._serial.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._release()
+
+    def _release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
 
     def _gone(self, error: Exception) -> LinkError:
         return LinkError(f"{self.port} failed: {error}; is the board still plugged in?")

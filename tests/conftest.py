@@ -4,3 +4,17 @@ import os
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+from pathlib import Path  # noqa: E402 (the variables above come first)
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _locks_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Locks of boards that exist for a moment do not fill the machine's own folder."""
+    from edgechaos.devices import locks
+
+    folder: Path = tmp_path_factory.mktemp("locks")
+    folder.chmod(0o1777)
+    locks.SHARED_FOLDERS = (folder,)

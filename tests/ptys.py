@@ -34,6 +34,7 @@ class ServedPty(Pty):
     def __init__(self, board: FakeBoard) -> None:
         super().__init__()
         self.board = board
+        self.heard = bytearray()
         self._wake, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -52,5 +53,7 @@ class ServedPty(Pty):
             ready, _, _ = select.select([self.far, self._wake], [], [])
             if self._wake in ready:
                 return
-            for frame in decoder.feed(os.read(self.far, 4096)):
+            data = os.read(self.far, 4096)
+            self.heard += data
+            for frame in decoder.feed(data):
                 os.write(self.far, self.board.answer(frame))

@@ -56,9 +56,40 @@ def test_the_firmwares_own_server_over_a_pty() -> None:
 
 
 def test_a_board_is_opened_by_one_process_at_a_time(board: ServedPty) -> None:
-    with SerialBoard(GRAPH, board.path), pytest.raises(LinkError, match="cannot open"):
+    with SerialBoard(GRAPH, board.path), pytest.raises(LinkError, match="is in use"):
         SerialBoard(GRAPH, board.path).open()
     with SerialBoard(GRAPH, board.path) as device:
+        assert agrees(device, GRAPH)
+
+
+def test_a_port_is_one_place_by_whatever_name(board: ServedPty, tmp_path: Path) -> None:
+    link = tmp_path / "usb-board-if00"
+    link.symlink_to(board.path)
+    with SerialBoard(GRAPH, board.path) as device:
+        heard = len(board.heard)
+        with pytest.raises(LinkError, match=f"port {link} is in use"):
+            SerialBoard(GRAPH, str(link)).open()
+        assert len(board.heard) == heard, "the board in use was not even asked who it is"
+        assert agrees(device, GRAPH)
+    with SerialBoard(GRAPH, str(link)) as device:
+        assert agrees(device, GRAPH)
+
+
+def test_a_port_that_does_not_open_is_not_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(LinkError, match="cannot open"):
+            SerialLink(str(tmp_path / "ttyACM9"), 115_200)
+    with pytest.raises(LinkError, match="cannot open"):
+        SerialLink("/dev/tty\0ACM0", 115_200)
+
+
+def test_the_session_of_a_board_in_use_goes_on(board: ServedPty) -> None:
+    """Who is refused has asked who it is, no more."""
+    with SerialBoard(GRAPH, board.path) as device:
+        twin = ServedPty(board.board)
+        with pytest.raises(LinkError, match=f"{ONE.hex()} is in use"):
+            SerialBoard(GRAPH, twin.path).open()
+        twin.close()
         assert agrees(device, GRAPH)
 
 
