@@ -16,7 +16,7 @@ import filelock
 
 from edgechaos.errors import LinkError
 
-SHARED_FOLDERS = (Path("/run/lock"), Path("/tmp"))
+SHARED_FOLDERS: tuple[Path, ...] = (Path("/run/lock"), Path("/tmp"))
 
 
 def lock_folder() -> Path:

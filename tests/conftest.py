@@ -1,13 +1,12 @@
 """One thread per test process: small layers gain nothing from more, and two workers on two cores lose a lot."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-
-from pathlib import Path  # noqa: E402 (the variables above come first)
-
-import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
