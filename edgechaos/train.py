@@ -1,4 +1,4 @@
-"""Training: surrogate gradients with spike omission and death of neurons as augmentation, seeded, resumable to the same bits.
+"""Training: surrogate gradients with omission and death of units as augmentation, seeded, resumable to the same bits.
 
 Enters: a model, a data set, a recipe. Leaves: the trained model, its `facts` filled in, and a history. Order of items
 and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -27,19 +27,21 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError, UnsupportedError
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.files import write_atomic
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
-from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.random_bits import fail_q, stream_head, words
 from edgechaos.seeds import check_seed
 
 EPOCH_STREAM = 0x60000
 SHARE_STREAM = 0x70000
 DYNAMICS_STREAM = 0x78000
+DEFAULT_OMISSION = 0.5
+"""Of spiking models that lose nothing by themselves."""
 STATE_KEY = "edgechaos_training_state"
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
@@ -48,9 +50,11 @@ _OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 class Recipe:
     """How to train. learning_rate falls to 0 along half a cosine.
 
-    omission: the share of spikes lost in training, 0..1. "fixed": at every step, as published. "uniform": each step
-    draws its share from 0..omission, which deep networks need: a layer behind a fixed loss learns to expect weak input.
-    dead: every item draws from 0..dead the share of neurons that are silent for it at all ticks.
+    omission: the share of spikes lost in training, 0..1, or, where nothing spikes, of the values of units (of channels), an item at
+    a time. "fixed": at every step, as published. "uniform": each step draws its share from 0..omission, which deep networks need:
+    a layer behind a fixed loss learns to expect weak input. None: what a model loses by itself, fixed, where it does; else
+    DEFAULT_OMISSION where it spikes and 0 where it does not.
+    dead: every item draws from 0..dead the share of units that are silent for it at all ticks.
     threads: of torch. Sums depend on it in their last bits; small layers gain nothing from more than one.
     """
 
@@ -59,7 +63,7 @@ class Recipe:
     learning_rate: float = 1e-2
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 0.5
-    omission: float = 0.5
+    omission: float | None = None
     omission_draw: Literal["fixed", "uniform"] = "uniform"
     dead: float = 0.0
     seed: int = 0
@@ -73,7 +77,7 @@ class Recipe:
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("optimizer", self.optimizer in ("adamw", "adam"), "'adamw' or 'adam'"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
-            ("omission", 0 <= self.omission <= 1, "in 0..1"),
+            ("omission", self.omission is None or 0 <= self.omission <= 1, "in 0..1"),
             ("omission_draw", self.omission_draw in ("fixed", "uniform"), "'fixed' or 'uniform'"),
             ("dead", 0 <= self.dead <= 1, "in 0..1"),
             ("threads", self.threads >= 1, "at least 1"),
@@ -83,6 +87,15 @@ class Recipe:
                 raise ConfigError(f"recipe: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
         check_seed(self.seed)
         return self
+
+    def of(self, layers: Sequence[FailingLayer]) -> Recipe:
+        """Checked, and with an omission where it was left open, for a model in which these layers can fail. Raises ConfigError."""
+        if self.check().omission is not None:
+            return self
+        own = max((layer.fail_prob for layer in layers), default=0.0)
+        if own > 0:
+            return replace(self, omission=own, omission_draw="fixed")
+        return replace(self, omission=DEFAULT_OMISSION if any(layer.spiking for layer in layers) else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +123,13 @@ M = TypeVar("M", bound=Model)
 
 
 class Trainable(Protocol):
-    """What `fit` needs of a torch module: logits of a batch under conditions, its state, its spiking layers, its own dynamics."""
+    """What `fit` needs of a torch module: logits of a batch under conditions, its state, its failing layers, its own dynamics."""
 
     def __call__(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes)."""
 
-    def spiking_layers(self) -> Sequence[Spiking]:
-        """The layers that omission acts on."""
+    def failing_layers(self) -> Sequence[FailingLayer]:
+        """The layers that omission and death act on."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """As torch.nn.Module."""
@@ -154,14 +167,16 @@ def train(
     """
     state = None if output is None else Path(f"{os.fspath(output)}.state")
     model.train()
+    recipe = recipe.of(model.failing_layers())
     identity = {"family": model.family, "config": asdict(model.config), "data": data.content_hash}
-    with _threads(recipe.check().threads):
+    with _threads(recipe.threads):
         history = fit(model, model.preprocess(data.train_items), data.train_labels, recipe, "train", identity, state, progress)
         model.eval()
         accuracy = evaluate(model, data)
     model.facts = {
         "dataset": data.record,
         "omission": recipe.omission,
+        "omission_draw": recipe.omission_draw,
         "dead": recipe.dead,
         "recipe": asdict(recipe),
         "history": [asdict(epoch) for epoch in history],
@@ -197,17 +212,17 @@ def fit(
 
     inputs: (n, ...) tensor; labels: (n,) integers. state: written after every epoch, resumed from where it exists.
     identity: JSON that tells this run's state file from another's.
-    Raises ConfigError for an impossible recipe, UnsupportedError for one with dead neurons where the model has no spiking layers.
+    Raises ConfigError for an impossible recipe.
     """
-    optimizer = _OPTIMIZERS[recipe.check().optimizer]([p for _, p in module.named_parameters()], weight_decay=recipe.weight_decay)
+    layers = tuple(module.failing_layers())
+    recipe = recipe.of(layers)
+    optimizer = _OPTIMIZERS[recipe.optimizer]([p for _, p in module.named_parameters()], weight_decay=recipe.weight_decay)
     identity_hash = hashlib.sha256(json.dumps([stage, asdict(recipe), identity], sort_keys=True).encode()).hexdigest()
-    if recipe.dead > 0 and not module.spiking_layers():
-        raise UnsupportedError(f"recipe: dead = {recipe.dead}, but this model has no spiking neurons that could die; dropout is its peer")
     history = _resume(state, identity_hash, module, optimizer)
     target = torch.from_numpy(labels)
     with _threads(recipe.threads):
         while len(history) < recipe.epochs:
-            history.append(_epoch(module, inputs, target, recipe, len(history), optimizer))
+            history.append(_epoch(module, layers, inputs, target, recipe, len(history), optimizer))
             if state is not None:
                 _store(state, identity_hash, module, optimizer, history)
             if progress is not None:
@@ -215,12 +230,21 @@ def fit(
     return history
 
 
-def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, epoch: int, optimizer: torch.optim.Optimizer) -> Epoch:
+def _epoch(
+    module: Trainable,
+    layers: Sequence[FailingLayer],
+    inputs: Tensor,
+    target: Tensor,
+    recipe: Recipe,
+    epoch: int,
+    optimizer: torch.optim.Optimizer,
+) -> Epoch:
     """One pass over all items in an order, with random words and learning rates that (seed, epoch) alone decide."""
     seed = stream_head(recipe.seed, EPOCH_STREAM + epoch)
     shuffled = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
     dynamics = torch.Generator().manual_seed(stream_head(seed, DYNAMICS_STREAM))
     steps = math.ceil(len(inputs) / recipe.batch)
+    assert recipe.omission is not None
     shares = recipe.omission * (
         words(seed, SHARE_STREAM, [0], 1, steps)[0, 0] / 2**32 if recipe.omission_draw == "uniform" else np.ones(steps)
     )
@@ -230,8 +254,8 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
         lost = fail_q(float(shares[step]))
-        faults = {layer.name: LayerFaults(lost, _dead(recipe, seed, index, layer)) for layer in module.spiking_layers()}
-        logits = module(inputs[index], Conditions(seed, index, faults))
+        faults = {layer.name: LayerFaults(lost, _dead(recipe, seed, index, layer)) for layer in layers}
+        logits = module(inputs[index], Conditions(seed, index, faults, training=True))
         loss = nn.functional.cross_entropy(logits, target[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -243,8 +267,16 @@ def _epoch(module: Trainable, inputs: Tensor, target: Tensor, recipe: Recipe, ep
     return Epoch(loss_sum / len(inputs), correct / len(inputs))
 
 
-def _dead(recipe: Recipe, seed: int, samples: Tensor, layer: Spiking) -> Tensor | None:
+def _dead(recipe: Recipe, seed: int, samples: Tensor, layer: FailingLayer) -> Tensor | None:
     return draw_dead(seed, samples, layer, fail_q(recipe.dead)) if recipe.dead > 0 else None
+
+
+def kept_epochs(output: str | os.PathLike[str]) -> int:
+    """How many epochs of an interrupted training the state file beside its output holds; 0 without one that can be read."""
+    try:
+        return len(checkpoint.read_tensors(f"{os.fspath(output)}.state", STATE_KEY, "training state")[1]["history"])
+    except (EdgeChaosError, KeyError, TypeError):
+        return 0
 
 
 def _store(state: Path, identity: str, module: Trainable, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:

@@ -16,7 +16,6 @@ from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.models import words
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
-from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults
 from edgechaos.quantize.float_model import Spiking
 from tests import chaosnet_oracle
@@ -143,13 +142,6 @@ def test_evaluation_does_not_depend_on_the_batch_and_follows_the_plan() -> None:
     np.testing.assert_allclose(evaluate_under(model, items(), plan, seed=5, batch=7), whole, atol=1e-6)
     assert np.abs(evaluate_under(model, items(), plan, seed=6) - whole).max() > 0
     assert np.abs(evaluate_under(model, items(), CLEAN, seed=5) - whole).max() > 0
-
-
-def test_faults_of_a_model_without_spikes_are_refused_and_not_ignored() -> None:
-    model = PlainNet(PlainConfig(inputs=16, classes=("a", "b", "c"), hidden=(8,)))
-    assert evaluate_under(model, items(), CLEAN).shape == (20, 3)
-    with pytest.raises(UnsupportedError, match=r"'fc1_relu': this float model has no spiking layers .* on the integer graph"):
-        evaluate_under(model, items(), ResolvedPlan(dead={"fc1_relu": np.ones(8, bool)}))
 
 
 def test_preprocessing_normalizes_each_channel() -> None:

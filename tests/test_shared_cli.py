@@ -54,8 +54,8 @@ def test_two_tasks_from_training_to_a_device(tmp_path: Path) -> None:
     [
         (("--model", "shared"), "needs its tasks"),
         (("--task", "a=vision:digits8x8"), "can only be given with --model shared"),
-        (("--model", "shared", "--data", "digits8x8", "--task", "a=dense:digits8x8"), "'--data' cannot be given"),
-        (("--model", "shared", "--task", "a=dense:digits8x8", "--share", "0.1"), "--share can only be given with --strategy rehearsal"),
+        (("--model", "shared", "--data", "digits8x8", "--task", "a=dense:digits8x8"), "'--data': cannot be given"),
+        (("--model", "shared", "--task", "a=dense:digits8x8", "--share", "0.1"), "'--share': can only be given with --strategy rehearsal"),
     ],
 )
 def test_options_that_do_not_belong_together(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:

@@ -15,15 +15,13 @@ from safetensors.torch import save as save_tensors
 
 from edgechaos import data
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError, UnsupportedError
+from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.faults import ResolvedPlan
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
-from edgechaos.models.build import build
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.evaluate import evaluate, evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead, spiking_ticks
-from edgechaos.quantize.pipeline import quantize
 from edgechaos.random_bits import fail_q
 from edgechaos.train import Progress, Recipe, new_model, train
 
@@ -120,7 +118,7 @@ def test_impossible_recipes_are_refused_by_name(digits: Dataset, options: dict[s
 
 
 def test_every_item_draws_its_share_of_dead_neurons(digits: Dataset) -> None:
-    layer = fresh(digits, hidden=(1000,)).spiking_layers()[0]
+    layer = fresh(digits, hidden=(1000,)).failing_layers()[0]
     dead = draw_dead(7, torch.arange(2000), layer, fail_q(0.5))
     shares = dead.double().mean(dim=1)
     assert shares.min() < 0.02
@@ -138,7 +136,7 @@ def test_the_dead_of_an_item_are_silent_at_all_its_ticks(digits: Dataset, mode: 
     layer = fresh(digits, mode=mode, ticks=5).spiking_layers()[0]
     items = torch.arange(6)
     drive = torch.rand(6, layer.neurons, generator=torch.Generator().manual_seed(0)) * 3
-    dead = draw_dead(3, items, layer, fail_q(0.8))
+    dead = draw_dead(3, items, layer.failing(), fail_q(0.8))
     whole = spiking_ticks(drive, layer, Conditions(0, items, {layer.name: LayerFaults(lost)}))
     some = spiking_ticks(drive, layer, Conditions(0, items, {layer.name: LayerFaults(lost, dead)}))
     assert dead.any(dim=1).all()
@@ -157,19 +155,6 @@ def test_training_against_death_keeps_accuracy_under_death(digits: Dataset) -> N
         runs = [evaluate_under(model, digits.test_items, ResolvedPlan(dead={"cortex0": mask.numpy()})) for mask in masks]
         accuracy[dead] = np.mean([(logits.argmax(axis=1) == digits.test_labels).mean() for logits in runs])
     assert accuracy[0.75] > accuracy[0.0] + 0.04
-
-
-def test_fine_tuning_goes_on_under_what_the_model_trained_under(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = train(fresh(digits), digits, Recipe(epochs=1, omission=0.2, dead=0.6)), []
-    monkeypatch.setattr("edgechaos.train.fit", lambda _model, _inputs, _labels, recipe, *_rest, **_named: seen.append(recipe))
-    quantize(model, digits, epochs=1)
-    assert [(recipe.omission, recipe.dead) for recipe in seen] == [(0.2, 0.6)]
-
-
-@pytest.mark.parametrize("kind", ["tnn", "mlp", "dlm"])
-def test_death_is_refused_where_no_neuron_spikes(digits: Dataset, kind: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"recipe: dead = 0.5, but this model has no spiking neurons"):
-        train(build(kind, digits), digits, Recipe(epochs=1, dead=0.5))
 
 
 def test_a_checkpoint_returns_the_same_model(digits: Dataset, tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.core import ParameterSource
 
 from edgechaos.cli.file_kinds import ARTIFACT, DATA
 from edgechaos.cli.show import note
@@ -33,6 +34,23 @@ data_option = click.option(
     type=DATA,
     help="A data set by name, or your own .npz, .csv or folder of images. Default: the model's.",
 )
+
+
+def given_options(context: click.Context) -> set[str]:
+    """The parameters that the user gave, rather than left at their default."""
+    names = {str(p.name) for p in context.command.params}
+    return {name for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+
+
+def refuse_without_effect(context: click.Context, reasons: Mapping[str, str]) -> None:
+    """Refuse options that the user gave and that would change nothing. reasons: {parameter: why}, whether given or not.
+
+    Raises UsageError that names all of them.
+    """
+    given = given_options(context)
+    wrong = [f"{p.get_error_hint(context)}: {reasons[p.name]}" for p in context.command.params if p.name in given & reasons.keys()]
+    if wrong:
+        raise click.UsageError("; ".join(wrong))
 
 
 def output_option(what: str, default: str | None = None, required: bool = False) -> Callable[[Any], Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli.common import json_option, output_option, refuse_without_effect
 from edgechaos.cli.file_kinds import DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
@@ -34,7 +34,10 @@ from edgechaos.cli.show import print_json, print_table, progress_bar, say
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="The accuracy matrices, .png or .svg.")
 @json_option
 @output_option("results, checkpoints and artifacts: a folder", default="continual")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     data_name: str,
     download: bool,
     stream: str,
@@ -66,6 +69,7 @@ def command(
     from edgechaos.data import load
     from edgechaos.quantize.pictures import picture_format
 
+    _refuse_mixed(context, strategies or COMPARED)
     if picture is not None:
         picture_format(picture)  # before the work, not after
     task_stream = TaskStream(cast(StreamKind, stream), load(data_name, download=download), tasks)
@@ -79,3 +83,11 @@ def command(
         return
     print_table(show.rich_table(result))
     say(" ".join(map(str, written)))
+
+
+def _refuse_mixed(context: click.Context, strategies: tuple[str, ...]) -> None:
+    """Settings of a part that no strategy has are refused. Raises UsageError."""
+    parts = {part for strategy in strategies for part in strategy.split("+")}
+    reasons = {} if "sparse" in parts else {"sparsity": "of sparse strategies, and none is compared"}
+    reasons |= {} if "ewc" in parts else {"ewc_lambda": "of strategies with ewc, and none is compared"}
+    refuse_without_effect(context, reasons)

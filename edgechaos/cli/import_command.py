@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import bits_in_words, json_option, load_data, noted, output_option, save_named, weight_bits_option
+from edgechaos.cli.common import (
+    bits_in_words,
+    json_option,
+    load_data,
+    noted,
+    output_option,
+    refuse_without_effect,
+    save_named,
+    weight_bits_option,
+)
 from edgechaos.cli.file_kinds import DATA, PUBLISHED, VOCABULARY
 from edgechaos.cli.show import print_json, progress_bar, say
 
@@ -34,7 +43,10 @@ from edgechaos.cli.show import print_json, progress_bar, say
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
 @json_option
 @output_option("the artifact (default: beside the file, .ecm)")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     file: Path,
     data_name: str,
     per_channel: bool,
@@ -53,6 +65,9 @@ def command(
     \b
     Example: edgechaos import mnist.pt --data mnist --mode parallel --ticks 5 --fail-prob 0 --normalization mnist
     """
+    if answers["mode"] == "parallel":
+        reason = "acts in stateful mode alone, as parallel ticks start from zero state"
+        refuse_without_effect(context, dict.fromkeys(("decay", "refractory_decay"), reason))
     from edgechaos.models.evaluate import evaluate
     from edgechaos.models.importers import load_published
     from edgechaos.quantize.pipeline import quantize

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults
+from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults, refuse_without_effect
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
-from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, per_channel_option, sampling_option
+from edgechaos.cli.quantize_command import (
+    CRITERIA,
+    SHARE,
+    model_and_data,
+    no_fine_tuning,
+    per_channel_option,
+    refuse_sampling,
+    sampling_option,
+)
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
@@ -48,7 +56,10 @@ if TYPE_CHECKING:
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Accuracy against the share, .png or .svg.")
 @json_option
 @output_option("the curve (default: beside the checkpoint, .prune.json)")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     checkpoint: Path,
     data_name: str | None,
     weight_bits: str,
@@ -70,9 +81,11 @@ def command(
     from edgechaos.files import write_atomic
     from edgechaos.quantize import pictures, prune_curve, prune_report
 
+    refuse_without_effect(context, no_fine_tuning(options["method"]))
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after
     model, data = model_and_data(checkpoint, data_name)
+    refuse_sampling(context, model)
     path = output or checkpoint.with_suffix(".prune.json")
 
     def save(curve: Curve) -> None:

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from edgechaos.cli.common import SEED, bits_in_words, chosen_data, json_option, output_option, save_named, weight_bits_option
+from edgechaos.cli.common import (
+    SEED,
+    bits_in_words,
+    chosen_data,
+    json_option,
+    output_option,
+    refuse_without_effect,
+    save_named,
+    weight_bits_option,
+)
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
@@ -72,18 +80,32 @@ def command(
     """
     _refuse_mixed(context, swept)
     if swept:
-        _sweep(checkpoint, data_name, picture, as_json, output, options)
+        _sweep(context, checkpoint, data_name, picture, as_json, output, options)
     else:
-        _quantize(checkpoint, data_name, as_json, output, {"per_channel": per_channel, "weight_bits": weight_bits, **options})
+        _quantize(context, checkpoint, data_name, as_json, output, {"per_channel": per_channel, "weight_bits": weight_bits, **options})
 
 
 def _refuse_mixed(context: click.Context, swept: bool) -> None:
     """A sweep sets bits and scales itself; only a sweep has a picture. Raises UsageError."""
-    given = {p for p in context.params if context.get_parameter_source(p) is not ParameterSource.DEFAULT}
-    wrong = given & ({"per_channel", "weight_bits"} if swept else {"picture"})
-    if wrong:
-        names = ", ".join(p.get_error_hint(context) for p in context.command.params if p.name in wrong)
-        raise click.UsageError(f"{names} {'cannot be given with' if swept else 'can only be given with'} --sweep")
+    reasons = no_fine_tuning(context.params["method"])
+    if swept:
+        reasons |= dict.fromkeys(("per_channel", "weight_bits"), "cannot be given with --sweep, which compares them all")
+    else:
+        reasons |= {"picture": "can only be given with --sweep"}
+    if context.params["prune_neurons"] is None:
+        reasons["prune_by"] = "needs --prune-neurons; weights go by magnitude"
+    refuse_without_effect(context, reasons)
+
+
+def no_fine_tuning(method: str) -> dict[str, str]:
+    """Why options of fine-tuning have no effect, where there is none."""
+    return dict.fromkeys(("epochs", "seed"), "of fine-tuning, which --method ptq does not do") if method == "ptq" else {}
+
+
+def refuse_sampling(context: click.Context, model: Model) -> None:
+    """A network without spikes draws no counts. Raises UsageError."""
+    if not model.spiking_layers():
+        refuse_without_effect(context, {"sampling": "this model has no spiking layers, whose counts could be drawn; leave it out"})
 
 
 def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:
@@ -102,7 +124,13 @@ def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Data
 
 
 def _sweep(
-    checkpoint: Path, data_name: str | None, picture: Path | None, as_json: bool, output: Path | None, options: dict[str, Any]
+    context: click.Context,
+    checkpoint: Path,
+    data_name: str | None,
+    picture: Path | None,
+    as_json: bool,
+    output: Path | None,
+    options: dict[str, Any],
 ) -> None:
     from edgechaos.files import write_atomic
     from edgechaos.quantize import pictures, sweep
@@ -110,6 +138,7 @@ def _sweep(
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after
     model, data = model_and_data(checkpoint, data_name)
+    refuse_sampling(context, model)
     with progress_bar("sweep") as bar:
         result = sweep.sweep(model, data, progress=bar, **options)
     document = result.to_json()
@@ -123,10 +152,13 @@ def _sweep(
     say(" ".join(map(str, written)))
 
 
-def _quantize(checkpoint: Path, data_name: str | None, as_json: bool, output: Path | None, options: dict[str, Any]) -> None:
+def _quantize(
+    context: click.Context, checkpoint: Path, data_name: str | None, as_json: bool, output: Path | None, options: dict[str, Any]
+) -> None:
     from edgechaos.quantize.pipeline import quantize
 
     model, data = _model_and_all_data(checkpoint, data_name)
+    refuse_sampling(context, model)
     with progress_bar("quantize") as bar:
         graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
     path = output or checkpoint.with_suffix(".ecm")

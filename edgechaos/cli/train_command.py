@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from edgechaos.cli.common import SEED, json_option, load_data, output_option
+from edgechaos.cli.common import SEED, json_option, load_data, output_option, refuse_without_effect
 from edgechaos.cli.file_kinds import DATA
+from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<data>.+)")
@@ -42,20 +42,38 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Of earlier training items, for rehearsal.  [default: 0.05]")
 @click.option("--download", is_flag=True, help="Fetch the files into the cache, where EDGECHAOS_DATA is not set.")
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Neurons of a layer; repeat for more layers.  [default: 64]")
-@click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn).")
-@click.option("--average", is_flag=True, default=None, help="Average over the whole image before the projection (vision).")
-@click.option("--embed", type=click.IntRange(1), help="Values into the cortex (vision, language).  [default: 16]")
+@click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn, shared).")
+@click.option("--average", is_flag=True, default=None, help="Average over the whole image before the projection (vision, shared).")
+@click.option("--embed", type=click.IntRange(1), help="Values into the cortex (vision, language, shared).  [default: 16]")
 @click.option("--ticks", type=click.IntRange(1, 127), help="Ticks per inference (ChaosNets).  [default: 10]")
 @click.option(
     "--mode", type=click.Choice(["parallel", "stateful"]), help="Ticks from zero state, or one after another.  [default: parallel]"
+)
+@click.option("--threshold", type=float, help="Membrane value above which a neuron fires (ChaosNets).  [default: 0.5]")
+@click.option("--decay", type=click.FloatRange(0, 1), help="Share of its membrane that a stateful neuron loses per tick.  [default: 0.02]")
+@click.option("--refractory-decay", type=click.FloatRange(0, 1), help="Share of its refractoriness that it keeps.  [default: 0.95]")
+@click.option(
+    "--fail-prob",
+    type=click.FloatRange(0, 1),
+    help="Share of spikes that the network loses by itself, in training and wherever it is deployed (ChaosNets).  [default: 0]",
 )
 @click.option("--signed", is_flag=True, default=None, help="Keep excitatory and inhibitory rows on their side of 0 (ChaosNets).")
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners (tnn).  [default: 0.05]")
 @click.option("--temperature", type=click.FloatRange(0), help="Of the weights (dlm).  [default: 0.1]")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="In training (mlp, cnn).")
 @click.option("--noise-std", type=click.FloatRange(0), help="Of membranes (ChaosNets), or of activations in training (mlp, cnn).")
-@click.option("--omission", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of spikes lost in training, per tick.")
-@click.option("--dead", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Largest share of neurons dead in training.")
+@click.option(
+    "--omission",
+    type=click.FloatRange(0, 1),
+    help="Share of spikes lost in training, per tick, or of the values of units.  "
+    "[default: --fail-prob; without it 0.5 for ChaosNets, else 0]",
+)
+@click.option(
+    "--omission-draw",
+    type=click.Choice(["uniform", "fixed"]),
+    help="Whether each training step draws its share from 0 to --omission, or loses just that.  [default: uniform]",
+)
+@click.option("--dead", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Largest share of units dead in training.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights, order of items and random words.")
@@ -71,7 +89,8 @@ def command(
     strategy: str | None,
     share: float | None,
     download: bool,
-    omission: float,
+    omission: float | None,
+    omission_draw: str | None,
     dead: float,
     epochs: int,
     learning_rate: float | None,
@@ -82,7 +101,7 @@ def command(
 ) -> None:
     """Train a ChaosNet or another model.
 
-    Spikes are lost in training as augmentation, and neurons dead where asked. An interrupted run resumes where it stopped.
+    Spikes are lost in training as augmentation, and units dead where asked. An interrupted run resumes where it stopped.
 
     \b
     Example: edgechaos train --data mnist5k --hidden 64 --ticks 10 -o pixels.safetensors
@@ -92,22 +111,23 @@ def command(
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if kind != "cnn":
         given.setdefault("hidden", (64,))
-    settings = {"epochs": epochs, "omission": omission, "dead": dead, "seed": seed}
+    settings: dict[str, Any] = {"epochs": epochs, "omission": omission, "dead": dead, "seed": seed}
+    settings |= {} if omission_draw is None else {"omission_draw": omission_draw}
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
-    _refuse_mixed(context, kind, strategy)
-    if kind == "shared":
-        sequence = {key: value for key, value in (("strategy", strategy), ("share", share)) if value is not None}
-        _train_shared(tasks, download, given, settings, rate, sequence, as_json, output)
-        return
-    from edgechaos.models.build import build, recipe_for
-    from edgechaos.train import Recipe, train
+    with kept(lambda: _what_is_kept(output, epochs)):
+        _refuse_mixed(context, kind, given, tasks)
+        from edgechaos.models.build import build, recipe_for
+        from edgechaos.train import Recipe, train
 
-    data = load_data(data_name, download=download)
-    model = build(kind, data, seed=seed, **given)
-    rates: dict[str, Any] = settings | recipe_for(kind) | rate
-    recipe = Recipe(**rates)
-    with progress_bar(f"train on {data.name}") as bar:
-        train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
+        if kind == "shared":
+            sequence = {key: value for key, value in (("strategy", strategy), ("share", share)) if value is not None}
+            _train_shared(tasks, download, given, settings, rate, sequence, as_json, output)
+            return
+        data = load_data(data_name, download=download)
+        model = build(kind, data, seed=seed, **given)
+        recipe = Recipe(**(settings | recipe_for(kind) | rate))
+        with progress_bar(f"train on {data.name}") as bar:
+            train(model, data, recipe, output=output, progress=lambda p: bar(p.done, p.total))
     if as_json:
         print_json({"checkpoint": str(output), "family": model.family, **model.facts})
         return
@@ -115,17 +135,37 @@ def command(
     say(f"{output}: float accuracy {accuracy['float']:.2%} on {accuracy['items']:,} test items")
 
 
-def _refuse_mixed(context: click.Context, kind: str, strategy: str | None) -> None:
-    """A shared cortex has tasks, each with its data set; nothing else has. Raises UsageError."""
-    given = {p.name for p in context.command.params if context.get_parameter_source(str(p.name)) is not ParameterSource.DEFAULT}
-    wrong = given & ({"data_name"} if kind == "shared" else {"tasks", "strategy", "share"})
-    if wrong:
-        names = ", ".join(p.get_error_hint(context) for p in context.command.params if p.name in wrong)
-        raise click.UsageError(f"{names} {'cannot' if kind == 'shared' else 'can only'} be given with --model shared")
-    if kind == "shared" and "tasks" not in given:
+def _what_is_kept(output: Path, epochs: int) -> str:
+    """What an interrupted training leaves on disk."""
+    from edgechaos.train import kept_epochs
+
+    done = kept_epochs(output)
+    kept = [f"the finished tasks in {output}.tasks"] if Path(f"{output}.tasks").exists() else []
+    kept += [f"epoch {done} of {epochs} in {output}.state"] if done else []
+    return f"{' and '.join(kept)}: the same command continues" if kept else "nothing yet"
+
+
+def _refuse_mixed(context: click.Context, kind: str, options: dict[str, Any], tasks: tuple[str, ...]) -> None:
+    """A shared cortex has tasks, each with its data set; nothing else has. What would change nothing is refused. Raises UsageError."""
+    from edgechaos.models.options import SPIKING, without_effect
+
+    if kind == "shared" and not tasks:
         raise click.UsageError("--model shared needs its tasks: --task NAME=FRONT:DATA, such as digits=vision:mnist5k")
-    if "share" in given and strategy != "rehearsal":
-        raise click.UsageError("--share can only be given with --strategy rehearsal")
+    reasons = without_effect(kind, options)
+    if kind == "shared":
+        reasons["data_name"] = "cannot be given with --model shared, whose tasks name their data"
+        if not any("=vision:" in task for task in tasks):
+            reasons |= dict.fromkeys(("channels", "average"), "no task has a vision front-end")
+        if len(tasks) == 1:
+            reasons["strategy"] = "says what later tasks do, and there is one task"
+    else:
+        reasons |= dict.fromkeys(("tasks", "strategy", "share"), "can only be given with --model shared")
+    if context.params["strategy"] != "rehearsal":
+        reasons.setdefault("share", "can only be given with --strategy rehearsal")
+    own, omission = context.params["fail_prob"], context.params["omission"]
+    if omission == 0 or (omission is None and (own or kind not in SPIKING)):
+        reasons["omission_draw"] = "says how --omission is drawn; give that too, above 0"
+    refuse_without_effect(context, reasons)
 
 
 def _train_shared(

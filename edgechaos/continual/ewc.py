@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgechaos.models import words
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.float_model import FailingLayer
 
 LABEL_STREAM = 0x7D000
 
@@ -84,9 +84,9 @@ class Anchored:
         logits: Tensor = self.model(x, conditions)
         return logits
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
         """The model's."""
-        return self.model.spiking_layers()
+        return self.model.failing_layers()
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The model's."""

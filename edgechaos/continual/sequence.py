@@ -86,7 +86,8 @@ class _Sequence:
             raise ConfigError(f"shared cortex: no strategy is called {strategy!r}; use {', '.join(get_args(Strategy))}", "strategy")
         if not 0 < share <= 1:
             raise ConfigError(f"shared cortex: share = {share}, but must be above 0, at most 1", "share")
-        self.model, self.datasets, self.recipes = model, datasets, {task: recipes[task].check() for task in self.names}
+        self.model, self.datasets = model, datasets
+        self.recipes = {task: recipes[task].of(model.failing_layers()) for task in self.names}
         self.strategy, self.share, self.output = strategy, share, output
         self.correct: list[tuple[int, ...]] = []
         self.histories: dict[str, list[dict[str, float]]] = {}
@@ -160,10 +161,13 @@ class _Sequence:
         items = tuple(len(self.datasets[task].test_items) for task in self.names)
         retention = Retention(self.names, items, tuple(self.correct))
         final = retention.accuracy()[-1]
-        largest = {fault: max(getattr(r, fault) for r in self.recipes.values()) for fault in ("omission", "dead")}
+        recipes = list(self.recipes.values())
+        largest = {fault: max(getattr(r, fault) for r in recipes) for fault in ("omission", "dead")}
+        fixed = all(r.omission_draw == "fixed" for r in recipes) and len({r.omission for r in recipes}) == 1
         return {
             "datasets": {task: self.datasets[task].record for task in self.names},
             **largest,
+            "omission_draw": "fixed" if fixed else "uniform",
             "recipes": {task: asdict(recipe) for task, recipe in self.recipes.items()},
             "histories": self.histories,
             "strategy": self.strategy,

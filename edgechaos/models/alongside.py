@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.random_bits import stream_head
 
 COMPANION_STREAM = 0x7E000
@@ -34,7 +34,7 @@ class Companion:
 
 
 class Alongside(nn.Module):
-    """The network `main` as `fit` sees it; the spiking layers of the others are those of `main` under other names."""
+    """The network `main` as `fit` sees it; the failing layers of the others are those of `main` under other names."""
 
     steps: Tensor
 
@@ -52,9 +52,9 @@ class Alongside(nn.Module):
         logits: Tensor = self.main(x, conditions)
         return logits
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
         """The layers of `main`."""
-        layers: tuple[Spiking, ...] = self.main.spiking_layers()
+        layers: tuple[FailingLayer, ...] = self.main.failing_layers()
         return layers
 
     def before_step(self) -> None:
@@ -71,9 +71,9 @@ class Alongside(nn.Module):
         )
         count = len(conditions.samples)
         index = torch.randint(len(companion.inputs), (count,), generator=torch.Generator().manual_seed(items))
-        pairs = zip(companion.module.spiking_layers(), self.spiking_layers(), strict=True)
+        pairs = zip(companion.module.failing_layers(), self.failing_layers(), strict=True)
         faults = {theirs.name: conditions.faults[ours.name] for theirs, ours in pairs if ours.name in conditions.faults}
-        logits = companion.module(companion.inputs[index], Conditions(noise, index, faults))
+        logits = companion.module(companion.inputs[index], Conditions(noise, index, faults, training=conditions.training))
         loss = nn.functional.cross_entropy(logits, torch.from_numpy(companion.labels)[index])
         loss.backward()  # type: ignore[no-untyped-call]
 

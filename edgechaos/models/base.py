@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgechaos.errors import ShapeError
 from edgechaos.models import words
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FloatModel, Normalize, Spiking
+from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
 
 
 class Config(Protocol):
@@ -73,6 +73,14 @@ class Model(nn.Module):
         """The descriptions of the spiking layers, first to last."""
         return ()
 
+    @abstractmethod
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The layers whose units can fail, first to last, named as in the integer graph: those of its description."""
+
+    def knows(self, layer: str) -> bool:
+        """Whether faults of a layer of that name may be asked of this model."""
+        return any(layer == known.name for known in self.failing_layers())
+
     def summary(self) -> dict[str, Any]:
         """What an artifact's metadata says of the configuration, JSON."""
         return {}
@@ -111,9 +119,3 @@ def thermal(x: Tensor, read: Tensor, temperature: float, conditions: Conditions,
         return x
     deviation = 0.01 * math.sqrt(temperature) * read.flatten(1).norm(dim=1, keepdim=True)
     return x + gaussian(x, conditions, stream) * deviation
-
-
-def winners(x: Tensor, k: int) -> Tensor:
-    """1 at the k largest of each row, else 0; among equals the lowest index wins. In the dtype of x."""
-    best = torch.sort(x.detach(), dim=1, descending=True, stable=True).indices[:, :k]
-    return torch.zeros_like(x).scatter_(1, best, 1.0)

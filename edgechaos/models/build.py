@@ -1,13 +1,12 @@
 """An untrained model of every kind for a data set, and the recipe that suits it.
 
-Enters: the kind's name, a data set (of a shared cortex one per task), options (fields of the family's configuration).
+Enters: the kind's name, a data set (of a shared cortex one per task), options (`edgechaos.models.options`).
 Leaves: a Model with weights drawn from a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,7 @@ from edgechaos.errors import ConfigError, DataError
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
+from edgechaos.models.options import unknown_option
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
@@ -66,8 +66,9 @@ def build(kind: str, data: Dataset | Mapping[str, Dataset], *, seed: int = 0, **
         raise ConfigError(f"no model is called {kind!r}{suggestion(kind, KINDS)}; there are {', '.join(KINDS)}", "model")
     model_type, config_type = KINDS[kind]
     for key in options:
-        if key not in {f.name for f in fields(config_type)}:
-            raise ConfigError(f"model '{kind}' has no option '{key}'", key)
+        why = unknown_option(kind, key)
+        if why is not None:
+            raise ConfigError(why, key)
     if (kind == "language") != (data.text is not None):
         what, wanted = ("texts", "language") if data.text is not None else ("images", "one of the other kinds")
         raise DataError(f"data set '{data.name}' holds {what}, which model '{kind}' does not read; use {wanted}")

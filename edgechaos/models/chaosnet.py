@@ -23,7 +23,7 @@ from edgechaos.graph import Encoding, TickMode
 from edgechaos.models import fronts
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, spiking_ticks
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.quantize.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
 from edgechaos.text import FIRST_WORD, Text
 
 Front = Literal["pixels", "dense", "vision", "language"]
@@ -72,6 +72,7 @@ class ChaosNetConfig:
             ("hidden", len(self.hidden) > 0 and min(self.hidden) > 0, "one or more layer sizes of at least 1"),
             ("ticks", self.ticks > 0, "at least 1"),
             ("mode", self.mode in ("parallel", "stateful"), "'parallel' or 'stateful'"),
+            ("threshold", math.isfinite(self.threshold), "finite"),
             ("noise_std", self.noise_std >= 0, "at least 0"),
             *((f, 0.0 <= getattr(self, f) <= 1.0, "in 0..1") for f in fractions),
             ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
@@ -210,6 +211,10 @@ class ChaosNet(Model):
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The descriptions of the spiking layers, first to last."""
         return tuple(layer.spiking for layer in self.cortex.chain())
+
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The spiking layers."""
+        return tuple(layer.failing() for layer in self.spiking_layers())
 
     def after_step(self, generator: torch.Generator) -> None:
         """Where `signed`: excitatory rows stay at or above 0, inhibitory rows at or below."""

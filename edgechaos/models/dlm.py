@@ -23,7 +23,18 @@ from edgechaos.errors import ConfigError
 from edgechaos.graph import Encoding
 from edgechaos.models.base import Model, array, thermal
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Thermal
+from edgechaos.models.units import delivered
+from edgechaos.quantize.float_model import (
+    UNIT_FAIL_STREAM,
+    FailingLayer,
+    FloatHead,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Readout,
+    Thermal,
+)
 
 SMALL = 1e-3
 """Of Langevin noise and current coupling beside the gradient."""
@@ -134,10 +145,15 @@ class Dlm(Model):
 
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes) of normalized inputs (batch, inputs), at the configuration's temperature."""
+        failing = self.failing_layers()
         for k, layer in enumerate(self.chain()):
-            read = x if k == 0 else nn.functional.gelu(x)
+            read = x if k == 0 else nn.functional.gelu(delivered(x, failing[k - 1], conditions))
             x = thermal(layer(read), read, self.config.temperature, conditions, k)
         return x
+
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """What the units of every layer but the last send into their GELU."""
+        return tuple(FailingLayer(f"layer{k}_gelu_in", n, UNIT_FAIL_STREAM + k) for k, n in enumerate(self.config.hidden))
 
     def after_step(self, generator: torch.Generator) -> None:
         """The dissipative dynamics of every layer."""

@@ -6,6 +6,7 @@ positions, as everywhere, so that each item meets the same random words on every
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from edgechaos.data import Dataset
 from edgechaos.errors import UnsupportedError
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.models.base import Model
-from edgechaos.models.spiking import Conditions, torch_faults
+from edgechaos.models.spiking import Conditions, LayerFaults, torch_faults
 from edgechaos.random_bits import fail_q
 
 BATCH = 256
@@ -25,13 +26,11 @@ BATCH = 256
 def evaluate_under(model: Model, items: NDArray[Any], plan: ResolvedPlan = CLEAN, seed: int = 0, batch: int = BATCH) -> NDArray[np.float32]:
     """Logits (n, classes) float32 of raw items under a plan, in inference mode, `batch` items at a time.
 
-    Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights, and for any faults
-    of a model without spiking layers: dead units of plain and k-WTA layers are a matter of the integer graph.
+    Raises ShapeError for items of another shape, UnsupportedError for a plan that flips bits of integer weights, or that names a layer
+    which the model does not have, or spikes of one that does not spike.
     """
     faults = torch_faults(plan)
-    if faults and not model.spiking_layers():
-        name = next(iter(faults))
-        raise UnsupportedError(f"'{name}': this float model has no spiking layers that could fail; run the plan on the integer graph", name)
+    _refuse(model, faults)
     logits = np.empty((len(items), len(model.config.classes)), np.float32)
     with torch.inference_mode():
         for start in range(0, len(items), batch):
@@ -39,6 +38,16 @@ def evaluate_under(model: Model, items: NDArray[Any], plan: ResolvedPlan = CLEAN
             samples = torch.arange(start, start + len(x))
             logits[start : start + len(x)] = model(x, Conditions(seed, samples, faults)).numpy()
     return logits
+
+
+def _refuse(model: Model, faults: Mapping[str, LayerFaults]) -> None:
+    failing = {layer.name: layer.spiking for layer in model.failing_layers()}
+    for name, of_layer in faults.items():
+        if not model.knows(name):
+            have = ", ".join(failing)
+            raise UnsupportedError(f"'{name}': what can fail in this float model is {have}; run the plan on the integer graph", name)
+        if not failing.get(name, True) and (of_layer.fail_q is not None or of_layer.stuck is not None):
+            raise UnsupportedError(f"'{name}': has no spikes to lose or to send; its units can be dead", name)
 
 
 def omission_everywhere(model: Model, omission: float | None) -> ResolvedPlan:

@@ -2,7 +2,7 @@
 
 Enters: normalized pixels. Leaves: logits. An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2
 per entry of `channels`, then Linear (`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations,
-which are the usual ways to a fault-tolerant network.
+which are the usual ways to a fault-tolerant network, and, as every model, with units that are dead or lose what they send.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ from torch import Tensor, nn
 
 from edgechaos.errors import ConfigError
 from edgechaos.graph import Encoding
-from edgechaos.models import words
-from edgechaos.models.base import Model, array, gaussian
+from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import Conv, FloatHead, FloatModel, FloatNode, Linear, Pool, Readout, Relu
-from edgechaos.random_bits import fail_q
+from edgechaos.models.units import augmented, delivered
+from edgechaos.quantize.float_model import (
+    UNIT_FAIL_STREAM,
+    Augmentation,
+    Conv,
+    FailingLayer,
+    FloatHead,
+    FloatModel,
+    FloatNode,
+    Linear,
+    Pool,
+    Readout,
+    Relu,
+)
 
 AUGMENTATION_STREAM = 0x8000
 
@@ -91,24 +102,28 @@ class PlainNet(Model):
         """Logits (batch, classes) of normalized inputs (batch, inputs)."""
         if self.config.channels:
             x = x.reshape(-1, *self.config.image)
-        for k, (_, layer) in enumerate(self.body()):
-            x = layer(x).relu()
+        for (_, layer), failing, augmentation in zip(self.body(), self.failing_layers(), self._augmentation().values(), strict=True):
+            x = delivered(layer(x).relu(), failing, conditions)
             if self.config.channels:
                 x = nn.functional.max_pool2d(x, 2)
-            x = self._augmented(x, conditions, AUGMENTATION_STREAM + 2 * k)
+            x = augmented(x, augmentation, conditions)
         return cast(Tensor, self.last()(x.flatten(1)))
 
-    def _augmented(self, x: Tensor, conditions: Conditions, stream: int) -> Tensor:
-        flat = x.flatten(1)
-        if self.training and self.config.dropout > 0:
-            word = words.words(conditions.seed, stream, conditions.samples, 1, flat.shape[1])[:, 0]
-            flat = flat * ~words.lost(word, fail_q(self.config.dropout)) / (1.0 - self.config.dropout)
-        if self.training and self.config.noise_std > 0:
-            flat = flat + gaussian(flat, conditions, stream + 1) * self.config.noise_std
-        return flat.reshape(x.shape)
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The ReLUs: units of an MLP, channels of a CNN."""
+        sizes = self.config.channels or self.config.hidden
+        return tuple(FailingLayer(f"{name}_relu", sizes[k], UNIT_FAIL_STREAM + k) for k, (name, _) in enumerate(self.body()))
+
+    def _augmentation(self) -> dict[str, Augmentation]:
+        """Of what every layer but the last sends on, by its tensor: after the ReLU, or the pool that follows it."""
+        config, end = self.config, "pool" if self.config.channels else "relu"
+        return {
+            f"{name}_{end}": Augmentation(config.dropout, config.noise_std, AUGMENTATION_STREAM + 2 * k)
+            for k, (name, _) in enumerate(self.body())
+        }
 
     def describe(self, name: str = "plain") -> FloatModel:
-        """The network as data, float64, nothing folded yet; without its augmentation."""
+        """The network as data, float64, nothing folded yet; its augmentation beside it."""
         nodes: list[FloatNode] = [self.normalization()]
         for layer_name, layer in self.body():
             value, weight, bias = nodes[-1].name, array(layer.weight), array(layer.bias)
@@ -121,7 +136,8 @@ class PlainNet(Model):
         config = self.config
         image = config.image if config.channels else None
         head = FloatHead("main", "input", config.inputs, "logits", config.classes, Encoding("pixels"), image=image)
-        return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
+        facts = {"family": self.family, **self.facts}
+        return FloatModel(name, tuple(nodes), (head,), facts, self._augmentation()).validate()
 
     def summary(self) -> dict[str, Any]:
         """What the network trained with."""

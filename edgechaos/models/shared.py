@@ -19,12 +19,12 @@ from edgechaos.errors import ConfigError
 from edgechaos.graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, Cortex, config_for
+from edgechaos.models.options import unknown_option
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Spiking
+from edgechaos.quantize.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
 
 CORTEX = ("hidden", "ticks", "mode", "threshold", "noise_std", "decay", "refractory_decay", "fail_prob", "signed", "embed")
 """Fields of ChaosNetConfig that define the cortex: the same for all tasks."""
-SHARED_OPTIONS = (*CORTEX, "channels", "average")
 MAX_TASKS = 16
 MAX_NAME = 24
 """Characters of a task's name, which begins the names of its nodes."""
@@ -85,8 +85,9 @@ def shared_config(datasets: Mapping[str, Dataset], fronts: Mapping[str, str] | N
     fronts: by task; by default language for texts, vision for images, dense for other items. Raises ConfigError for a front of no task.
     """
     for key in options:
-        if key not in SHARED_OPTIONS:
-            raise ConfigError(f"model 'shared' has no option '{key}'", key)
+        why = unknown_option("shared", key)
+        if why is not None:
+            raise ConfigError(why, key)
     unknown = set(fronts or {}) - set(datasets)
     if unknown:
         raise ConfigError(f"shared cortex: '{min(unknown)}' has a front-end, but is no task; tasks are {', '.join(datasets)}", "fronts")
@@ -109,6 +110,10 @@ class TaskNet(ChaosNet):
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The layers of the cortex under this task's names."""
         return tuple(cast(Spiking, _prefixed(layer, self.prefix)) for layer in super().spiking_layers())
+
+    def knows(self, layer: str) -> bool:
+        """As in other models; a plan for the whole shared cortex names the layers of other tasks too."""
+        return not layer.startswith(self.prefix) or super().knows(layer)
 
     def spikes(self, x: Tensor, conditions: Conditions) -> list[Tensor]:
         """The spikes of every layer; faults of another task's layers mean nothing to this one."""
@@ -149,6 +154,10 @@ class SharedChaosNet(Model):
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The layers of the cortex, once per task."""
         return tuple(layer for task in self.tasks for layer in self.task(task).spiking_layers())
+
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The layers of the cortex, once per task."""
+        return tuple(layer for task in self.tasks for layer in self.task(task).failing_layers())
 
     def describe(self, name: str = "shared") -> FloatModel:
         """One head per task; the matrices of the cortex are shared."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from edgechaos.errors import UnsupportedError
 from edgechaos.faults import ResolvedPlan
 from edgechaos.models import words
-from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.float_model import FailingLayer, Spiking
 from edgechaos.random_bits import fail_q
 
 SLOPE = 4.0
@@ -34,7 +34,7 @@ DEAD_STREAM = 0x7C000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerFaults:
-    """The faults of one layer: its loss threshold 0..65536 (None: the layer's own), bool masks (n,).
+    """The faults of one layer: its loss threshold 0..65536 (None: the layer's own, 0 where nothing spikes), bool masks (n,).
 
     dead may also be (batch, n), a mask per item.
     """
@@ -49,12 +49,14 @@ class Conditions:
     """What a run depends on besides its input: the seed, the sample ids (batch,), the faults by layer name.
 
     peaks: where given, each stateful layer notes here the largest |membrane| that it reached (calibration).
+    training: whether the network's own augmentation acts, such as dropout.
     """
 
     seed: int
     samples: Tensor
     faults: Mapping[str, LayerFaults] = field(default_factory=dict)
     peaks: dict[str, float] | None = None
+    training: bool = False
 
 
 def torch_faults(plan: ResolvedPlan) -> dict[str, LayerFaults]:
@@ -113,13 +115,13 @@ def spiking_ticks(drive: Tensor, layer: Spiking, conditions: Conditions) -> Tens
     return _stateful(drive.expand(shape), layer, kept, faults, conditions.peaks)
 
 
-def draw_dead(seed: int, samples: Tensor, layer: Spiking, fail_q: int) -> Tensor:
-    """Who is dead in training, (batch, n) bool: every item draws its share from 0..fail_q / 65536, every neuron dies with that share.
+def draw_dead(seed: int, samples: Tensor, layer: FailingLayer, fail_q: int) -> Tensor:
+    """Who is dead in training, (batch, n) bool: every item draws its share from 0..fail_q / 65536, every unit dies with that share.
 
     All layers of an item have the same share. samples: (batch,) ids.
     """
     share = words.words(seed, DEAD_STREAM, samples, 1, 1)[:, 0].long() & 0xFFFF
-    word = words.words(seed, DEAD_STREAM + 1 + layer.fail_stream, samples, 1, layer.neurons)[:, 0]
+    word = words.words(seed, DEAD_STREAM + 1 + layer.fail_stream, samples, 1, layer.units)[:, 0]
     return (word & 0xFFFF) < (fail_q * share >> 16)
 
 

@@ -23,9 +23,20 @@ from torch import Tensor, nn
 
 from edgechaos.errors import ConfigError
 from edgechaos.graph import Encoding
-from edgechaos.models.base import Model, array, winners
-from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Winners
+from edgechaos.models.base import Model, array
+from edgechaos.models.spiking import Conditions, LayerFaults
+from edgechaos.models.units import delivered, winners
+from edgechaos.quantize.float_model import (
+    UNIT_FAIL_STREAM,
+    FailingLayer,
+    FloatHead,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Readout,
+    Winners,
+)
 
 GAIN_RANGE = (0.1, 10.0)
 HOMEOSTASIS_RATE = 0.01
@@ -128,14 +139,19 @@ class Tnn(Model):
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes) of normalized inputs (batch, inputs)."""
         *hidden, last = self.chain()
-        for layer in hidden:
-            x = nn.functional.gelu(self._sparse(layer, layer(x)))
+        for layer, failing in zip(hidden, self.failing_layers(), strict=True):
+            sparse = self._sparse(layer, layer(x), conditions.faults.get(failing.name, LayerFaults()).dead)
+            x = nn.functional.gelu(delivered(sparse, failing, conditions))
         return cast(Tensor, last(x))
 
-    def _sparse(self, layer: TnnLayer, rank: Tensor) -> Tensor:
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The k-WTA layers: a dead unit never wins, and the next in rank takes its place."""
+        return tuple(FailingLayer(f"layer{k}_winners", n, UNIT_FAIL_STREAM + k) for k, n in enumerate(self.config.hidden))
+
+    def _sparse(self, layer: TnnLayer, rank: Tensor, dead: Tensor | None) -> Tensor:
         """The winners' values; backward, the soft mask around the weakest winner."""
         k = self.config.winners(rank.shape[1])
-        hard = winners(rank, k)
+        hard = winners(rank, k, dead)
         if not self.training:
             return rank * hard
         with torch.no_grad():

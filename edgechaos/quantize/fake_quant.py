@@ -21,14 +21,16 @@ from torch import Tensor, nn
 
 from edgechaos.errors import UnsupportedError
 from edgechaos.extras import need
-from edgechaos.models.base import thermal, winners
+from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
-from edgechaos.models.spiking import Conditions, spiking_ticks
+from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
+from edgechaos.models.units import augmented, delivered, winners
 from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.float_model import (
     Conv,
     EmbeddingMean,
+    FailingLayer,
     FloatHead,
     FloatModel,
     FloatNode,
@@ -71,6 +73,7 @@ class FakeQuantModel(nn.Module):
     def __init__(self, model: FloatModel, per_channel: bool, bits: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.described = model
+        self._failing = {layer.name: layer for layer in model.failing_layers()}
         self.bits = {node.name: (bits or {}).get(stored_name(node), 8) for node in model.nodes if isinstance(node, WEIGHTED)}
         first: dict[str, nn.Module] = {}
         self.layers = nn.ModuleDict()
@@ -101,7 +104,8 @@ class FakeQuantModel(nn.Module):
         values = {spec.input: codes.to(dtype) * spec.step}
         for node in self.described.nodes:
             if node.input in values:
-                values[node.name] = self._evaluate(node, values, conditions)
+                value = self._evaluate(node, values, conditions)
+                values[node.name] = augmented(value, self.described.augmentation.get(node.name), conditions)
         return values
 
     def _evaluate(self, node: FloatNode, values: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
@@ -117,9 +121,9 @@ class FakeQuantModel(nn.Module):
             return cast(Tensor, self.layers[node.name](x))
         if isinstance(node, Conv):
             return cast(Tensor, self.layers[node.name](x))
-        return self._activation(node, x)
+        return self._activation(node, x, conditions)
 
-    def _activation(self, node: FloatNode, x: Tensor) -> Tensor:
+    def _activation(self, node: FloatNode, x: Tensor, conditions: Conditions) -> Tensor:
         if isinstance(node, Pool) and not node.average:
             return nn.functional.max_pool2d(x, node.kernel, node.stride)
         if isinstance(node, Table):
@@ -132,15 +136,25 @@ class FakeQuantModel(nn.Module):
         elif isinstance(node, Pool):
             x = nn.functional.avg_pool2d(x, node.kernel, node.stride)
         elif isinstance(node, Gelu):
-            x = nn.functional.gelu(cast(Tensor, self.quantizers[f"{node.name}_in"](x)))
+            x = self._delivered(cast(Tensor, self.quantizers[f"{node.name}_in"](x)), f"{node.name}_in", conditions)
+            x = nn.functional.gelu(x)
         elif isinstance(node, Relu):
             x = x.relu()
         x = cast(Tensor, self.quantizers[node.name](x))
-        return x * winners(x, node.k) if isinstance(node, Winners) else x
+        if isinstance(node, Winners):
+            x = x * winners(x, node.k, conditions.faults.get(node.name, LayerFaults()).dead)
+        return self._delivered(x, node.name, conditions) if isinstance(node, Winners | Relu) else x
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
-        """The spiking nodes of all heads, in execution order."""
-        return self.described.spiking_layers()
+    def _delivered(self, x: Tensor, name: str, conditions: Conditions) -> Tensor:
+        """What the units of a layer send: dead ones 0, as the integer graph has it, and lost ones of a layer that fails in training."""
+        return delivered(x, self._failing.get(name, FailingLayer(name, x.shape[1], 0)), conditions)
+
+    def failing_layers(self, head: str | None = None) -> tuple[FailingLayer, ...]:
+        """The layers of all heads, or of one, whose units can fail, in execution order."""
+        if head is None:
+            return tuple(self._failing.values())
+        path = {node.name for node in self.described.path(self.head(head))}
+        return tuple(layer for name, layer in self._failing.items() if name in path or name.removesuffix("_in") in path)
 
     def before_step(self) -> None:
         """Fine-tuning has no dynamics of its own."""

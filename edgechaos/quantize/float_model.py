@@ -16,9 +16,11 @@ import numpy as np
 from edgechaos.errors import GraphError
 from edgechaos.graph import IDENTIFIER, Encoding
 from edgechaos.quantize.float_nodes import (
+    Augmentation,
     BatchNorm,
     Conv,
     EmbeddingMean,
+    FailingLayer,
     FloatNode,
     Gelu,
     Linear,
@@ -35,9 +37,11 @@ from edgechaos.quantize.float_nodes import (
 )
 
 __all__ = [
+    "Augmentation",
     "BatchNorm",
     "Conv",
     "EmbeddingMean",
+    "FailingLayer",
     "FloatHead",
     "FloatModel",
     "FloatNode",
@@ -55,6 +59,8 @@ __all__ = [
     "stored_name",
 ]
 
+UNIT_FAIL_STREAM = 0x9000
+"""Of the losses of layer k of those that do not spike: k beyond it. They are lost in training alone."""
 ARRAYS = ("weight", "bias", "mean", "std", "values", "scale", "offset")
 
 
@@ -83,12 +89,16 @@ class FloatHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatModel:
-    """A whole network in float64. `metadata` travels into the integer graph."""
+    """A whole network in float64. `metadata` travels into the integer graph.
+
+    augmentation: by the tensor that training changes, for fine-tuning; it never reaches the integers.
+    """
 
     name: str
     nodes: tuple[FloatNode, ...]
     heads: tuple[FloatHead, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Augmentation] = field(default_factory=dict)
 
     def node(self, name: str) -> FloatNode | None:
         """The node that writes a tensor; None for an input."""
@@ -101,6 +111,21 @@ class FloatModel:
     def spiking_layers(self) -> tuple[Spiking, ...]:
         """The spiking nodes, in execution order."""
         return tuple(n for n in self.nodes if isinstance(n, Spiking))
+
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The layers that a fault of all layers strikes: spiking and k-WTA ones, or the plain ones of a network that has neither.
+
+        Named as in the integer graph, in execution order. A plain layer is an activation of a matrix.
+        """
+        shapes = self.shapes()
+        found: list[FloatNode] = [n for n in self.nodes if isinstance(n, Spiking | Winners)]
+        found = found or [n for n in self.nodes if isinstance(n, Relu | Gelu)]
+        return tuple(
+            n.failing()
+            if isinstance(n, Spiking)
+            else FailingLayer(f"{n.name}_in" if isinstance(n, Gelu) else n.name, shapes[n.name][0], UNIT_FAIL_STREAM + k)
+            for k, n in enumerate(found)
+        )
 
     def ticks(self, tensor: str) -> int:
         """How many ticks a tensor has; 0 for one value per sample."""

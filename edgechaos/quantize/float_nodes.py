@@ -179,6 +179,32 @@ class Thermal(FloatNode):
     stream: int
 
 
+@dataclass(frozen=True, slots=True)
+class FailingLayer:
+    """A layer whose units can fail: its name in the integer graph, its units (neurons, or channels), the stream of their losses.
+
+    fail_prob: what a spiking layer loses by itself, 0..1.
+    """
+
+    name: str
+    units: int
+    fail_stream: int
+    spiking: bool = False
+    fail_prob: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What training does to a tensor and inference does not: dropout with this probability, then Gaussian noise of this deviation.
+
+    Dropout draws from `stream`, noise from `stream` + 1.
+    """
+
+    dropout: float
+    noise_std: float
+    stream: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spiking(FloatNode):
     """`ticks` ticks of spiking neurons; the order of operations stands in `edgechaos.models.spiking`.
@@ -202,6 +228,10 @@ class Spiking(FloatNode):
         """(neurons,)."""
         self.need(x == (self.neurons,), x)
         return x
+
+    def failing(self) -> FailingLayer:
+        """The layer as one whose units can fail."""
+        return FailingLayer(self.name, self.neurons, self.fail_stream, spiking=True, fail_prob=self.fail_prob)
 
 
 def stored_name(node: Linear | Conv | EmbeddingMean) -> str:

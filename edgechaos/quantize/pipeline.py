@@ -26,7 +26,7 @@ from edgechaos.seeds import check_seed
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
     from edgechaos.quantize.fake_quant import FakeQuantModel
-    from edgechaos.train import ProgressCallback
+    from edgechaos.train import ProgressCallback, Recipe
 
 Method = Literal["qat", "ptq"]
 CALIBRATION_ITEMS = 1024
@@ -53,7 +53,7 @@ def quantize(
     """The integer graph of a trained model.
 
     data: its data set, or of a model of several heads one per head, by name.
-    method: "qat" fine-tunes for `epochs` under the omission and death that the model was trained with, several heads together on all
+    method: "qat" fine-tunes for `epochs` under the augmentation that the model was trained with, several heads together on all
     their items; "ptq" corrects biases on 1,024 training items. per_channel: one weight scale per neuron (the readout stays per
     tensor, its outputs compete).
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
@@ -113,16 +113,32 @@ def fake_quantized(
             correct_bias(fake, codes, conditions, head)
     if method == "qat":
         from edgechaos.quantize.together import trainable
-        from edgechaos.train import Recipe, fit
+        from edgechaos.train import fit
 
-        omission, dead = (float(described.metadata.get(kind, 0.0)) for kind in ("omission", "dead"))
-        recipe = Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, omission=omission, dead=dead, seed=seed)
+        recipe = fine_tuning(folded, epochs, seed)
         module, inputs, labels = trainable(fake, datasets)
         with quiet():
             fit(module, inputs, labels, recipe, "quantize", progress=progress)
     fake.settle()
     fake.round_biases()
     return fake.eval()
+
+
+def fine_tuning(model: FloatModel, epochs: int, seed: int) -> Recipe:
+    """The recipe of fine-tuning: the omission and death that training recorded, drawn as there; without a record what the layers lose.
+
+    Dropout and noise of the network itself are in `model.augmentation`.
+    """
+    from edgechaos.train import Recipe
+
+    facts, layers = model.metadata, model.failing_layers()
+    options: dict[str, Any] = {"omission": max((layer.fail_prob for layer in layers), default=0.0), "omission_draw": "fixed"}
+    if "omission_draw" in facts:
+        options = {"omission": facts["omission"], "omission_draw": facts["omission_draw"]}
+    elif "omission" in facts and any(layer.spiking for layer in layers):  # an older record: plain networks noted what they did not do
+        options = {"omission": facts["omission"], "omission_draw": "uniform"}
+    dead = float(facts.get("dead", 0.0))
+    return Recipe(epochs=epochs, learning_rate=FINE_TUNE_RATE, weight_decay=0.0, dead=dead, seed=seed, **options)
 
 
 def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, int]:

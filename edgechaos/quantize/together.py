@@ -16,7 +16,7 @@ from edgechaos.data import Dataset
 from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import Spiking
+from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.quantize.heads import input_codes
 from edgechaos.train import Trainable
 
@@ -33,9 +33,9 @@ class HeadOf(nn.Module):
         """The head's logits."""
         return self.model(codes, conditions, self.head)  # type: ignore[no-any-return]
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
-        """The spiking nodes of the head."""
-        return tuple(n for n in self.model.described.path(self.model.head(self.head)) if isinstance(n, Spiking))
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The failing layers of the head."""
+        return self.model.failing_layers(self.head)
 
     def before_step(self) -> None:
         """The model's own."""
