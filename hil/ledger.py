@@ -1,20 +1,16 @@
 """The ledger: one SQLite file that knows every trial of a campaign that has a result, whatever killed the campaign.
 
 A trial's key is what it computes (model hash, plan id, seed, device, data hash, images); clocks are recorded but key nothing. There is
-one writer, held by a lock; each batch is one transaction, so that a result is there whole or not at all. Every row carries a CRC-32 over
-key and content: what a disk has changed is never believed. Damaged trials are run again; the damaged file is kept beside the mended one.
+one writer, held by a lock; each batch is one transaction, so that a result is there whole or not at all. What a disk has changed is never
+believed (`edgechaos.hil.ledger_file`): such trials are run again.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
-import struct
 import sys
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,31 +21,23 @@ from filelock import FileLock, Timeout
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.evaluate import Failed, Finished, TrialResult
+from edgechaos.hil.ledger_file import (
+    COLUMNS,
+    FORMAT,
+    TABLES,
+    Row,
+    checksum,
+    connect,
+    create,
+    damaged_path,
+    is_sound,
+    make_durable,
+    rebuild,
+    sound_rows,
+)
 from edgechaos.hil.plan import CampaignPlan, Group, Trial
 
-FORMAT = 2
 INFRASTRUCTURE = "infrastructure"
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE devices (spec TEXT PRIMARY KEY, info TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE trials (
-    model TEXT, plan TEXT, seed INTEGER, device TEXT, data TEXT, images INTEGER,
-    faults TEXT NOT NULL, mask INTEGER NOT NULL,
-    attempts INTEGER NOT NULL, -- all there were
-    failures TEXT NOT NULL,    -- outcome -> failed attempts, of the present allowance
-    outcome TEXT,              -- NULL: to be tried again; 'ok': has a result; else why it has none
-    detail TEXT NOT NULL,      -- of the last failed attempt
-    result TEXT, correct_bits BLOB, baseline BLOB,
-    crc INTEGER NOT NULL,      -- over everything before it
-    recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    PRIMARY KEY (model, plan, seed, device, data, images)
-) WITHOUT ROWID;
-"""
-_COLUMNS = "model, plan, seed, device, data, images, faults, mask, attempts, failures, outcome, detail, result, correct_bits, baseline, crc"
-_TAGS = {type(None): b"n", bytes: b"b", str: b"s", int: b"i"}
-_TABLES = {"meta": "key, value, crc", "devices": "spec, info, crc", "trials": _COLUMNS}
-
-Row = tuple[Any, ...]
 Key = tuple[str, int, str, str, int]
 """Plan, seed, device, data, images; the model is the ledger's."""
 
@@ -120,7 +108,7 @@ class Ledger:
         try:
             if path.exists() and path.stat().st_size and not resume:
                 raise EdgeChaosError(f"ledger {path} exists; continue it with --resume or choose another output")
-            ledger = cls(path, _connect(path), lock, identity, data)
+            ledger = cls(path, connect(path), lock, identity, data)
             try:
                 ledger._begin()
             except BaseException:
@@ -133,35 +121,26 @@ class Ledger:
 
     def _begin(self) -> None:
         with self._translated():
-            self._make_durable()
+            make_durable(self._connection, self.path)
             tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and not _TABLES.keys() <= tables:
+        if tables and not TABLES.keys() <= tables:
             raise EdgeChaosError(f"{self.path} is no ledger of a campaign; choose another output")
         if not tables:
             with self.transaction():
-                _create(self._connection, self.identity)
+                create(self._connection, asdict(self.identity))
         with self._translated():
             self._check_meta()
-            sound = self._is_sound()
-            kept, lost = self._sound_rows("trials", 6)
-            devices, lost_devices = self._sound_rows("devices", 1)
+            sound = is_sound(self._connection)
+            kept, lost = sound_rows(self._connection, "trials")
+            devices, lost_devices = sound_rows(self._connection, "devices")
             if not sound or lost or lost_devices:
-                self._rebuild(kept, devices)
+                self._connection.close()
+                self._connection = rebuild(self.path, asdict(self.identity), {"trials": kept, "devices": devices})
                 several = f"{lost} of its trials are" if lost else "what cannot be read is"
-                self.notices.append(f"ledger {self.path} was damaged: {several} run again; the damaged file is {self._damaged_path}")
+                self.notices.append(f"ledger {self.path} was damaged: {several} run again; the damaged file is {damaged_path(self.path)}")
         for row in kept:
             self._known[_key_of(row)] = _Known(row[8], json.loads(row[9]), row[10])
         self._allow_again(kept)
-
-    def _make_durable(self) -> None:
-        (journal,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        self._connection.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed batch either
-        (synchronous,) = self._connection.execute("PRAGMA synchronous").fetchone()
-        if synchronous != 2 or journal in ("off", "memory"):
-            raise EdgeChaosError(
-                f"ledger {self.path}: SQLite does not write durably here (journal {journal}, synchronous {synchronous});"
-                " choose another output"
-            )
 
     def _check_meta(self) -> None:
         """Format first: an older one has no checksums."""
@@ -171,61 +150,13 @@ class Ledger:
                 f"ledger {self.path} has format {text!r:.20}, this release writes {FORMAT}; finish it with the release that began it,"
                 " or choose another output"
             )
-        rows, lost = self._sound_rows("meta", 1)
+        rows, lost = sound_rows(self._connection, "meta")
         stored = {key: json.loads(value) for key, value, _ in rows}
         if lost or stored.keys() != {"format", *asdict(self.identity)}:
             raise EdgeChaosError(f"ledger {self.path} is damaged: nobody can say whose it is; choose another output")
         others = [f"{k} is {_short(stored[k])} there, {_short(v)} here" for k, v in asdict(self.identity).items() if stored[k] != v]
         if others:
             raise EdgeChaosError(f"ledger {self.path} belongs to another campaign ({'; '.join(others)}); choose another output")
-
-    def _is_sound(self) -> bool:
-        try:
-            return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-        except sqlite3.DatabaseError:
-            return False
-
-    def _sound_rows(self, table: str, key: int) -> tuple[list[Row], int]:
-        """(rows whose checksum is right, each key once, in order; how many others were met), up to where the file can be read."""
-        sound: dict[Row, Row] = {}
-        lost = 0
-        try:
-            for row in self._connection.execute(f"SELECT {_TABLES[table]} FROM {table}"):
-                if row[-1] == checksum(row[:-1]) and row[:key] not in sound:
-                    sound[row[:key]] = row
-                else:
-                    lost += 1
-        except sqlite3.DatabaseError:
-            lost += 1
-        return list(sound.values()), lost
-
-    @property
-    def _damaged_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.damaged")
-
-    def _rebuild(self, trials: Sequence[Row], devices: Sequence[Row]) -> None:
-        """Write a new file of what is sound, keep a copy of the damaged one, and take the new one's place at once."""
-        fresh = self.path.with_name(f"{self.path.name}.mended")
-        fresh.unlink(missing_ok=True)
-        connection = _connect(fresh)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN")
-        _create(connection, self.identity)
-        for table, rows in (("trials", trials), ("devices", devices)):
-            marks = ", ".join("?" * len(_TABLES[table].split(",")))
-            connection.executemany(f"INSERT INTO {table} ({_TABLES[table]}) VALUES ({marks})", rows)
-        connection.execute("COMMIT")
-        connection.close()
-        self._connection.close()
-        try:
-            shutil.copyfile(self.path, self._damaged_path)
-            for left in ("-wal", "-shm"):  # of the damaged file: what is sound in it has been copied
-                self.path.with_name(self.path.name + left).unlink(missing_ok=True)
-            os.replace(fresh, self.path)
-        except OSError as error:
-            raise EdgeChaosError(f"ledger {self.path} is damaged and cannot be mended here: {error.strerror}; free space") from error
-        self._connection = _connect(self.path)
-        self._make_durable()
 
     def _allow_again(self, rows: Iterable[Row]) -> None:
         """What the infrastructure failed may be tried again, with all attempts: whoever resumes has mended it."""
@@ -325,10 +256,10 @@ class Ledger:
         key = _key_of(values)
         self._undo.setdefault(key, self._known.get(key))
         self._known[key] = _Known(values[8], json.loads(values[9]), values[10])
-        names = [name.strip() for name in _COLUMNS.split(",")]
+        names = [name.strip() for name in COLUMNS.split(",")]
         changes = ", ".join(f"{name} = excluded.{name}" for name in names[6:])
         done = self._connection.execute(
-            f"INSERT INTO trials ({_COLUMNS}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO UPDATE SET {changes},"
+            f"INSERT INTO trials ({COLUMNS}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO UPDATE SET {changes},"
             " recorded = CURRENT_TIMESTAMP WHERE outcome IS NULL OR outcome = 'infrastructure'",
             (*values, checksum(values)),
         )
@@ -341,7 +272,7 @@ class Ledger:
         """A trial's row; None where it was never attempted. Raises EdgeChaosError where it was damaged since the ledger was opened."""
         with self._translated():
             row = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM trials WHERE model = ? AND plan = ? AND seed = ? AND device = ? AND data = ? AND images = ?",
+                f"SELECT {COLUMNS} FROM trials WHERE model = ? AND plan = ? AND seed = ? AND device = ? AND data = ? AND images = ?",
                 (self.identity.model, *self._key(trial)),
             ).fetchone()
         if row is None:
@@ -389,33 +320,10 @@ class Ledger:
     def devices(self) -> dict[str, dict[str, Any]]:
         """Who answered, by device spec."""
         with self._translated():
-            rows, lost = self._sound_rows("devices", 1)
+            rows, lost = sound_rows(self._connection, "devices")
         if lost:
             raise EdgeChaosError(f"ledger {self.path}: the row of a device is damaged; continue with --resume")
         return {spec: json.loads(info) for spec, info, _ in sorted(rows)}
-
-
-def checksum(values: Sequence[Any]) -> int:
-    """CRC-32 over values as SQLite holds them: their types, lengths and bytes."""
-    crc = 0
-    for value in values:
-        data = b"" if value is None else value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
-        crc = zlib.crc32(_TAGS.get(type(value), b"?") + struct.pack("<Q", len(data)) + data, crc)
-    return crc
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # the checksum says what is damaged, not the decoder
-    return connection
-
-
-def _create(connection: sqlite3.Connection, identity: Identity) -> None:
-    """The tables and whose ledger it is; inside a transaction."""
-    for statement in _SCHEMA.split(";\n"):
-        connection.execute(statement)
-    rows = [(key, json.dumps(value)) for key, value in {"format": FORMAT, **asdict(identity)}.items()]
-    connection.executemany("INSERT INTO meta VALUES (?, ?, ?)", [(*row, checksum(row)) for row in rows])
 
 
 def _key_of(row: Row) -> Key:
