@@ -5,7 +5,8 @@ whose metadata say what was removed. Pure functions; nothing here needs torch. W
 `edgechaos.prune_criteria`.
 
 Removing neurons renumbers those that stay, from 0 in each layer. Random words count neurons, so noise and losses are drawn for the
-new numbers, and fault plans name them: without noise and losses, removing neurons that never fire, act or win changes no logit.
+new numbers, and fault plans name them. Neurons that never act leave the integer graph instead (`edgechaos.prune_silent`), where nothing
+is quantized anew: without noise and losses that changes no logit.
 """
 
 from __future__ import annotations
@@ -55,15 +56,13 @@ def prune_weights(model: FloatModel, share: float, scores: Mapping[str, NDArray[
 
 
 def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], share: float, by: Criterion = DEFAULT) -> FloatModel:
-    """Remove from every layer the `share` of neurons that is worth least, and whatever else is dead; others take their place.
+    """Remove from every layer the `share` of neurons that is worth least; others take their place.
 
-    activity: by matrix name, as `edgechaos.quantize.importance.activity` measures it; layers without one stay whole.
-    Neurons that heads share are dead where no head hears of them. A share of 0 removes the dead alone. Raises UnsupportedError for
-    a share outside [0, 1), a model without such layers, or a layer of which nothing would be left.
+    activity: by matrix name, as `edgechaos.quantize.importance.activity` measures it; layers without one stay whole. What never acts
+    leaves the integer graph (`edgechaos.prune_silent`). Raises UnsupportedError for a share outside [0, 1) or a model without such layers.
     """
     removed = least_neurons(model, neuron_scores(model, by, activity), share)
-    dead = over_heads(model, {name: activity[name].dead for name in removed}, np.logical_and.reduce)
-    smaller = remove_neurons(model, {name: mask | dead[name] for name, mask in removed.items()}, activity)
+    smaller = remove_neurons(model, removed, activity)
     return _noted(smaller, {"neurons": share, "by": by})
 
 

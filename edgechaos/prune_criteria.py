@@ -59,13 +59,8 @@ class NeuronActivity:
 
     @property
     def importance(self) -> Array:
-        """current_in * current_out, 0 for the dead."""
+        """current_in * current_out, 0 for what never acts."""
         return self.current_in * self.current_out
-
-    @property
-    def dead(self) -> NDArray[np.bool_]:
-        """Never sent anything but 0."""
-        return self.current_out == 0
 
 
 def neuron_layers(model: FloatModel) -> tuple[NeuronLayer, ...]:

@@ -1,7 +1,7 @@
 """Quantization: the integers say what the fake-quantized floats say, to the stated rounding; refusals by name.
 
-The rounding that remains between the two: noise to half an accumulator code and its multiplier to 15 bits, and for
-stateful layers the drive and each membrane step to one code of the int16 membrane. Without noise, parallel nets agree.
+The rounding that remains between the two is stated in `tests.exactness`; noise is rounded to half an accumulator code besides, and its
+multiplier to 15 bits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply, resolve
 from edgechaos.graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
-from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.pipeline import calibration, fake_quantized, quantize, to_graph
 from edgechaos.train import Recipe, new_model, train
+from tests.exactness import assert_integers_equal, assert_training_computes_the_same
 
 DIGITS = data.load("digits8x8")
 POINT = 0.01
@@ -51,27 +51,10 @@ def test_integers_equal_the_fake_quantized_floats(net: str, per_channel: bool) -
     model = trained(net, noise_std=0.0)
     fake = fake_quantized(model.describe(), DIGITS, method="qat", per_channel=per_channel, epochs=1)
     graph = to_graph(fake, DIGITS, "ticks", {})
-    fake.double()
     plan = resolve(graph, FaultPlan((Omission(rate=0.3), DeadNeurons(rate=0.1))))
     codes = reference.encode(graph, DIGITS.test_items)
-    with torch.inference_mode():
-        conditions = Conditions(3, torch.arange(len(codes)), torch_faults(plan))
-        tensors = {name: value.numpy() for name, value in fake.tensors(torch.from_numpy(codes), conditions).items()}
-    last = graph.chaos_layers()[-1]
-    names = tuple(layer.output for layer in graph.chaos_layers())
-    run = reference.run(apply(graph, plan), codes, seed=3, keep=names)
-    stateful = last.mode == "stateful"
-    for layer in graph.chaos_layers():
-        spikes = tensors[layer.name]
-        integers = run.tensors[layer.output]
-        differing = float((integers != (spikes if layer.emit == "spikes" else spikes.sum(axis=1))).mean())
-        assert differing <= (0.02 if stateful else 0.0), f"{layer.name}: {differing:.4f} of the codes differ"
-    agree = float((run.labels == tensors["logits"].argmax(axis=1)).mean())
-    assert agree >= (0.98 if stateful else 1.0)
-    if not stateful:
-        scale = graph.tensors["logits"].scale
-        assert scale is not None
-        np.testing.assert_allclose(run.logits * scale, tensors["logits"], atol=0.01 * scale)
+    assert_integers_equal(graph, fake, codes, plan, seed=3)
+    assert_training_computes_the_same(fake, codes)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -111,11 +94,11 @@ def test_quantization_is_reproducible() -> None:
 
 def test_noise_has_the_deviation_of_the_float_model() -> None:
     graph = quantize(trained("parallel", noise_std=0.3), DIGITS, method="ptq")
-    layer = graph.chaos_layers()[0]
-    scale = graph.tensors[layer.input].scale
-    assert scale is not None
-    sigma = graph.value(layer.sigma) * 2.0**13 / 2.0**layer.sigma_shift * scale
-    np.testing.assert_allclose(sigma, 0.3, rtol=1e-4)
+    layer, matmul = graph.chaos_layers()[0], graph.nodes[0]
+    assert isinstance(matmul, MatMul)
+    scale = np.array(graph.constants[matmul.weight].scale) * graph.tensors["input"].scale
+    sigma = graph.value(layer.sigma) * 2.0**13 / 2.0**layer.sigma_shift
+    np.testing.assert_allclose(sigma * scale, 0.3, atol=scale.max() * 2.0**13 / 2.0**layer.sigma_shift)
 
 
 def test_a_threshold_is_floored_per_channel() -> None:

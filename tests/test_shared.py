@@ -23,10 +23,10 @@ from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
-from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import Linear
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.train import Progress, Recipe
+from tests.exactness import assert_integers_equal
 
 DIGITS = data.load("digits8x8")
 MIRRORED = replace(
@@ -173,14 +173,8 @@ def test_integers_equal_the_fake_quantized_floats_after_fine_tuning(bits: int) -
     model = train_in_sequence(untrained(noise_std=0.0), DATA, replace(RECIPE, epochs=1))
     fake = fake_quantized(model.describe(), DATA, method="qat", per_channel=False, epochs=1, weight_bits=bits)
     graph = to_graph(fake, DATA, "ticks", {})
-    fake.double()
     for head, of_head in DATA.items():
-        codes = reference.encode(graph, of_head.test_items, head)
-        with torch.inference_mode():
-            logits = fake(torch.from_numpy(codes), Conditions(3, torch.arange(len(codes))), head).numpy()
-        scale = graph.tensors[graph.head(head).logits].scale
-        assert scale is not None
-        np.testing.assert_allclose(reference.run(graph, codes, seed=3, head=head).logits * scale, logits, atol=0.01 * scale)
+        assert_integers_equal(graph, fake, reference.encode(graph, of_head.test_items, head), seed=3, head=head)
 
 
 PLANS = {

@@ -85,12 +85,16 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> N
 
 
 def test_a_refused_setting_is_listed_with_its_reason(tmp_path: Path) -> None:
-    result = sweep(unquantizable(1e-8, 1.0), DIGITS, method="ptq")
-    refused = {o.per_channel for o in result.outcomes if o.refused}
-    assert refused == {True}, "one scale for all neurons carries the bias"
-    assert all("fc1" in str(o.refused) for o in result.outcomes if o.per_channel)
-    assert all(o.measured for o in result.outcomes if not o.per_channel)
+    result = sweep(unquantizable(0.05, 1e5), DIGITS, method="ptq")
+    refused = {(o.weight_bits, o.per_channel) for o in result.outcomes if o.refused}
+    assert (8, True) in refused, "the finer the weights, the larger the bias in their units"
+    assert (2, False) not in refused
+    assert all("fc1" in str(o.refused) for o in result.outcomes if o.refused)
     assert save_picture(result, tmp_path / "front.svg").stat().st_size > 1000
+
+
+def test_a_neuron_that_training_left_near_zero_has_a_scale_that_carries_its_bias() -> None:
+    assert not any(o.refused for o in sweep(unquantizable(1e-8, 1.0), DIGITS, method="ptq").outcomes)
 
 
 def test_a_model_that_refuses_all_settings_says_why() -> None:

@@ -18,6 +18,7 @@ from edgechaos.cli.common import (
     weight_bits_option,
 )
 from edgechaos.cli.file_kinds import DATA, PUBLISHED, VOCABULARY
+from edgechaos.cli.quantize_command import per_channel_option
 from edgechaos.cli.show import print_json, progress_bar, say
 
 
@@ -38,7 +39,7 @@ from edgechaos.cli.show import print_json, progress_bar, say
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners of a TNN.")
 @click.option("--current-strength", type=float, help="Share of the velocity that acts in a DLM.")
 @click.option("--temperature", type=click.FloatRange(0), help="Of a DLM at inference.")
-@click.option("--per-channel", is_flag=True, help="One weight scale per neuron or channel instead of one per layer.")
+@per_channel_option
 @weight_bits_option
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
 @json_option

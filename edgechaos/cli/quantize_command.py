@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 CRITERIA = ("reconstruction", "current", "magnitude", "random")
-per_channel_option = click.option("--per-channel", is_flag=True, help="One weight scale per neuron instead of one per layer.")
+per_channel_option = click.option(
+    "--per-channel/--per-tensor", default=True, show_default=True, help="One weight scale per neuron or channel, or one per layer."
+)
 sampling_option = click.option(
     "--sampling",
     type=click.Choice(["ticks", "binomial", "expected"]),

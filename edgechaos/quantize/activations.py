@@ -7,6 +7,8 @@ fractions of the largest magnitude seen, int16 reaches a quarter beyond it.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,22 +22,18 @@ SEEN_MAX = 1 << 17
 
 
 class Quantizer(nn.Module):
-    """Codes low..high of one scale. After `observe()` values pass unchanged and are noted; `calibrate()` chooses the scale."""
+    """Codes low..high of one scale, which `choose()` takes from the values of a calibration."""
 
     def __init__(self, low: int, high: int) -> None:
         super().__init__()
         self.low, self.high = low, high
         self.scale = 1.0
-        self._seen: list[NDArray[np.float64]] | None = None
 
-    def observe(self) -> None:
-        """Begin to note values."""
-        self._seen = []
-
-    def calibrate(self) -> None:
-        """Choose the scale for what was noted, and quantize from now on."""
-        seen = np.concatenate([np.zeros(1), *(self._seen or [])])
-        self._seen = None
+    def choose(self, x: Tensor) -> None:
+        """Choose the scale for these values."""
+        flat = x.detach().flatten()
+        flat = flat[flat != 0]  # no scale rounds 0: what never acts must not decide which values are kept
+        seen = np.concatenate([np.zeros(1), flat[:: 1 + len(flat) // SEEN_MAX].double().numpy()])
         wanted = np.maximum(seen, 0.0) if self.low == 0 else seen
         peak = float(np.abs(wanted).max()) or 1.0
         if self.high > 127:
@@ -51,13 +49,13 @@ class Quantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The reals of the codes of x, same shape."""
-        if self._seen is not None:
-            flat = x.detach().flatten()
-            flat = flat[flat != 0]  # no scale rounds 0: what never acts must not decide which values are kept
-            self._seen.append(flat[:: 1 + len(flat) // SEEN_MAX].double().numpy())
-            return x
         codes = torch.floor(x / self.scale + 0.5).clamp(self.low, self.high) * self.scale
         if not torch.is_grad_enabled():
             return codes
         clipped = x.clamp(self.low * self.scale, self.high * self.scale)
         return clipped + (codes - clipped).detach()
+
+
+def gelu_table(scale: float) -> NDArray[np.float64]:
+    """GELU, the erf form, of every int8 code of a scale, (256,) from code -128 on: the one definition of fake and real integers."""
+    return np.array([0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in np.arange(-128, 128) * scale])

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.errors import UnsupportedError
 from edgechaos.extras import need
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
@@ -45,11 +44,13 @@ from edgechaos.quantize.float_model import (
     Winners,
     stored_name,
 )
-from edgechaos.quantize.rounding import round_half_up
 
 WEIGHTED = (Linear, Conv, EmbeddingMean)
 INT8 = (-128, 127)
 INT16 = (-32768, 32767)
+ROW_RANGE = 256
+"""Of a matrix, a row with scale of its own has one for at least 1/256 of the largest weight: the bias of a row that training left near
+zero would not fit int32 in units of its weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,25 +128,22 @@ class FakeQuantModel(nn.Module):
         if isinstance(node, Pool) and not node.average:
             return nn.functional.max_pool2d(x, node.kernel, node.stride)
         if isinstance(node, Table):
-            index = x.long() + LUT_ENTRIES // 2
-            rows = torch.from_numpy(np.atleast_2d(node.values)).to(x.dtype)
-            channel = torch.zeros(1, dtype=torch.long) if len(rows) == 1 else torch.arange(len(rows)).reshape(-1, *(1,) * (x.dim() - 2))
-            x = rows[channel, index]
+            x = self.table(node, x)
         elif isinstance(node, EmbeddingMean):
             x = embedding_mean(cast(Any, self.layers[node.name]).quant_weight().value, x.long())
         elif isinstance(node, Pool):
             x = nn.functional.avg_pool2d(x, node.kernel, node.stride)
         elif isinstance(node, Gelu):
-            x = self._delivered(cast(Tensor, self.quantizers[f"{node.name}_in"](x)), f"{node.name}_in", conditions)
+            x = self.delivered(cast(Tensor, self.quantizers[f"{node.name}_in"](x)), f"{node.name}_in", conditions)
             x = nn.functional.gelu(x)
         elif isinstance(node, Relu):
             x = x.relu()
         x = cast(Tensor, self.quantizers[node.name](x))
         if isinstance(node, Winners):
             x = x * winners(x, node.k, conditions.faults.get(node.name, LayerFaults()).dead)
-        return self._delivered(x, node.name, conditions) if isinstance(node, Winners | Relu) else x
+        return self.delivered(x, node.name, conditions) if isinstance(node, Winners | Relu) else x
 
-    def _delivered(self, x: Tensor, name: str, conditions: Conditions) -> Tensor:
+    def delivered(self, x: Tensor, name: str, conditions: Conditions) -> Tensor:
         """What the units of a layer send: dead ones 0, as the integer graph has it, and lost ones of a layer that fails in training."""
         return delivered(x, self._failing.get(name, FailingLayer(name, x.shape[1], 0)), conditions)
 
@@ -156,6 +154,12 @@ class FakeQuantModel(nn.Module):
         path = {node.name for node in self.described.path(self.head(head))}
         return tuple(layer for name, layer in self._failing.items() if name in path or name.removesuffix("_in") in path)
 
+    def table(self, node: Table, codes: Tensor) -> Tensor:
+        """The values of a table for input codes (batch, C, ...), in their dtype."""
+        rows = torch.from_numpy(np.atleast_2d(node.values)).to(codes.dtype)
+        channel = torch.zeros(1, dtype=torch.long) if len(rows) == 1 else torch.arange(len(rows)).reshape(-1, *(1,) * (codes.dim() - 2))
+        return rows[channel, codes.long() + LUT_ENTRIES // 2]
+
     def before_step(self) -> None:
         """Fine-tuning has no dynamics of its own."""
 
@@ -165,29 +169,21 @@ class FakeQuantModel(nn.Module):
             for name, kept in self._kept.items():
                 cast(Tensor, self.layers[name].weight).mul_(kept)
 
-    def calibrate(self, codes: Tensor, conditions: Conditions, head: str | None = None) -> None:
-        """Choose the scale of every activation of a head on these inputs, with quantized weights and unquantized activations."""
-        points = (point for node in self.described.path(self.head(head)) for point in _points(node))
-        quantizers = [cast(Quantizer, self.quantizers[point]) for point in points]
-        for quantizer in quantizers:
-            quantizer.observe()
-        with torch.no_grad(), quiet():
-            self(codes, conditions, head)
-        for quantizer in quantizers:
-            quantizer.calibrate()
-        self.settle()
+    def settle(self, node: FloatNode) -> None:
+        """Let a node's activations be no finer than the accumulator they are made of: sums can only be scaled down, means up a little."""
+        point = f"{node.name}_in" if isinstance(node, Gelu) else node.name
+        if point in self.quantizers and not isinstance(node, Table):
+            quantizer = cast(Quantizer, self.quantizers[point])
+            if isinstance(node, EmbeddingMean):
+                finest = float(self.quantized(node.name).scale.max()) / (1 << FINER_BITS)
+            else:
+                finest = float(self.step(node.input).max()) / (node.kernel[0] * node.kernel[1] if isinstance(node, Pool) else 1)
+            quantizer.scale = max(quantizer.scale, finest)
 
-    def settle(self) -> None:
-        """Let no activation be finer than the accumulator that it is made of: sums can only be scaled down, means up a little."""
+    def settle_all(self) -> None:
+        """Settle every node, in execution order: fine-tuning moves the scales of weights."""
         for node in self.described.nodes:
-            point = f"{node.name}_in" if isinstance(node, Gelu) else node.name
-            if point in self.quantizers and not isinstance(node, Table):
-                quantizer = cast(Quantizer, self.quantizers[point])
-                if isinstance(node, EmbeddingMean):
-                    finest = float(self.quantized(node.name).scale.max()) / (1 << FINER_BITS)
-                else:
-                    finest = float(self.step(node.input).max()) / (node.kernel[0] * node.kernel[1] if isinstance(node, Pool) else 1)
-                quantizer.scale = max(quantizer.scale, finest)
+            self.settle(node)
 
     def step(self, tensor: str) -> NDArray[np.float64]:
         """What one code of a tensor is worth, (1,) or one per channel."""
@@ -201,15 +197,6 @@ class FakeQuantModel(nn.Module):
             return np.array([cast(Quantizer, self.quantizers[node.name]).scale])
         return np.ones(1) if isinstance(node, Spiking) else self.step(node.input)
 
-    def round_biases(self) -> None:
-        """Move every bias to a multiple of its accumulator's scale, so that lowering rounds nothing but noise and membranes."""
-        for node in self.described.nodes:
-            if isinstance(node, Linear | Conv):
-                scale = self.step(node.name)
-                bias = cast(Tensor, self.layers[node.name].bias)
-                with torch.no_grad():
-                    bias.copy_(torch.from_numpy(round_half_up(bias.double().numpy() / scale) * scale))
-
     def quantized(self, name: str) -> QuantizedWeight:
         """The integers of one node with weights; an embedding has no bias."""
         layer: Any = self.layers[name]
@@ -217,7 +204,7 @@ class FakeQuantModel(nn.Module):
             quant = layer.quant_weight()
             weight, scale = quant.int().numpy().astype(np.int8), quant.scale.double().numpy().reshape(-1)
             bias = getattr(layer, "bias", None)
-            return QuantizedWeight(weight, _usable_scale(weight, scale), np.zeros(0) if bias is None else bias.double().numpy())
+            return QuantizedWeight(weight, scale, np.zeros(0) if bias is None else bias.double().numpy())
 
 
 def _points(node: FloatNode) -> dict[str, tuple[int, int]]:
@@ -233,18 +220,11 @@ def _points(node: FloatNode) -> dict[str, tuple[int, int]]:
     return {}
 
 
-def _usable_scale(weight: NDArray[np.int8], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A channel of zeros quantizes at any scale; its own, 1e-10 or so, would put its bias beyond int32."""
-    if len(scale) == 1:
-        return scale
-    used = (weight.reshape(len(weight), -1) != 0).any(axis=1)
-    return np.where(used, scale, scale[used].max() if used.any() else 1.0)
-
-
 def _quant_layer(node: Linear | Conv | EmbeddingMean, per_channel: bool, bits: int) -> nn.Module:
     qnn, quant = brevitas()
     kind = getattr(quant, f"Int8WeightPer{'Channel' if per_channel else 'Tensor'}Float{'MSE' if bits < 8 else ''}")
-    options: dict[str, Any] = {"weight_quant": kind, "weight_bit_width": bits}
+    smallest = float(np.abs(node.weight).max()) / ROW_RANGE or 1.0
+    options: dict[str, Any] = {"weight_quant": kind, "weight_bit_width": bits, "weight_scaling_min_val": smallest}
     layer: Any
     if isinstance(node, EmbeddingMean):
         layer = qnn.QuantEmbedding(*node.weight.shape, **options)
@@ -280,16 +260,3 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
-
-
-def correct_bias(model: FakeQuantModel, codes: Tensor, conditions: Conditions, head: str | None = None) -> None:
-    """Post-training: shift each bias of a head by the mean error that quantized weights cause on these inputs, layer by layer.
-
-    Source: Nagel et al., Data-Free Quantization through Weight Equalization and Bias Correction, ICCV 2019.
-    """
-    with quiet():
-        calibrate = need("brevitas.graph.calibrate", "train")
-        with torch.no_grad(), calibrate.bias_correction_mode(model):
-            model(codes, conditions, head)
-    if not all(bool(p.isfinite().all()) for p in model.parameters()):
-        raise UnsupportedError("bias correction diverged; calibrate on more items, or use method='qat'")

@@ -67,8 +67,7 @@ def currents(model: FloatModel, data: Dataset) -> dict[str, NDArray[np.float64]]
 
 def _values(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Tensor]:
     """Every tensor of the calibration items of every head, by name, in the float domain."""
-    import torch
-
+    from edgechaos.quantize.exact import calibrate, exact_tensors
     from edgechaos.quantize.fake_quant import FakeQuantModel
     from edgechaos.quantize.lower import refuse_unsupported
     from edgechaos.quantize.pipeline import calibration  # which itself prunes by this module
@@ -78,9 +77,8 @@ def _values(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[st
     values: dict[str, Tensor] = {}
     for head, of_head in by_head(model, data).items():
         codes, conditions = calibration(fake, of_head, head)
-        fake.calibrate(codes, conditions, head)
-        with torch.inference_mode():
-            values |= fake.tensors(codes, conditions, head)
+        calibrate(fake, codes, conditions, head)
+        values |= exact_tensors(fake, codes, conditions, head)
     return values
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import AccumulatorOverflow, UnsupportedError
+from edgechaos.errors import UnsupportedError
 from edgechaos.graph import (
     MAX_TICKS,
     ArgMax,
@@ -125,14 +125,9 @@ class _Lowering(ActivationLowering):
         getattr(self, f"add_{type(node).__name__.lower()}")(node)
 
     def bias(self, node: Linear | Conv, codes: NDArray[np.float64]) -> str | None:
-        rounded = rounding.round_half_up(codes)
+        rounded = rounding.bias_codes(codes, node.name)
         if not rounded.any():
             return None
-        if np.abs(rounded).max() > rounding.INT32_MAX:
-            raise AccumulatorOverflow(
-                f"node '{node.name}': bias of {int(np.abs(rounded).max()):,} code units exceeds int32; train with more weight decay",
-                node.name,
-            )
         return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
 
     def add_linear(self, node: Linear) -> None:

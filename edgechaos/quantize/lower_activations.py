@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos.graph import AveragePool, Dtype, Lut, MaxPool, ThermalNoise, TopK
 from edgechaos.quantize import rounding
-from edgechaos.quantize.activations import Quantizer
+from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
 from edgechaos.quantize.graph_builder import GraphBuilder
 from edgechaos.thermal import thermal_codes
@@ -33,9 +33,7 @@ class ActivationLowering(GraphBuilder):
         """Codes through a table of the exact form."""
         before, after = self.quantizer(f"{node.name}_in"), self.quantizer(node.name)
         source = self.rescaled(f"{node.name}_in", self.values[node.input], "int8", before.scale, before.low, before.high)
-        x = np.arange(-128, 128) * before.scale
-        gelu = np.array([0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in x])
-        self.lut(node.name, source, gelu, after)
+        self.lut(node.name, source, gelu_table(before.scale), after)
 
     def add_table(self, node: Table) -> None:
         """A table of real values, as codes."""

@@ -12,12 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgechaos import passes, reference
 from edgechaos.data import Dataset
 from edgechaos.errors import UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import DEFAULT, Criterion
+from edgechaos.prune_silent import without_silent
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
@@ -40,7 +42,7 @@ def quantize(
     data: Dataset | Mapping[str, Dataset],
     *,
     method: Method = "qat",
-    per_channel: bool = False,
+    per_channel: bool = True,
     epochs: int = 5,
     sampling: Sampling = "ticks",
     seed: int = 0,
@@ -54,11 +56,13 @@ def quantize(
 
     data: its data set, or of a model of several heads one per head, by name.
     method: "qat" fine-tunes for `epochs` under the augmentation that the model was trained with, several heads together on all
-    their items; "ptq" corrects biases on 1,024 training items. per_channel: one weight scale per neuron (the readout stays per
-    tensor, its outputs compete).
+    their items; "ptq" calibrates on 1,024 training items and leaves weights and biases alone.
+    per_channel: one weight scale per neuron or channel, but one per matrix where outputs are compared with each other (readouts) or
+    meet one noise (before thermal noise), and for embeddings. False: one per matrix everywhere.
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
-    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`).
+    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`). With any share of
+    neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune_silent`).
     prune_by: which neurons go first (`edgechaos.prune_criteria`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
@@ -80,7 +84,10 @@ def quantize(
     metadata = about(model, datasets, method, per_channel, sampling, weight_bits if isinstance(weight_bits, int) else dict(weight_bits))
     if "pruning" in described.metadata:
         metadata["pruning"] = described.metadata["pruning"]
-    return measured(to_graph(fake, datasets, sampling, metadata), datasets)
+    graph = to_graph(fake, datasets, sampling, metadata)
+    if prune_neurons is not None:
+        graph = without_silent(graph, {head: _calibration_codes(graph, of_head, head) for head, of_head in datasets.items()})
+    return measured(graph, datasets)
 
 
 def fake_quantized(
@@ -96,7 +103,8 @@ def fake_quantized(
     progress: ProgressCallback | None = None,
 ) -> FakeQuantModel:
     """The folded, fake-quantized and fine-tuned (or calibrated) torch model from which integers are read."""
-    from edgechaos.quantize.fake_quant import FakeQuantModel, correct_bias, quiet
+    from edgechaos.quantize.exact import calibrate
+    from edgechaos.quantize.fake_quant import FakeQuantModel, quiet
     from edgechaos.quantize.lower import refuse_unsupported
 
     if method not in ("qat", "ptq"):
@@ -108,9 +116,7 @@ def fake_quantized(
     datasets = by_head(folded, data)
     for head, of_head in datasets.items():
         codes, conditions = calibration(fake, of_head, head)
-        fake.calibrate(codes, conditions, head)
-        if method == "ptq":
-            correct_bias(fake, codes, conditions, head)
+        calibrate(fake, codes, conditions, head)
     if method == "qat":
         from edgechaos.quantize.together import trainable
         from edgechaos.train import fit
@@ -119,8 +125,7 @@ def fake_quantized(
         module, inputs, labels = trainable(fake, datasets)
         with quiet():
             fit(module, inputs, labels, recipe, "quantize", progress=progress)
-    fake.settle()
-    fake.round_biases()
+        fake.settle_all()
     return fake.eval()
 
 
@@ -157,15 +162,13 @@ def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, 
 
 def to_graph(fake: FakeQuantModel, data: Dataset | Mapping[str, Dataset], sampling: Sampling, metadata: Mapping[str, Any]) -> IntegerGraph:
     """Lower, with the membrane scales of stateful layers calibrated on training items."""
-    import torch
-
+    from edgechaos.quantize.exact import exact_tensors
     from edgechaos.quantize.lower import lower
 
     peaks: dict[str, float] = {}
     for head, of_head in by_head(fake.described, data).items():
         codes, conditions = calibration(fake, of_head, head)
-        with torch.inference_mode():
-            fake(codes, replace(conditions, peaks=peaks), head)
+        exact_tensors(fake, codes, replace(conditions, peaks=peaks), head)
     return lower(fake, peaks, sampling, metadata)
 
 
@@ -227,8 +230,12 @@ def measured(graph: IntegerGraph, data: Dataset | Mapping[str, Dataset]) -> Inte
     return replace(graph, metadata={**graph.metadata, "accuracy": told, "activity": activity}).validate()
 
 
+def _calibration_codes(graph: IntegerGraph, data: Dataset, head: str) -> NDArray[Any]:
+    return reference.encode(graph, data.train_items[:CALIBRATION_ITEMS], head)
+
+
 def _activity(graph: IntegerGraph, data: Dataset, head: str) -> dict[str, float]:
     names = tuple(n.output for n in graph.path(head) if graph.tensors[n.output].dtype == "int8")
-    codes = reference.encode(graph, data.train_items[:CALIBRATION_ITEMS], head)
+    codes = _calibration_codes(graph, data, head)
     seen = {graph.head(head).input: codes, **reference.run(graph, codes, head=head, keep=names).tensors}
     return {name: round(float(np.count_nonzero(value) / value.size), 6) for name, value in seen.items()}

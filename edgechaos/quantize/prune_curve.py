@@ -117,7 +117,7 @@ def prune_curve(
     method: Method = "ptq",
     epochs: int = 5,
     weight_bits: int = 8,
-    per_channel: bool = False,
+    per_channel: bool = True,
     sampling: Sampling = "ticks",
     seed: int = 0,
     before: Curve | None = None,

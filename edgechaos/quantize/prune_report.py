@@ -52,7 +52,7 @@ def rich_table(curve: Curve) -> Table:
 def _title(settings: Settings) -> str:
     tuned = f"qat, {settings.epochs} epochs" if settings.method == "qat" else settings.method
     removed = "removed" if settings.what == "neurons" else "set to 0"
-    made = f"int{settings.weight_bits}{' per channel' if settings.per_channel else ''}, {tuned}"
+    made = f"int{settings.weight_bits}{'' if settings.per_channel else ' per tensor'}, {tuned}"
     return f"{settings.family} on {settings.dataset}, {settings.what} {removed}, {made}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.errors import UnsupportedError
+from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.random_bits import GAUSSIAN_BITS
 
 INT32_MAX = 2**31 - 1
@@ -33,7 +33,7 @@ def rounded_shift(x: NDArray[np.int32], shift: int) -> NDArray[np.int32]:
     return (x + np.int32(1 << (shift - 1))) >> np.int32(shift)
 
 
-def requantize(acc: NDArray[np.int32], multiplier: NDArray[Any], shift: NDArray[Any], low: int, high: int) -> NDArray[np.int64]:
+def requantize(acc: NDArray[Any], multiplier: NDArray[Any], shift: NDArray[Any], low: int, high: int) -> NDArray[np.int64]:
     """clip((int64(acc) * multiplier + 2^(shift-1)) >> shift, low, high) for |acc| < 2^30; channels on the last axis."""
     wide = shift.astype(np.int64)
     return np.clip((acc.astype(np.int64) * multiplier.astype(np.int64) + (np.int64(1) << (wide - 1))) >> wide, low, high)
@@ -56,6 +56,15 @@ def multiplier_shift(factors: ArrayLike, where: str, most: int = 1) -> tuple[NDA
     least = 31 - (most.bit_length() - 1)
     beyond = shift < least
     return np.where(beyond, INT32_MAX, multiplier).astype(np.int32), np.where(beyond, least, shift).astype(np.int32)
+
+
+def bias_codes(codes: ArrayLike, where: str) -> NDArray[np.int64]:
+    """A bias in units of its accumulator, rounded. Raises AccumulatorOverflow, naming `where`, beyond int32."""
+    rounded = round_half_up(codes)
+    largest = int(np.abs(rounded).max(initial=0))
+    if largest > INT32_MAX:
+        raise AccumulatorOverflow(f"node '{where}': bias of {largest:,} code units exceeds int32; train with more weight decay", where)
+    return rounded
 
 
 def sigma_multipliers(std_codes: ArrayLike, where: str) -> tuple[NDArray[np.int32], int]:
