@@ -79,7 +79,7 @@ class MissingExtra(EdgeChaosError):
 
 
 class VerificationError(EdgeChaosError):
-    """A target computes other integers than the reference, or nothing was compared."""
+    """A target computes other integers than the reference, a model is less accurate than it must be, or nothing was compared."""
 
 
 class DeviceError(EdgeChaosError):

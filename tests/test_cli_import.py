@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -11,8 +14,10 @@ from click.testing import CliRunner
 from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.data import load
+from edgechaos.errors import ConfigError, VerificationError
 from edgechaos.graph import Conv, EmbeddingBag
 from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.published import import_published
 from edgechaos.models.tnn import Tnn, TnnConfig
 
 ANSWERS = ("--mode", "parallel", "--ticks", "3", "--fail-prob", "0")
@@ -90,3 +95,65 @@ def test_a_language_model_is_measured_under_its_own_vocabulary(tmp_path: Path) -
     assert isinstance(graph.nodes[0], EmbeddingBag)
     assert text is not None
     assert (text.vocabulary, graph.tensors["input"].shape) == (("buy", "see"), (5,))
+
+
+@pytest.fixture
+def strided(tmp_path: Path) -> Path:
+    """A convolution of stride 2 whose keys and shapes are those of a plain CNN, and a data set that it knows by heart."""
+    torch.manual_seed(0)
+    convolution, matrix = torch.nn.Conv2d(1, 6, 3, stride=2, padding=1), torch.nn.Linear(96, 4)
+    items = np.random.default_rng(0).integers(0, 256, (600, 8, 8), np.uint8)
+    with torch.no_grad():
+        matrix.bias.zero_()
+        features = convolution(torch.from_numpy(items[:, None] / 255).float()).relu().flatten(1)
+        matrix.weight -= matrix.weight @ features.mean(0)[:, None] * features.mean(0) / features.mean(0).square().sum()
+        labels = matrix(features).argmax(1).numpy()
+    state = {f"{name}.{k}": v for name, module in (("conv1", convolution), ("fc", matrix)) for k, v in module.state_dict().items()}
+    torch.save(state, tmp_path / "strided.pt")
+    np.savez(tmp_path / "known.npz", items=items, labels=labels)
+    return tmp_path / "strided.pt"
+
+
+def test_a_plain_network_of_another_form_is_not_guessed(strided: Path) -> None:
+    about = ("--data", strided.with_name("known.npz"), "--normalization", "none", "--image", 8, 8)
+    output = run("import", strided, *about, code=1)
+    assert "\n  architecture: the layers in order, such as 'conv(stride=2, pad=1) relu" in output
+    output = run("import", strided, *about, "--expect-accuracy", 100, "--tolerance", 20, code=1)
+    assert re.search(r"float accuracy [0-9.]+% on 120 test items, expected 100.00%, less 20 points at most: the architecture", output)
+    assert not strided.with_suffix(".ecm").exists()
+    written = "conv(stride=2, pad=1) relu linear"
+    output = run("import", strided, *about, "--architecture", written, "--expect-accuracy", 100, "--tolerance", 20)
+    assert "sequential, float 100.00%" in output
+    assert "equal the reference's" in output
+    graph = artifact.load(strided.with_suffix(".ecm"))
+    assert graph.metadata["architecture"] == "conv(kernel=3x3, stride=2x2, pad=1x1) relu linear"
+    assert [node.stride for node in graph.nodes if isinstance(node, Conv)] == [(2, 2)]
+
+
+def test_integers_that_lose_too_much_are_refused(strided: Path) -> None:
+    about = ("--data", strided.with_name("known.npz"), "--normalization", "none", "--image", 8, 8, "--weight-bits", 2)
+    output = run(
+        "import", strided, *about, "--architecture", "conv(stride=2, pad=1) relu linear", "--expect-accuracy", 100, "--tolerance", 0, code=1
+    )
+    assert re.search(r"integer accuracy [0-9.]+% on 120 test items, expected 100.00%, less 0 points at most: quantization costs", output)
+    assert not strided.with_suffix(".ecm").exists()
+
+
+def test_an_activation_without_integer_form_is_refused_by_name(strided: Path) -> None:
+    about = ("--data", strided.with_name("known.npz"), "--normalization", "none", "--image", 8, 8)
+    assert "'tanh' has no integer form here" in run("import", strided, *about, "--architecture", "conv tanh linear", code=1)
+    assert "--tolerance can only be given with --expect-accuracy" in run("import", strided, *about, "--tolerance", 1, code=2)
+    run("import", strided, *about, "--expect-accuracy", 0.975, code=2)  # percent, not a share
+
+
+def test_import_from_python(strided: Path) -> None:
+    data = load(str(strided.with_name("known.npz")))
+    answers: dict[str, Any] = {"normalization": "none", "image": (8, 8)}
+    with pytest.raises(VerificationError, match="float accuracy"):
+        import_published(strided, data, expect_accuracy=1.0, tolerance=0.2, **answers)
+    for wrong in ({"expect_accuracy": 97.5}, {"expect_accuracy": 0.9, "tolerance": -1}):
+        with pytest.raises(ConfigError, match="both are shares"):
+            import_published(strided, data, **{**answers, **wrong})
+    answers["architecture"] = "conv(stride=2, pad=1) relu linear"
+    graph, _ = import_published(strided, data, expect_accuracy=1.0, tolerance=0.2, **answers)
+    assert graph.metadata["accuracy"]["float"] == 1.0

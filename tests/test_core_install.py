@@ -13,7 +13,7 @@ import pytest
 
 from edgechaos import artifact
 from edgechaos.data.idx import MNIST_FILES
-from edgechaos.settings import tomllib
+from edgechaos.settings import read_toml
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import mixed_graph
 
@@ -78,6 +78,6 @@ def test_what_needs_the_extra_data_says_so(data: str, lab: Path) -> None:
 
 
 def test_the_extra_data_brings_no_torch() -> None:
-    extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = read_toml(Path(__file__).parent.parent / "pyproject.toml", "project")["project"]["optional-dependencies"]
     assert not [line for line in extras["data"] if line.startswith(("torch", "brevitas", "edgechaos"))]
     assert "edgechaos[data]" in extras["train"]

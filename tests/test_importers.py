@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import resource
@@ -17,12 +18,13 @@ import pytest
 import torch
 
 from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.models import checkpoint, importers
+from edgechaos.models import architecture, checkpoint, importers
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.importers import load_published, read_vocabulary
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.text import Text
@@ -123,22 +125,51 @@ FRESH: dict[str, tuple[Model, dict[str, Any]]] = {
         Dlm(DlmConfig(inputs=12, classes=("a", "b"), hidden=(6,), temperature=0.0, current_strength=0.5)),
         {"normalization": "none", "current_strength": 0.5, "temperature": 0.0},
     ),
-    "mlp, one hidden layer": (PlainNet(PlainConfig(inputs=12, classes=("a", "b"), hidden=(6,))), {"normalization": "none"}),
+    "mlp, one hidden layer": (
+        PlainNet(PlainConfig(inputs=12, classes=("a", "b"), hidden=(6,))),
+        {"architecture": "linear, relu, linear", "normalization": "none"},
+    ),
     "cnn, colors": (
         PlainNet(PlainConfig(inputs=432, classes=("a", "b"), channels=(2, 3), image=(3, 12, 12))),
-        {"mean": (0.0,), "std": (1.0,), "image": (12, 12)},
+        {"architecture": "plain", "mean": (0.0,), "std": (1.0,), "image": (12, 12)},
     ),
     "tnn": (Tnn(TnnConfig(inputs=20, classes=NAMES, hidden=(9, 8), sparsity=0.3)), {"normalization": "none", "sparsity": 0.3}),
     "dlm": (
         Dlm(DlmConfig(inputs=20, classes=NAMES, hidden=(9, 8), temperature=2.0)),
         {"normalization": "none", "current_strength": 0.1, "temperature": 2.0},
     ),
-    "mlp": (PlainNet(PlainConfig(inputs=20, classes=NAMES, hidden=(9, 8))), {"normalization": "none"}),
+    "mlp": (PlainNet(PlainConfig(inputs=20, classes=NAMES, hidden=(9, 8))), {"architecture": "plain", "normalization": "none"}),
     "cnn": (
         PlainNet(PlainConfig(inputs=130, classes=NAMES, channels=(4,), image=(1, 10, 13))),
-        {"normalization": "none", "image": (10, 13)},
+        {"architecture": "Conv2d(3, padding=1) ReLU MaxPool2d(2) Flatten Linear", "normalization": "none", "image": (10, 13)},
     ),
 }  # fmt: skip
+
+
+SEQUENTIAL: dict[str, tuple[dict[str, Any], str]] = {
+    "strides": (
+        {"channels": (3, 4), "image": (1, 9, 12), "hidden": (5,)},
+        "conv(kernel=3x2, stride=2x1, pad=1x0) relu conv(2, stride=2) relu linear gelu linear",
+    ),
+    "pools": (
+        {"channels": (3,), "image": (2, 9, 12)},
+        "conv(kernel=3x3, stride=1x1, pad=0x0) relu maxpool(3, stride=2) avgpool(kernel=2) linear",
+    ),
+    "gelu": ({"hidden": (6, 5)}, "linear gelu linear relu linear"),
+}  # fmt: skip
+
+
+def sequential(name: str) -> tuple[SequentialNet, dict[str, Any]]:
+    """A network of another form than `plain`, and the answers that import it."""
+    about, written = SEQUENTIAL[name]
+    layers = architecture.parse(written)
+    inputs = math.prod(about.get("image", (12,)))
+    model = SequentialNet(SequentialConfig(inputs=inputs, classes=NAMES, layers=layers, **about))
+    return model, {"architecture": written, "normalization": "none"} | ({"image": about["image"][1:]} if "image" in about else {})
+
+
+for key in SEQUENTIAL:
+    FRESH[key] = sequential(key)
 
 
 def items(model: Model, count: int = 5) -> np.ndarray:
@@ -201,6 +232,59 @@ def test_answers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     torch.save(model.state_dict(), path)
     with pytest.raises(ConfigError, match="32 embeddings, but the vocabulary has 4 ids"):
         load_published(path, **{**options, "text": Text(("a", "b"))})
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("linear tanh linear", "'tanh' has no integer form here: train the network with relu or gelu; use conv, linear"),
+        ("linear Sigmoid linear", "'Sigmoid' has no integer form here"),
+        ("linear relu linear softmax", "'softmax' has no integer form here: leave it out at the end"),
+        ("linear rleu linear", "'rleu' is not a layer; use conv, linear, relu, gelu, maxpool, avgpool, flatten, dropout, such as"),
+        ("linear relu", "has not 1 to 200 layers of which the last is linear"),
+        ("", "has not 1 to 200 layers"),
+        ("linear; relu", "'; relu' is not a layer"),
+        ("linear(3) relu linear", "'linear\\(3\\)' takes no settings"),
+        ("linear relu maxpool linear", "'maxpool' needs its window"),
+        ("linear relu maxpool(0) linear", "has a size that is not in 1..255"),
+        ("linear relu maxpool(2, 2, 2) linear", "takes kernel, stride, each a size such as 3 or 3x5, once"),
+        ("linear relu maxpool(2) linear relu linear", "image = .*, but must be"),
+        ("linear", "the architecture has 1 times 'linear', the weights have 3"),
+        ("relu " * 300, "has not 1 to 200 layers"),
+        ("relu" * 100_000, "is too long"),
+    ],
+)
+def test_architectures_that_no_integer_graph_carries_are_refused_by_name(written: str, message: str, tmp_path: Path) -> None:
+    torch.save(FRESH["mlp"][0].state_dict(), tmp_path / "p.pt")
+    with pytest.raises(ConfigError, match=message):
+        load_published(tmp_path / "p.pt", normalization="none", architecture=written)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("plain", "plain leaves 24 features of an image of 9 x 12, the weights take 40: the image or the architecture is another"),
+        ("conv(3, stride=2) relu conv relu linear gelu linear", "has weights of 3x2"),
+        ("conv(stride=9) relu conv relu linear gelu linear", "finds no window in"),
+        ("conv relu linear relu conv relu linear", "takes an image, but a matrix stands before it"),
+    ],
+)
+def test_architectures_that_do_not_fit_the_weights_are_refused(written: str, message: str, tmp_path: Path) -> None:
+    model, options = FRESH["strides"]
+    torch.save(model.state_dict(), tmp_path / "p.pt")
+    with pytest.raises(ConfigError, match=message):
+        load_published(tmp_path / "p.pt", **{**options, "architecture": written})
+
+
+def test_relu_after_a_maxpool_is_relu_before_it_and_a_missing_bias_is_zero(tmp_path: Path) -> None:
+    state = {"conv1.weight": torch.randn(2, 1, 3, 3), "fc.weight": torch.randn(3, 8)}
+    torch.save(state, tmp_path / "p.pt")
+    options: dict[str, Any] = {"normalization": "none", "image": (6, 6)}
+    model = load_published(tmp_path / "p.pt", architecture="conv maxpool(2) relu linear", **options)
+    x = torch.randn(5, 36)
+    expected = torch.nn.functional.conv2d(x.reshape(5, 1, 6, 6), state["conv1.weight"])
+    expected = torch.nn.functional.max_pool2d(expected, 2).relu().flatten(1) @ state["fc.weight"].T
+    torch.testing.assert_close(model(x, Conditions(0, torch.arange(5))), expected)
 
 
 class Hostile:
@@ -283,7 +367,7 @@ def test_what_a_file_claims_beyond_what_it_holds_is_never_allocated(tmp_path: Pa
         (declared, "not a plain state_dict, or corrupt"),
     ):
         with pytest.raises(ArtifactError, match=message):
-            load_published(path, normalization="none")
+            load_published(path, normalization="none", architecture="plain")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000, "kilobytes"
 
 

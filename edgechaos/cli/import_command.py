@@ -33,6 +33,23 @@ from edgechaos.cli.show import print_json, progress_bar, say
 @click.option("--decay", type=click.FloatRange(0, 1), help="Share of its membrane that a stateful neuron loses per tick.  [default: 0.02]")
 @click.option("--refractory-decay", type=click.FloatRange(0, 1), help="Share of its refractoriness that it keeps.  [default: 0.95]")
 @click.option("--normalization", help="Of the pixels: mnist, fashion, cifar10, none.")
+@click.option(
+    "--architecture",
+    metavar="LAYERS|plain",
+    help="Of a plain network, such as 'conv(stride=2, pad=1) relu linear'; plain: relu between layers, conv(pad=1) relu maxpool(2).",
+)
+@click.option(
+    "--expect-accuracy",
+    type=click.FloatRange(1, 100),
+    metavar="PERCENT",
+    help="Write nothing where the float or integer accuracy on the test items is lower.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 100, max_open=True),
+    metavar="POINTS",
+    help="How much lower it may be.  [default: 1]",
+)
 @click.option("--image", type=(int, int), help="Height and width, for convolutions.")
 @click.option("--vocabulary", type=VOCABULARY, help="JSON of a language model: {word: id}.")
 @click.option("--length", type=click.IntRange(1, 65535), help="Tokens per text of a language model.")
@@ -54,40 +71,46 @@ def command(
     weight_bits: int | dict[str, int],
     verified: bool,
     as_json: bool,
+    expect_accuracy: float | None,
+    tolerance: float | None,
     output: Path | None,
     **answers: Any,
 ) -> None:
     """Turn a published state_dict into an artifact.
 
-    ChaosNet, DLM and TNN, as their programs save them (.pt).
+    ChaosNet, DLM and TNN, as their programs save them (.pt), and plain networks: conv1, conv2, ..., fc or fc1, fc2, ...
 
     What the weights do not say is asked for, never guessed: run it with --data alone to see the questions.
 
     \b
     Example: edgechaos import mnist.pt --data mnist --mode parallel --ticks 5 --fail-prob 0 --normalization mnist
+    \b
+    Example: edgechaos import mlp.pt --data mnist --normalization mnist --architecture "linear relu linear" --expect-accuracy 97.5
     """
     if answers["mode"] == "parallel":
         reason = "acts in stateful mode alone, as parallel ticks start from zero state"
         refuse_without_effect(context, dict.fromkeys(("decay", "refractory_decay"), reason))
-    from edgechaos.models.evaluate import evaluate
-    from edgechaos.models.importers import load_published
-    from edgechaos.quantize.pipeline import quantize
+    if expect_accuracy is None:
+        refuse_without_effect(context, {"tolerance": "belongs to --expect-accuracy"})
+    from edgechaos.models.published import TOLERANCE, import_published
 
-    data = load_data(data_name)
-    model = load_published(file, classes=data.classes, **{key: value for key, value in answers.items() if value is not None})
-    text = getattr(model.config, "text", None)
-    if text is not None:
-        data = noted(data.tokenized(text, model.config.inputs), data_name)
-    accuracy = evaluate(model, data)
-    model.facts = {"accuracy": {"float": accuracy, "items": len(data.test_items)}, "imported": file.name}
-    graph = quantize(model, data, method="ptq", per_channel=per_channel, weight_bits=weight_bits)
+    given = {key: value for key, value in answers.items() if value is not None}
+    graph, data = import_published(
+        file,
+        load_data(data_name),
+        expect_accuracy=None if expect_accuracy is None else expect_accuracy / 100,
+        tolerance=TOLERANCE if tolerance is None else tolerance / 100,
+        quantization={"per_channel": per_channel, "weight_bits": weight_bits},
+        **given,
+    )
+    noted(data, data_name)
     path = output or file.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
-    measured = graph.metadata["accuracy"]["integer"]
-    accuracies = f"float {accuracy:.2%}, {bits_in_words(weight_bits)} {measured:.2%} on {len(data.test_items):,} test items"
-    about = {"artifact": str(path), "family": model.family, "model_hash": digest, "accuracy": graph.metadata["accuracy"]}
+    family, accuracy = graph.metadata["family"], graph.metadata["accuracy"]
+    accuracies = f"float {accuracy['float']:.2%}, {bits_in_words(weight_bits)} {accuracy['integer']:.2%}"
+    about = {"artifact": str(path), "family": family, "model_hash": digest, "accuracy": accuracy}
     if not as_json:
-        say(f"{path}: {model.family}, {accuracies}; model {digest[:12]}")
+        say(f"{path}: {family}, {accuracies} on {accuracy['items']:,} test items; model {digest[:12]}")
     result = None
     if verified:
         from edgechaos import reference

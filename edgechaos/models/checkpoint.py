@@ -26,6 +26,7 @@ from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.shared import SharedChaosNet, SharedConfig
 from edgechaos.models.tnn import Tnn, TnnConfig
 
@@ -35,6 +36,7 @@ FAMILIES: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
         "dlm": (Dlm, DlmConfig),
         "tnn": (Tnn, TnnConfig),
         "plain": (PlainNet, PlainConfig),
+        "sequential": (SequentialNet, SequentialConfig),
         "shared": (SharedChaosNet, SharedConfig),
     }
 )

@@ -14,15 +14,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.files import read_file
+from edgechaos.models import architecture
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.checkpoint import MAX_LAYERS, assemble
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.state_dict import read_state_dict
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.text import FIRST_WORD, Text
@@ -46,6 +49,10 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "ticks": "ticks per inference, 1..127 (published: 5 for MNIST 784-512-10, 10 or 15 else): the readout divides by it",
         "fail_prob": "the spike loss that the program keeps at evaluation, 0..1: 0 measures the clean network, the published "
         "evaluations name the one they use",
+        "architecture": f"the layers in order, such as 'conv(stride=2, pad=1) relu conv(pad=1) relu maxpool(2) linear relu linear' (words: "
+        f"{', '.join(architecture.WORDS)}; sizes are in the weights), or '{architecture.PLAIN}' (relu after every layer but the last; "
+        "every convolution padded by 1, maxpool(2) after its relu): keys and shapes are the same, and the wrong one costs accuracy "
+        "without an error; or an expected accuracy, against which the plain form is measured",
         "normalization": f"normalization of the pixels: {', '.join(NORMALIZATIONS)} (EMNIST: mnist), or mean and std: weights fit one only",
         "image": "height and width of the image, such as 28 28: pooled features of 28x28, 30x30 and 56x14 images have the same size",
         "vocabulary": "the vocabulary, a JSON file {word: id} or [word, ...] with ids 0 for padding and 1 for unknown: without it "
@@ -61,16 +68,19 @@ NEURON = ("threshold", "noise_std", "decay", "refractory_decay")
 """Constants of a ChaosNet's neurons that weights do not say either, but that all published programs share."""
 
 
-def load_published(path: str | os.PathLike[str], **options: Any) -> Model:
-    """The model of a published checkpoint, ready to evaluate.
+def load_published(path: str | os.PathLike[str], *, assume_plain: bool = False, **options: Any) -> Model:
+    """The model of a published checkpoint, ready to evaluate; `edgechaos.models.published` goes on to integers.
 
     options: what the weights do not say (QUESTIONS), `classes` (names; by default 0, 1, ...), and the fields of the family's
-    configuration that have a default. Raises ArtifactError for a file that is damaged, foreign or hostile, ConfigError with every
+    configuration that have a default. assume_plain: take an `architecture` that is not given for 'plain', for who measures the accuracy
+    afterwards and knows what it must be. Raises ArtifactError for a file that is damaged, foreign or hostile, ConfigError with every
     question that is open or an option that the family does not have.
     """
     place = os.fspath(path)
     state = read_state_dict(path)
-    return recognize(state, place)(state, place, dict(options))
+    importer = recognize(state, place)
+    assumed = {"architecture": architecture.PLAIN} if assume_plain and importer is _plain else {}
+    return importer(state, place, {**assumed, **options})
 
 
 def recognize(state: State, place: str) -> Callable[[State, str, dict[str, Any]], Model]:
@@ -141,28 +151,54 @@ def _tnn(state: State, place: str, options: dict[str, Any]) -> Model:
     return _built(Tnn, TnnConfig, facts, state, place, options, f"layers.{len(layers) - 1}.weight")
 
 
-def _mlp(state: State, place: str, options: dict[str, Any]) -> Model:
-    layers = [_matrix(state, f"fc{k}.weight", 2, place) for k in range(1, MAX_LAYERS) if f"fc{k}.weight" in state]
-    _ask(place, options, ["normalization"])
-    facts = {"inputs": layers[0].shape[1], "hidden": tuple(len(w) for w in layers[:-1])}
-    return _built(PlainNet, PlainConfig, facts, state, place, options, f"fc{len(layers)}.weight")
+def _plain(state: State, place: str, options: dict[str, Any]) -> Model:
+    convolutions = {name: _matrix(state, name, 4, place) for name in _numbered(state, "conv")}
+    last = ["fc.weight"] if "fc.weight" in state else _numbered(state, "fc")
+    matrices = {name: _matrix(state, name, 2, place) for name in last}
+    _ask(place, options, ["architecture", "normalization", *(["image"] if convolutions else [])])
+    plain = architecture.plain(len(convolutions), len(matrices))
+    written = str(options.pop("architecture"))
+    layers = plain if written == architecture.PLAIN else architecture.parse(written)
+    for kind, weights in (("conv", convolutions), ("linear", matrices)):
+        count = sum(layer.kind == kind for layer in layers)
+        if count != len(weights):
+            raise ConfigError(f"{place}: the architecture has {count} times '{kind}', the weights have {len(weights)}", "architecture")
+    layers = architecture.with_kernels(layers, [(w.shape[2], w.shape[3]) for w in convolutions.values()])
+    first = next(iter(matrices.values()))
+    facts: dict[str, Any] = {"inputs": first.shape[1], "channels": tuple(len(w) for w in convolutions.values())}
+    if convolutions:
+        image = (next(iter(convolutions.values())).shape[1], *map(int, options.pop("image")))
+        facts |= {"inputs": math.prod(image), "image": image}
+    hidden = tuple(len(w) for w in list(matrices.values())[:-1])
+    # Neither classes nor normalization are known yet, and shapes do not depend on them.
+    shapes = SequentialConfig(classes=("",) * len(matrices[last[-1]]), layers=layers, hidden=hidden, **facts).check().steps()
+    features = next(before for _, layer, before, _ in shapes if layer.kind == "linear")
+    if features != first.shape[1]:
+        raise ConfigError(
+            f"{place}: {written} leaves {features} features of an image of {image[1]} x {image[2]}, the weights take {first.shape[1]}: "
+            "the image or the architecture is another",
+            "architecture",
+        )
+    if layers == architecture.with_kernels(plain, [(3, 3)] * len(convolutions)) and (not convolutions or not hidden):
+        return _built(PlainNet, PlainConfig, facts | ({} if convolutions else {"hidden": hidden}), state, place, options, last[-1])
+    without_bias = {name.replace("weight", "bias"): len(weight) for name, weight in (convolutions | matrices).items()}
+    zeros = {name: torch.zeros(count) for name, count in without_bias.items() if name not in state}
+    facts |= {"layers": layers, "hidden": hidden}
+    return _built(SequentialNet, SequentialConfig, facts, {**zeros, **state}, place, options, last[-1])
 
 
-def _cnn(state: State, place: str, options: dict[str, Any]) -> Model:
-    weights = [_matrix(state, f"conv{k}.weight", 4, place) for k in range(1, MAX_LAYERS) if f"conv{k}.weight" in state]
-    channels = tuple(len(w) for w in weights)
-    _ask(place, options, ["normalization", "image"])
-    image = (weights[0].shape[1], *_image(options, _matrix(state, "fc.weight", 2, place).shape[1], channels, place))
-    facts = {"inputs": math.prod(image), "image": image, "channels": channels}
-    return _built(PlainNet, PlainConfig, facts, state, place, options, "fc.weight")
+def _numbered(state: State, prefix: str) -> list[str]:
+    names = [f"{prefix}{k}.weight" for k in range(1, MAX_LAYERS)]
+    return [name for name in names if name in state]
 
 
 _FAMILIES: tuple[tuple[tuple[str, ...], Callable[[State, str, dict[str, Any]], Model]], ...] = (
     ((CORTEX.format(0), "readout.weight"), _chaosnet),
     (("layers.0.weight", "layers.0.weight_velocity"), _dlm),
     (("layers.0.weight", "layers.0.gain"), _tnn),
-    (("conv1.weight", "fc.weight"), _cnn),
-    (("fc1.weight", "fc2.weight"), _mlp),
+    (("conv1.weight", "fc.weight"), _plain),
+    (("conv1.weight", "fc1.weight"), _plain),
+    (("fc1.weight", "fc2.weight"), _plain),
 )
 
 
