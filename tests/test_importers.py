@@ -201,6 +201,12 @@ def test_other_sizes_import_too_and_our_own_checkpoints_keep_them(name: str, tmp
     np.testing.assert_array_equal(logits(loaded), logits(model))
 
 
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_what_can_fail_in_a_network_of_another_form_is_what_fails_in_its_description(name: str) -> None:
+    model = FRESH[name][0]
+    assert model.failing_layers() == model.describe().failing_layers()
+
+
 @pytest.mark.parametrize("name", FRESH)
 def test_every_open_question_is_asked_with_its_consequence(name: str, tmp_path: Path) -> None:
     model, options = FRESH[name]

@@ -16,7 +16,20 @@ from edgechaos.graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import Conv, FloatHead, FloatModel, FloatNode, Gelu, Linear, Pool, Readout, Relu
+from edgechaos.models.units import delivered
+from edgechaos.quantize.float_model import (
+    UNIT_FAIL_STREAM,
+    Conv,
+    FailingLayer,
+    FloatHead,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Pool,
+    Readout,
+    Relu,
+)
 from edgechaos.windows import output_size
 
 
@@ -100,6 +113,7 @@ class SequentialNet(Model):
 
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes) of normalized inputs (batch, inputs)."""
+        failing = iter(self.failing_layers())
         if self.config.image:
             x = x.reshape(-1, *self.config.image)
         for name, layer, _, _ in self.config.steps():
@@ -113,7 +127,14 @@ class SequentialNet(Model):
                 x = nn.functional.avg_pool2d(x, cast(Pair, layer.kernel), layer.stride)
             else:
                 x = x.relu() if layer.kind == "relu" else nn.functional.gelu(x)
+                x = delivered(x, next(failing), conditions)
         return x
+
+    def failing_layers(self) -> tuple[FailingLayer, ...]:
+        """The activations: units of a matrix, channels of a convolution."""
+        named = {"relu": "{}", "gelu": "{}_in"}
+        activations = [(named[layer.kind].format(name), units) for name, layer, _, units in self.config.steps() if layer.kind in named]
+        return tuple(FailingLayer(name, units, UNIT_FAIL_STREAM + k) for k, (name, units) in enumerate(activations))
 
     def describe(self, name: str = "sequential") -> FloatModel:
         """The network as data, float64, nothing folded yet."""
