@@ -299,6 +299,26 @@ def test_the_longest_frame_is_taken_and_one_byte_more_is_not(host: HostLibrary) 
     assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (2, 4)
 
 
+@pytest.mark.parametrize("excess", [1, 2, 300])
+def test_the_longest_frame_with_bytes_behind_it_is_no_frame(host: HostLibrary, excess: int) -> None:
+    """Cut to what the buffer holds it would be whole."""
+    raw = protocol.FRAME_HEAD.pack(protocol.VERSION, Verb.INPUT, 1, HOST_PAYLOAD) + bytes(HOST_PAYLOAD)
+    raw += protocol.CRC.pack(zlib.crc32(raw))
+    assert host.exchange(b"\0" + cobs.encode(raw) + b"\0") != b""
+    assert host.exchange(b"\0" + cobs.encode(raw + b"\7" * excess) + b"\0") == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS, seq=2))[1:3] == (2, 1)
+
+
+@pytest.mark.parametrize("missing", [1, 2, 100])
+def test_a_block_that_ends_early_is_no_frame(host: HostLibrary, missing: int) -> None:
+    """All of the frame is there, but its last block says that more was to come: something was lost, it cannot be told what."""
+    good = bytearray(frame(Verb.COUNTERS, seq=1))
+    last = max(at for at in range(1, len(good) - 1) if at + good[at] == len(good) - 1)
+    good[last] += missing
+    assert host.exchange(bytes(good)) == b""
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS))[1:3] == (1, 1)
+
+
 @pytest.mark.parametrize("size", [0, 1, 4, 9])
 def test_what_is_shorter_than_any_frame_is_dropped(host: HostLibrary, size: int) -> None:
     assert host.exchange(b"\0" + cobs.encode(bytes(size)) + b"\0") == b""
