@@ -16,7 +16,17 @@ from edgechaos.devices.fake import FakeDevice, Misbehavior
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import Frame, FrameDecoder, encode
 from edgechaos.devices.plan_payloads import KIND_OF
-from edgechaos.errors import DeviceError, DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, EdgeChaosError, FaultError, LinkError
+from edgechaos.errors import (
+    DeviceCrash,
+    DeviceError,
+    DeviceHang,
+    DevicePowerLoss,
+    DeviceRefused,
+    DeviceReset,
+    EdgeChaosError,
+    FaultError,
+    LinkError,
+)
 from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, apply, resolve
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
 from tests.graphs import chaos_graph, codes_for
@@ -176,6 +186,12 @@ def test_after_a_reset_that_failed_nothing_is_believed(step: Misbehavior) -> Non
                 call()
         device.reset()
         assert is_right(device)
+
+
+def test_the_words_that_campaigns_record() -> None:
+    words = {DeviceCrash: "crash", DeviceHang: "hang", DeviceReset: "reset"}
+    assert {kind: kind.outcome for kind in words} == words
+    assert {k.outcome for k in (DeviceError, LinkError, DeviceRefused, DevicePowerLoss)} == {"infrastructure"}
 
 
 def test_two_hosts_on_one_board() -> None:

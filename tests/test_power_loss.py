@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.host import HostDevice
 from edgechaos.devices.link import Client
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.errors import DeviceError, DevicePowerLoss, DeviceReset
+from edgechaos.errors import DeviceError, DevicePowerLoss, DeviceReset, LinkError
 from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
 from tests.firmware_host import library
@@ -117,3 +121,48 @@ def random_cuts(make: Callable[[], Board]) -> list[bool | DeviceError]:
         for _ in range(MOMENTS):
             verdicts.append(cut(device, int(rng.integers(len(steps))), rng.uniform(-0.3, 1.0), steps))
     return verdicts
+
+
+def test_the_host_library_started_anew_is_found() -> None:
+    device = HostDevice(GRAPH)
+    with device:
+        device.inject(PLAN)
+        assert np.array_equal(device.infer(CODES).logits, FAULTY)
+        assert device._link is not None
+        device._link.hard_reset()
+        for call in (lambda: device.infer(CODES), device.counters):
+            with pytest.raises(DevicePowerLoss, match="reset cause pin"):
+                call()
+        device.reset()
+        device.inject(PLAN)
+        assert np.array_equal(device.infer(CODES).logits, FAULTY)
+
+
+@pytest.mark.parametrize("event", ["power_cycle", "hard_reset"])
+def test_the_emulators_own_process_started_anew_is_found(event: str) -> None:
+    device = EmulatedDevice(GRAPH, emulated_firmware(GRAPH, "mps2-an386"))
+    with device:
+        device.inject(PLAN)
+        assert np.array_equal(device.infer(CODES).logits, FAULTY)
+        getattr(device._opened_link(), event)()
+        for call in (lambda: device.infer(CODES), device.counters):
+            with pytest.raises(DeviceReset, match="restarted by itself"):
+                call()
+        device.reset()
+        device.inject(PLAN)
+        assert np.array_equal(device.infer(CODES).logits, FAULTY)
+
+
+def test_a_killed_emulator_comes_back_clean_and_is_not_believed() -> None:
+    device = EmulatedDevice(GRAPH, emulated_firmware(GRAPH, "mps2-an386"))
+    with device:
+        device.inject(PLAN)
+        os.kill(device._opened_link().process.pid, signal.SIGKILL)
+        with pytest.raises(LinkError, match="was killed by SIGKILL"):
+            device.infer(CODES)
+        device._opened_link().hard_reset()  # another process, with the clean model
+        with pytest.raises(DevicePowerLoss, match="boot counter 1 -> 1"):
+            device.infer(CODES)
+        device.reset()
+        device.inject(PLAN)
+        assert np.array_equal(device.infer(CODES).logits, FAULTY)
