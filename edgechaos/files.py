@@ -28,7 +28,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, executable:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_and_rename(temporary, target, data.encode() if isinstance(data, str) else data, executable)
     except OSError as error:
-        raise EdgeChaosError(f"cannot write {target}: {error.strerror}; nothing was changed; free space or choose another place") from error
+        raise EdgeChaosError(
+            f"cannot write {target}: {error.strerror}; this file was not changed; free space or choose another place"
+        ) from error
     return target
 
 

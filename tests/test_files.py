@@ -37,7 +37,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(EdgeChaosError, match=r"cannot write .*file: No space left on device; nothing was changed; free space"):
+    with pytest.raises(EdgeChaosError, match=r"cannot write .*file: No space left on device; this file was not changed; free space"):
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
@@ -78,7 +78,7 @@ def test_a_forbidden_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", denied)
-    with pytest.raises(EdgeChaosError, match="Permission denied; nothing was changed"):
+    with pytest.raises(EdgeChaosError, match="Permission denied; this file was not changed"):
         write_atomic(tmp_path / "below" / "file", b"x")
 
 

@@ -7,6 +7,7 @@ carried out; 130 interrupted.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -98,7 +99,8 @@ def _exit(run: Callable[[], Any]) -> NoReturn:
         code = USAGE if isinstance(error, ConfigError) else FAILED
     except OSError as error:
         # What reaches this place was foreseen nowhere nearer: a full disk or a lost folder must still be one line.
-        say_error(f"{error.filename or 'the operating system'}: {error.strerror or error}; nothing more was done")
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        say_error(f"{where}{error.strerror or error}; free space, or choose another place")
         code = FAILED
     sys.exit(code)
 

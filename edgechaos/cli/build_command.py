@@ -10,6 +10,7 @@ import click
 
 from edgechaos.cli.common import json_option, model_argument, output_option
 from edgechaos.cli.file_kinds import BOARD
+from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, say
 
 
@@ -25,7 +26,7 @@ from edgechaos.cli.show import print_json, say
 )
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
 @json_option
-@output_option("sources, ELF and build.json", default="firmware")
+@output_option("sources, ELF and build.json", default="firmware", folder=True)
 def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool, output: Path) -> None:
     """Generate and build firmware for a board.
 
@@ -42,7 +43,8 @@ def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool
 
     target = load_board(board)
     firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)
-    built = build(firmware, output)
+    with kept(lambda: f"what is in {output} may be incomplete: run the command again"):
+        built = build(firmware, output)
     document = {
         "board": target.name,
         "elf": str(built.elf),

@@ -9,7 +9,8 @@ import click
 
 from edgechaos.cli.common import codes_of, dataset_for, json_option, output_option, parameters_for
 from edgechaos.cli.file_kinds import ARTIFACT, CAMPAIGN, DATA
-from edgechaos.cli.show import print_json, print_table, progress_bar, say
+from edgechaos.cli.interrupts import kept
+from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
 
 
 @click.command("campaign")
@@ -20,7 +21,7 @@ from edgechaos.cli.show import print_json, print_table, progress_bar, say
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @json_option
-@output_option("ledger and results", default="campaign")
+@output_option("ledger and results", default="campaign", folder=True)
 def command(
     file: Path,
     model: Path | None,
@@ -46,6 +47,8 @@ def command(
     from edgechaos.hil.runner import run_campaign
     from edgechaos.hil.terminal import results_table
 
+    if dask is not None and workers is not None:
+        raise click.UsageError("--workers means nothing with --dask: the cluster has its own; leave one of them out")
     campaign = read_campaign(file)
     path = model or (file.parent / campaign.artifact if campaign.artifact else None)
     if path is None:
@@ -64,17 +67,29 @@ def command(
         from edgechaos.hil.dask_executor import DaskExecutor
 
         executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
-    with progress_bar("campaign") as bar:
+    ledger, trials = output / "ledger.sqlite", {"done": 0, "all": 0}
+
+    def kept_so_far() -> str:
+        if not trials["all"]:
+            return "no trial was finished"
+        return f"{trials['done']:,} of {trials['all']:,} trials are kept in {ledger}; the same command with --resume runs the others"
+
+    with kept(kept_so_far), progress_bar("campaign") as bar:
+
+        def progress(done: int, total: int) -> None:
+            trials.update(done=done, all=total)
+            bar(done, total)
+
         results = run_campaign(
             campaign,
             graph,
             items,
-            output / "ledger.sqlite",
+            ledger,
             resume=resume,
             workers=workers,
             executor=executor,
-            progress=bar,
-            notice=lambda text: click.echo(f"note: {text}", err=True),
+            progress=progress,
+            notice=lambda text: note(f"note: {text}"),
         )
     written = results.write(output)
     if as_json:

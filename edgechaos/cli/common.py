@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
-from edgechaos.cli.file_kinds import ARTIFACT, DATA
+from edgechaos.cli.file_kinds import ARTIFACT, DATA, Output, unwritable
 from edgechaos.cli.show import note
 from edgechaos.errors import ConfigError, DataError, EdgeChaosError, SeedError
 from edgechaos.seeds import MAX_SEED, check_seed
@@ -53,11 +53,16 @@ def refuse_without_effect(context: click.Context, reasons: Mapping[str, str]) ->
         raise click.UsageError("; ".join(wrong))
 
 
-def output_option(what: str, default: str | None = None, required: bool = False) -> Callable[[Any], Any]:
-    """The `-o` of a command that writes `what`."""
-    return click.option(
-        "-o", "--output", type=click.Path(path_type=Path), default=default, required=required, help=f"Where to write {what}."
-    )
+def output_option(what: str, default: str | None = None, required: bool = False, folder: bool = False) -> Callable[[Any], Any]:
+    """The `-o` of a command that writes `what`, a file or a folder of files; a place that takes none is refused before the work."""
+    return click.option("-o", "--output", type=Output(folder), default=default, required=required, help=f"Where to write {what}.")
+
+
+def destination(output: Path | None, default: Path) -> Path:
+    """Where a command writes without -o. Raises ConfigError before the work where nothing can be written there."""
+    if output is None and (why := unwritable(default)) is not None:
+        raise ConfigError(f"{why}, with -o", "output")
+    return output or default
 
 
 head_option = click.option("--head", help="Which task of a model with several; by default the first.")

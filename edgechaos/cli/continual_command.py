@@ -8,6 +8,7 @@ import click
 
 from edgechaos.cli.common import json_option, output_option, refuse_without_effect
 from edgechaos.cli.file_kinds import DATA
+from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 
@@ -33,7 +34,7 @@ from edgechaos.cli.show import print_json, print_table, progress_bar, say
 @click.option("--ewc-lambda", type=click.FloatRange(0), default=1e5, show_default=True, help="How firmly EWC holds.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="The accuracy matrices, .png or .svg.")
 @json_option
-@output_option("results, checkpoints and artifacts: a folder", default="continual")
+@output_option("results, checkpoints and artifacts: a folder", default="continual", folder=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -75,7 +76,8 @@ def command(
     task_stream = TaskStream(cast(StreamKind, stream), load(data_name, download=download), tasks)
     recipe = replace(RECIPE, epochs=epochs, learning_rate=learning_rate)
     settings = Settings(hidden, sparsity, ewc_lambda, recipe=recipe)
-    with progress_bar(f"continual, {stream}") as bar:
+    going_on = f"the tasks that were learned are kept in {output}; the same command goes on with the others"
+    with kept(lambda: going_on if output.exists() else "no task was learned"), progress_bar(f"continual, {stream}") as bar:
         result = compare(task_stream, output, strategies=strategies or COMPARED, seeds=seeds, settings=settings, progress=bar)
     written = [output / "results.json"] + ([] if picture is None else [show.save_picture(result, picture)])
     if as_json:

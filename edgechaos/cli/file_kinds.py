@@ -162,6 +162,36 @@ class NameOrFile(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         return value
 
 
+class Output(click.Path):
+    """Where a command will write: checked before hours of work, not after them. Folders on the way are made when it is written."""
+
+    def __init__(self, folder: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a usage error where nothing can be written there."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if (why := unwritable(path, self.folder)) is not None:
+            self.fail(why, param, ctx)
+        return path
+
+
+def unwritable(path: Path, folder: bool = False) -> str | None:
+    """Why no file, or no folder of files, can be written at a path; None where it seems to be possible."""
+    try:
+        if path.is_dir() and not folder:
+            return f"{path} is a folder; name a file in it"
+        if path.exists() and not path.is_dir() and folder:
+            return f"{path} is a file; name a folder"
+        place = path if path.is_dir() else next((p for p in path.absolute().parents if p.exists()), path)
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        return f"{path}: {getattr(error, 'strerror', None) or error}"
+    if not place.is_dir():
+        return f"{place} is a file, so that nothing can be written below it; choose another place"
+    return None if os.access(place, os.W_OK | os.X_OK) else f"the folder {place} is read-only; choose another place"
+
+
 ARTIFACT = InputFile("an artifact", "artifact")
 CHECKPOINT = InputFile("a checkpoint", "checkpoint")
 PUBLISHED = InputFile("a published checkpoint (.pt)", "published")

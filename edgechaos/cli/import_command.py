@@ -9,6 +9,7 @@ import click
 
 from edgechaos.cli.common import (
     bits_in_words,
+    destination,
     json_option,
     load_data,
     noted,
@@ -18,6 +19,7 @@ from edgechaos.cli.common import (
     weight_bits_option,
 )
 from edgechaos.cli.file_kinds import DATA, PUBLISHED, VOCABULARY
+from edgechaos.cli.interrupts import kept
 from edgechaos.cli.quantize_command import per_channel_option
 from edgechaos.cli.show import print_json, progress_bar, say
 
@@ -94,6 +96,7 @@ def command(
         refuse_without_effect(context, {"tolerance": "belongs to --expect-accuracy"})
     from edgechaos.models.published import TOLERANCE, import_published
 
+    path = destination(output, file.with_suffix(".ecm"))
     given = {key: value for key, value in answers.items() if value is not None}
     graph, data = import_published(
         file,
@@ -104,7 +107,6 @@ def command(
         **given,
     )
     noted(data, data_name)
-    path = output or file.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
     family, accuracy = graph.metadata["family"], graph.metadata["accuracy"]
     accuracies = f"float {accuracy['float']:.2%}, {bits_in_words(weight_bits)} {accuracy['integer']:.2%}"
@@ -117,7 +119,7 @@ def command(
         from edgechaos.export.verify import engine_backend, verify
 
         engines = {name: engine_backend(name) for name in ("onnxruntime-off", "onnxruntime-on")}
-        with progress_bar("verify") as bar:
+        with kept(lambda: f"{path} is written, but was not compared with ONNX Runtime"), progress_bar("verify") as bar:
             codes = reference.encode(graph, data.test_items[:100])
             result = verify(graph, codes, engines, progress=lambda done, total, _: bar(done, total)).require()
     if as_json:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, fault_option, json_option, output_option, parse_faults, refuse_without_effect
+from edgechaos.cli.common import SEED, destination, fault_option, json_option, output_option, parse_faults, refuse_without_effect
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
+from edgechaos.cli.interrupts import kept
 from edgechaos.cli.quantize_command import (
     CRITERIA,
     SHARE,
@@ -84,12 +85,22 @@ def command(
     refuse_without_effect(context, no_fine_tuning(options["method"]))
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after
+    path = destination(output, checkpoint.with_suffix(".prune.json"))
     model, data = model_and_data(checkpoint, data_name)
     refuse_sampling(context, model)
-    path = output or checkpoint.with_suffix(".prune.json")
+    points = 0
 
     def save(curve: Curve) -> None:
+        nonlocal points
         write_atomic(path, json.dumps(curve.to_json(), indent=2) + "\n")
+        points = len(curve.points)
+
+    def kept_so_far() -> str:
+        return (
+            f"{points} measured points are kept in {path}; the same command goes on with the others"
+            if points
+            else "no new point was measured"
+        )
 
     options |= {
         "weight_bits": int(weight_bits),
@@ -98,7 +109,7 @@ def command(
         "faults": _conditions(faults),
         "before": _before(path),
     }
-    with progress_bar("prune") as bar:
+    with kept(kept_so_far), progress_bar("prune") as bar:
         curve = prune_curve.prune_curve(model, data, save=save, progress=bar, **options)
     if picture is not None:
         prune_report.save_picture(curve, picture)

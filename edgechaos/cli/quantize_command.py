@@ -12,6 +12,7 @@ from edgechaos.cli.common import (
     SEED,
     bits_in_words,
     chosen_data,
+    destination,
     json_option,
     output_option,
     refuse_without_effect,
@@ -159,11 +160,11 @@ def _quantize(
 ) -> None:
     from edgechaos.quantize.pipeline import quantize
 
+    path = destination(output, checkpoint.with_suffix(".ecm"))
     model, data = _model_and_all_data(checkpoint, data_name)
     refuse_sampling(context, model)
     with progress_bar("quantize") as bar:
         graph = quantize(model, data, progress=lambda p: bar(p.done, p.total), **options)
-    path = output or checkpoint.with_suffix(".ecm")
     graph, digest = save_named(graph, path)
     found, bits = graph.metadata["accuracy"], options["weight_bits"]
     if as_json:
