@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.artifact import to_bytes
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.link import Client
@@ -19,6 +20,12 @@ from edgechaos.devices.registry import emulated_firmware
 from edgechaos.errors import DeviceError, DevicePowerLoss, DeviceReset, LinkError
 from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
+from edgechaos.graph import IntegerGraph
+from edgechaos.hil.config import Images, Sweep
+from edgechaos.hil.evaluate import Setup
+from edgechaos.hil.runner import run_campaign
+from tests.campaigns import GRAPH as CAMPAIGN_GRAPH
+from tests.campaigns import InProcess, campaign, items, rows
 from tests.firmware_host import library
 from tests.graphs import chaos_graph, codes_for
 from tests.power import Board, CServer, EmulatedBoard, PoweredDevice, PythonBoard, kept, kept_but_for_the_boot_counter, noise, zeros
@@ -166,3 +173,46 @@ def test_a_killed_emulator_comes_back_clean_and_is_not_believed() -> None:
         device.reset()
         device.inject(PLAN)
         assert np.array_equal(device.infer(CODES).logits, FAULTY)
+
+
+class Bench:
+    """Opens powered devices on one fake board, whose power goes before, in or after exchanges drawn at random over the campaign."""
+
+    def __init__(self, graph: IntegerGraph, exchanges: int, cuts: int) -> None:
+        rng = np.random.default_rng(11)
+        self.board = PythonBoard(graph)
+        self.moments = dict(zip(rng.choice(exchanges, cuts, replace=False), rng.integers(-1, 3, cuts), strict=True)) if cuts else {}
+        self.count = 0
+        exchange = self.board.exchange
+
+        def counted(data: bytes, steps: int | None = None) -> tuple[bytes, int]:
+            moment = self.moments.get(self.count)
+            self.count += 1
+            if moment == -1:
+                self.board.lose_power()
+                moment = None
+            return exchange(data, moment)
+
+        self.board.exchange = counted  # type: ignore[method-assign]
+
+    def __call__(self, spec: str, graph: IntegerGraph) -> PoweredDevice:
+        return PoweredDevice(graph, self.board)
+
+
+def test_a_campaign_on_a_bench_whose_power_fails_gives_the_same_results(tmp_path: Path) -> None:
+    spec = campaign(masks=3, images=Images(8), attempts=20, sweep=(Sweep("stuck_at_1", (0.25, 0.5)), Sweep("weight_bit_flip", (0.01,))))
+    found = []
+    exchanges, cuts = 1, 0
+    for cuts in (0, MOMENTS):
+        bench = Bench(CAMPAIGN_GRAPH, exchanges, cuts)
+        data = items(8)
+        executor = InProcess(Setup(to_bytes(CAMPAIGN_GRAPH), data, bench))
+        folder = tmp_path / str(cuts)
+        results = run_campaign(spec, CAMPAIGN_GRAPH, data, folder / "ledger.sqlite", executor=executor, opener=bench)
+        told = {k: v for k, v in results.to_json().items() if k != "about"}  # which holds the boot counter
+        ledger = [row[:6] + row[7:] for row in rows(folder / "ledger.sqlite")]  # attempts differ
+        found.append(((told, ledger), bench.count))
+        exchanges = bench.count
+    (clean, undisturbed), (cut_up, disturbed) = found
+    assert cut_up == clean
+    assert disturbed > 1.3 * undisturbed, "trials were repeated"
