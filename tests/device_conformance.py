@@ -129,6 +129,13 @@ class DeviceConformance:
         wanted = reference.run(GRAPHS["parallel"], codes_for(GRAPHS["parallel"], 2), seed=largest)
         assert (device.infer(codes_for(GRAPHS["parallel"], 2), seed=largest).logits == wanted.logits).all()
 
+    def test_what_the_last_user_left_is_gone_when_it_is_opened(self, device: Device) -> None:
+        graph = GRAPHS["parallel"]
+        device.inject(resolve(graph, PLANS["stuck_at_1"]))
+        device.close()
+        device.open()
+        assert agrees(device, graph)
+
     def test_a_plan_replaces_the_one_before(self, device: Device) -> None:
         graph = GRAPHS["parallel"]
         for name in ("stuck_at_1", "weights", "dead", "bias", "omission"):
