@@ -177,7 +177,7 @@ def mixed_graph(spec: Mixed = Mixed(), **changes: Any) -> IntegerGraph:
     if spec.family in ("text", "shared"):
         b.prefix = "text_" if spec.family == "shared" else ""
         ids = b.tensor("ids", "uint16", (spec.length,))
-        _tail(b, spec, _text(b, spec, ids), ids, "texts", Encoding("tokens", Text(WORDS)))
+        _tail(b, spec, embedded(b, spec, ids), ids, "texts", Encoding("tokens", Text(WORDS)))
     if spec.family in ("kwta", "thermal"):
         x = b.tensor("codes", "int8", (spec.hidden + 3,))
         body, logits_noise = _kwta(b, spec, x) if spec.family == "kwta" else _thermal(b, spec, x), spec.family == "thermal"
@@ -207,10 +207,11 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
     return b.requantize(x, "embed", "int8", _spread(b, 40, 30), relu=True)
 
 
-def _text(b: Builder, spec: Mixed, x: str) -> str:
-    weight = b.weight("embedding", len(WORDS) + 2, 5)
+def embedded(b: Builder, spec: Mixed, x: str, name: str = "embedding") -> str:
+    """The mean vector of a text's words."""
+    weight = b.weight(name, len(WORDS) + 2, 5)
     means = np.minimum(1 << FINER_BITS, 100.0 / (REACH[b.bits] * np.maximum(1, np.arange(spec.length + 1))))
-    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling("embedding", means, 1 << FINER_BITS))
+    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling(name, means, 1 << FINER_BITS))
 
 
 def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Encoding) -> None:

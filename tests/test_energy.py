@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from edgechaos.devices.instruction_classes import CLASSES, EXTRAS
 from edgechaos.errors import ConfigError, EdgeChaosError
 from edgechaos.firmware_gen.boards import board_names, load_board
 from edgechaos.hil.energy import (
-    BOLTZMANN_J_PER_K,
     CORTEX_M4,
     CYCLE_MODELS,
     ORIGIN,
@@ -29,13 +26,40 @@ def test_every_counted_class_has_cycles() -> None:
     assert all(c.low <= c.usual <= c.high for c in CORTEX_M4.classes.values())
 
 
+PUBLISHED = {
+    # fewest, usual, most: DDI 0439, table 3-1; P = 1 to 3 cycles refill the pipeline
+    "alu": (1, 1, 1),
+    "mul_mac": (1, 1, 1),
+    "div": (2, 7, 12),
+    "load": (1, 2, 2),
+    "store": (1, 1, 2),
+    "load_store_multiple": (1, 1, 1),
+    "multiple_registers": (1, 1, 1),
+    "branch_taken": (2, 3, 4),
+    "branch_not_taken": (1, 1, 1),
+    "pc_loads": (1, 2, 3),
+    "fp": (1, 1, 14),
+    "other": (1, 1, 4),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES + EXTRAS)
+def test_cycles_of_one_instruction(name: str) -> None:
+    cycles = CORTEX_M4.cycles({name: 1})
+    assert (cycles.low, cycles.usual, cycles.high / 1.25) == PUBLISHED[name]
+
+
 def test_cycles_and_joules_by_hand() -> None:
     estimate = energy_per_inference(MIX, board_energy("stm32l4r5"))
     assert estimate.cycles.usual == 1000 + 2 * 400 + 10 + 40 + 3 * 100 + 2 * 5
     assert estimate.cycles.low == 1000 + 400 + 10 + 40 + 2 * 100 + 5
     assert estimate.cycles.high == (1000 + 2 * 400 + 10 + 40 + 4 * 100 + 3 * 5) * 1.25
-    assert estimate.energy_j == pytest.approx(2160 * 0.278e-9)
-    assert estimate.low_j < estimate.energy_j < estimate.high_j
+    assert estimate.energy_j == pytest.approx(2160 * 0.278e-9, abs=0)
+    assert estimate.low_j == pytest.approx(1655 * 0.278e-9, abs=0)
+    assert estimate.high_j == pytest.approx(2265 * 1.25 * 0.278e-9, abs=0)
+    assert estimate.clock_hz == board_energy("stm32l4r5").clock_hz == load_board("stm32l4r5").clock_hz
+    seconds = estimate.latency_s()
+    assert (seconds.low, seconds.usual, seconds.high) == tuple(c / 120_000_000 for c in (1655, 2160, 2265 * 1.25))
     assert estimate.origin == ORIGIN == "modelled from emulated counts"
     assert "Arm Cortex-M4" in estimate.source
     assert "607 pJ/MAC" in estimate.source
@@ -60,8 +84,10 @@ def test_cycle_models_are_filed_under_their_core() -> None:
 
 
 def test_landauer_bound() -> None:
-    assert landauer_bound(1) == pytest.approx(2.87e-21, rel=1e-3)
-    assert landauer_bound(1000, 600.0) == pytest.approx(1000 * BOLTZMANN_J_PER_K * 600 * math.log(2))
+    """abs=0: the default tolerance, 1e-12, is larger than any of these."""
+    assert landauer_bound(1) == pytest.approx(2.8710e-21, rel=1e-4, abs=0)
+    assert landauer_bound(1000, 600.0) == pytest.approx(2000 * 2.8710e-21, rel=1e-4, abs=0)
+    assert landauer_bound(0) == 0
 
 
 def test_bits_overwritten() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.bounds import prove_bounds
-from edgechaos.errors import AccumulatorOverflow, GraphError
+from edgechaos.errors import AccumulatorOverflow, ConfigError, GraphError
 from edgechaos.graph import ArgMax, Constant, Head, IntegerGraph, Tensor, expected_gain
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 
@@ -158,7 +158,7 @@ def test_names_that_do_not_exist() -> None:
     graph = chaos_graph()
     with pytest.raises(GraphError, match="no node 'x'; it has cortex0_matmul"):
         graph.node("x")
-    with pytest.raises(GraphError, match="no head 'x'; it has main"):
+    with pytest.raises(ConfigError, match="no head 'x'; it has main"):
         graph.head("x")
 
 

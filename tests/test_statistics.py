@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edgechaos.statistics import (
+    accuracy_interval,
     mcnemar,
+    mean_over,
     mean_over_masks,
     non_inferiority,
     paired_difference,
@@ -22,8 +24,34 @@ def test_t_interval_over_masks() -> None:
     assert estimate.value == pytest.approx(0.93)
     assert estimate.high - estimate.value == pytest.approx(3.182446 * 0.0258199 / 2, rel=1e-5)
     assert (estimate.n, estimate.method, estimate.confidence) == (4, "t over masks", 0.95)
+    assert estimate.low + estimate.high == pytest.approx(2 * 0.93)
     flat = mean_over_masks([0.1, 0.1, 0.1])
     assert flat.low == flat.value == flat.high
+    narrow = mean_over_masks([0.90, 0.92, 0.94, 0.96], confidence=0.5)  # t(3) = 0.764892
+    assert narrow.high - narrow.value == pytest.approx(0.764892 * 0.0258199 / 2, rel=1e-5)
+    assert narrow.confidence == 0.5
+
+
+def test_two_units_are_enough_and_are_named() -> None:
+    estimate = mean_over("seeds", [0.0, 1.0])  # s = 0.707107, t(1) = 12.7062
+    assert (estimate.value, estimate.n, estimate.method) == (0.5, 2, "t over seeds")
+    assert estimate.high == pytest.approx(0.5 + 12.7062 * 0.707107 / math.sqrt(2), rel=1e-5)
+
+
+def test_almost_equal_values_are_not_equal() -> None:
+    """Only where all are the same is the interval a point: the first and the last alone do not decide."""
+    estimate = mean_over_masks([0.1, 0.2, 0.1])
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_paired_differences() -> None:
+    estimate = paired_difference([0.90, 0.91, 0.95], [0.92, 0.92, 0.95])  # -0.02, -0.01, 0: s = 0.01, t(2) = 4.302653
+    assert estimate.value == pytest.approx(-0.01)
+    assert estimate.high == pytest.approx(-0.01 + 4.302653 * 0.01 / math.sqrt(3), rel=1e-5)
+    assert (estimate.n, estimate.method, estimate.confidence) == (3, "paired t over masks", 0.95)
+    assert paired_difference([1, 2], [0, 0], confidence=0.9).confidence == 0.9
+    with pytest.raises(ValueError, match="zip"):
+        paired_difference([0.9, 0.9], [0.9])
 
 
 @pytest.mark.parametrize("values", [[], [0.5]])
@@ -45,10 +73,25 @@ def test_proportions(successes: int, trials: int, low: float, high: float, metho
     estimate = proportion(successes, trials)
     assert estimate.low == pytest.approx(low, abs=5e-5)
     assert estimate.high == pytest.approx(high, abs=5e-5)
-    assert estimate.method == method
+    assert estimate.value == successes / trials
+    assert (estimate.n, estimate.method, estimate.confidence) == (trials, method, 0.95)
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
+def test_the_smallest_proportions() -> None:
+    """One trial, and one success among many: where the method changes."""
+    assert proportion(0, 1).high == pytest.approx(0.975)
+    assert proportion(1, 1).low == pytest.approx(0.025)
+    assert [proportion(k, 9).method for k in (0, 1, 8, 9)] == ["Clopper-Pearson", "Wilson", "Wilson", "Clopper-Pearson"]
+    assert proportion(3, 9, confidence=0.5).high < proportion(3, 9).high
+    assert proportion(3, 9, confidence=0.5).confidence == 0.5
+
+
+def test_the_interval_of_an_accuracy() -> None:
+    assert accuracy_interval(0.81, 100) == proportion(81, 100)
+    assert accuracy_interval(1 / 3, 9) == proportion(3, 9)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (1, 0), (-1, 5), (6, 5)])
 def test_impossible_proportions(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match="is no proportion"):
         proportion(successes, trials)
@@ -65,7 +108,13 @@ def test_sample_size(error: float, population: float, expected: int) -> None:
     assert sample_size(error, population) == expected
 
 
-@pytest.mark.parametrize("arguments", [(0.0,), (1.0,), (0.05, 0.5)])
+def test_sample_size_at_other_confidences_and_rates() -> None:
+    assert sample_size(0.05, confidence=0.99) == 664  # (2.575829^2 / 4) / 0.05^2 = 663.49
+    assert sample_size(0.05, expected=0.1) == 139  # 1.959964^2 * 0.09 / 0.0025 = 138.29
+    assert sample_size(0.05, 1000, expected=0.1) == 122  # 1000 / (1 + 999 / 138.29) = 121.59
+
+
+@pytest.mark.parametrize("arguments", [(0.0,), (1.0,), (0.05, 0.5), (0.05, 10, 0.95, 0.0), (0.05, 10, 0.95, 1.0), (0.05, 10, 0.95, 2.0)])
 def test_impossible_sample_sizes(arguments: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="must lie between"):
         sample_size(*arguments)
@@ -75,6 +124,8 @@ def test_mcnemar() -> None:
     assert mcnemar(0, 0) == 1.0
     assert mcnemar(1, 9) == pytest.approx(22 / 1024)  # 2 * (1 + 10) / 2^10
     assert mcnemar(9, 1) == mcnemar(1, 9)
+    assert mcnemar(0, 1) == 1.0
+    assert mcnemar(0, 6) == pytest.approx(2 / 64)
 
 
 def test_non_inferiority() -> None:
@@ -82,12 +133,17 @@ def test_non_inferiority() -> None:
     good = non_inferiority(better, clean, margin=0.01)
     assert good.holds
     assert good.lower == pytest.approx(-0.00125 - 2.353363 * 0.0025 / 2, rel=1e-5)
-    assert good.p_value < 0.05
+    x = (-0.00125 + 0.01) / 0.00125 / math.sqrt(3)  # t / sqrt(3): at 3 degrees of freedom the tail has a closed form
+    assert good.p_value == pytest.approx(0.5 - (math.atan(x) + x / (1 + x * x)) / math.pi, rel=1e-6)
+    assert good.difference == pytest.approx(-0.00125)
+    assert (good.margin, good.n, good.confidence) == (0.01, 4, 0.95)
+    assert non_inferiority(better, clean, margin=0.01, confidence=0.5).lower == pytest.approx(-0.00125)
     bad = non_inferiority([0.9, 0.95, 0.94, 0.95], clean, margin=0.01)
     assert not bad.holds
     assert bad.p_value > 0.05
     assert non_inferiority(clean, clean, 0.01).p_value == 0.0
-    assert not non_inferiority(clean, clean, 0.0).holds  # no loss at all cannot be shown, only no loss beyond a margin
+    equal = non_inferiority(clean, clean, 0.0)
+    assert (equal.holds, equal.p_value, equal.lower) == (False, 1.0, 0.0)  # no loss at all cannot be shown, only no loss beyond a margin
     with pytest.raises(ValueError, match="negative"):
         non_inferiority(clean, clean, -0.01)
 

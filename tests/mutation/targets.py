@@ -1,0 +1,55 @@
+"""Which files are changed, and the tests that must notice: most killing first, because the first failure ends a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """files: globs relative to the root; tests: arguments of pytest."""
+
+    area: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _t(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/test_{name}.py" for name in names)
+
+
+NODES = _t("vectors", "reference", "nodes", "node_faults", "graph", "faults")
+TARGETS = (
+    Target("semantics", ("edgechaos/reference.py",), _t("vectors", "reference", "node_faults", "nodes")),
+    Target("semantics", ("edgechaos/evaluate_nodes.py", "edgechaos/windows.py"), _t("vectors", "nodes", "node_faults", "reference")),
+    Target(
+        "semantics",
+        ("edgechaos/node_rules.py", "edgechaos/bounds.py", "edgechaos/validation.py"),
+        _t("graph", "nodes", "faults", "node_faults", "reference"),
+    ),
+    Target("semantics", ("edgechaos/random_bits.py",), _t("vectors", "random_bits", "reference")),
+    Target("semantics", ("edgechaos/thermal.py",), _t("vectors", "nodes", "lowering")),
+    Target("semantics", ("edgechaos/faults.py",), _t("vectors", "faults", "node_faults")),
+    Target("semantics", ("edgechaos/quantize/rounding.py",), _t("vectors", "rounding")),
+    Target("c", ("firmware_gen/runtime/ec_*.[ch]", "firmware_gen/runtime/host/ec_host.[ch]"), _t("runtime", "firmware_protocol")),
+    Target("protocol", ("devices/frames.py", "devices/link.py"), _t("frames", "link")),
+    Target(
+        "protocol", ("devices/protocol_device.py", "devices/plan_payloads.py", "firmware_gen/protocol.py"), _t("link", "frames", "devices")
+    ),
+    Target("figures", ("edgechaos/statistics.py",), _t("statistics")),
+    Target("figures", ("hil/energy.py",), _t("energy")),
+    Target("figures", ("hil/ledger.py",), _t("ledger")),
+    Target("figures", ("hil/outcomes.py",), _t("outcomes")),
+)
+AREAS = tuple(dict.fromkeys(target.area for target in TARGETS))
+
+
+def files_of(target: Target) -> list[str]:
+    """Paths relative to the root, sorted. Raises FileNotFoundError where a glob finds none."""
+    found = sorted({str(path.relative_to(ROOT)) for pattern in target.files for path in ROOT.glob(pattern)})
+    if not found:
+        raise FileNotFoundError(f"no file matches {target.files}")
+    return found
