@@ -12,7 +12,7 @@ EC := $(BIN)/edgechaos
 APT_PACKAGES := gcc libc6-dev
 IN := --data mnist5k
 
-.PHONY: demo test lint bench apt clean
+.PHONY: demo test lint bench mutation apt clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.python:
@@ -60,6 +60,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy edgechaos tests
+
+# Small changes to the code, drawn by a seed, of which the tests must notice 95 %: make mutation SEED=3 COUNT=200
+SEED ?= 1
+COUNT ?= 200
+mutation: apt $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python -m tests.mutation --seed $(SEED) --count $(COUNT)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
