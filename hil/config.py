@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from operator import is_
 from typing import NewType
 
@@ -30,6 +31,10 @@ MIN_MASKS = 2
 GOOD_MASKS = 30
 """Below this the t interval leans on the masks' accuracies being normal; the report says so."""
 MAX_MASKS = 100_000
+MAX_TRIALS = 250_000
+"""Of a campaign: what is planned, and kept in memory of the ledger, stays within some hundred megabytes."""
+SHOWN = 5
+"""Problems of a file that one message lists."""
 MAX_IMAGES = 10_000_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
@@ -124,10 +129,16 @@ def read_campaign(path: str | os.PathLike[str]) -> Campaign:
     for kind, unit in _UNITS:
         converter.register_structure_hook_func(partial(is_, kind), partial(_quantity, unit))
     campaign = structure(read_toml(path, "campaign"), Campaign, os.fspath(path), converter)
-    problems = list(check(campaign))
-    if problems:
-        raise ConfigError(f"{os.fspath(path)}: {'; '.join(text for _, text in problems)}", problems[0][0])
+    refuse(campaign, f"{os.fspath(path)}: ")
     return campaign
+
+
+def refuse(campaign: Campaign, where: str = "") -> None:
+    """Raises ConfigError with the first values that cannot be; `where` names the file."""
+    problems = list(islice(check(campaign), SHOWN + 1))
+    if problems:
+        more = "; and more" if len(problems) > SHOWN else ""
+        raise ConfigError(where + "; ".join(text for _, text in problems[:SHOWN]) + more, problems[0][0])
 
 
 def _quantity(unit: str, value: object, _: object) -> float:
@@ -156,6 +167,9 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
         yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]]"
     for k, sweep in enumerate(campaign.sweep):
         yield from _check_sweep(f"sweep[{k}]", sweep)
+    trials = sum(campaign.masks_of(s) * len(campaign.devices_of(s)) * (len(s.rates) + 1) for s in campaign.sweep)
+    if trials > MAX_TRIALS:
+        yield "masks", f"masks, rates and devices make up to {trials:,} trials, {MAX_TRIALS:,} are the most; lower masks"
 
 
 def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
@@ -163,10 +177,12 @@ def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
         yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(FAULT_KINDS)}"
     if not sweep.rates:
         yield f"{path}.rates", f"{path}.rates is empty"
+    seen: set[float] = set()
     for k, rate in enumerate(sweep.rates):
         yield from _range(f"{path}.rates[{k}]", rate, 0.0, 1.0)
-        if rate in sweep.rates[:k]:
+        if rate in seen:
             yield f"{path}.rates[{k}]", f"{path}.rates[{k}] = {rate:g} stands there twice"
+        seen.add(rate)
     if sweep.masks is not None:
         yield from _range(f"{path}.masks", sweep.masks, MIN_MASKS, MAX_MASKS)
     if sweep.images is not None:
@@ -185,9 +201,11 @@ def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
 def _devices(path: str, devices: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if not devices:
         yield path, f'{path} is empty; name at least one, for example "host"'
+    seen: set[str] = set()
     for k, spec in enumerate(devices):
-        if not spec or spec in devices[:k]:
-            yield f"{path}[{k}]", f"{path}[{k}] = {spec!r} is empty or stands there twice"
+        if not spec or spec in seen:
+            yield f"{path}[{k}]", f"{path}[{k}] = {spec!r:.200} is empty or stands there twice"
+        seen.add(spec)
 
 
 def _range(path: str, value: float, low: float, high: float) -> Iterator[tuple[str, str]]:

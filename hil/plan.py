@@ -1,8 +1,8 @@
 """From a campaign to its trials: deterministic, each named by what it computes, paired by common random numbers.
 
-Enters: a Campaign. Leaves: the cells of its curves (sweep, device, rate), the trials of each, and groups of trials that
-share a clean run. The seeds of mask m depend on the campaign's seed and on m alone, not on rate or device: what differs
-between two trials of one mask is the fault. Source: docs/campaigns.md.
+A plan holds the cells of the curves (sweep, device, rate), the trials of each, and groups of trials that share a clean run. The seeds of
+mask m depend on the campaign's seed and on m alone, not on rate or device: what differs between two trials of one mask is the fault.
+Source: docs/campaigns.md.
 """
 
 from __future__ import annotations
@@ -11,9 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from edgechaos import random_bits
 from edgechaos.errors import ConfigError, FaultError
-from edgechaos.faults import FAULT_KINDS, DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults import (
+    FAULT_KINDS,
+    DeadNeurons,
+    FaultPlan,
+    Omission,
+    ResolvedPlan,
+    StuckAtOne,
+    WeightBitFlip,
+    apply,
+    resolve,
+    stored_words,
+)
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Sweep
 
@@ -90,10 +103,10 @@ class CampaignPlan:
         return tuple(t for g in self.groups for t in g.trials)
 
 
-def seeds(campaign_seed: int, mask: int) -> tuple[int, int]:
-    """(seed of the model's random words, seed of the fault sites) of mask m, both uint32."""
-    word = random_bits.words(campaign_seed, MASK_STREAM, [mask], 1, 2)[0, 0]
-    return int(word[0]), int(word[1])
+def seeds(campaign_seed: int, masks: int) -> list[tuple[int, int]]:
+    """(seed of the model's random words, seed of the fault sites) of masks 0, 1, ..., all uint32; each depends on its own number alone."""
+    words = random_bits.words(campaign_seed, MASK_STREAM, range(masks), 1, 2)[:, 0]
+    return [(model, sites) for model, sites in words.tolist()]
 
 
 def fault_plan(sweep: Sweep, rate: float, site_seed: int) -> FaultPlan:
@@ -118,7 +131,7 @@ def plan_campaign(campaign: Campaign) -> CampaignPlan:
     members: dict[tuple[str, int, int], dict[Trial, None]] = {}
     for sweep in campaign.sweep:
         images = campaign.images_of(sweep)
-        masks = [seeds(campaign.seed, m) for m in range(campaign.masks_of(sweep))]
+        masks = seeds(campaign.seed, campaign.masks_of(sweep))
         for device in campaign.devices_of(sweep):
             clean = tuple(Trial(device, FaultPlan(), m, seed, images) for m, (seed, _) in enumerate(masks))
             for rate in sweep.rates:
@@ -135,19 +148,38 @@ def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
     """Apply the fault plans to the graph, so that what cannot run is refused before anything runs.
 
     One plan of each cell stands for all of its masks: overflow is proved for every word that a weight may hold, and a layer that may have
-    dead units may have any. Only flipped bias words are proved with their values, mask by mask.
+    dead units may have any. Only of flipped biases does the proof depend on the mask, by the largest word of each node.
     Raises ConfigError with the sweep's fault, rate and mask.
     """
     seen: set[FaultPlan] = set()
+    proved: list[dict[str, int]] = []
     for cell in plan.cells:
-        for trial in cell.trials if cell.sweep.fault == WeightBitFlip.kind and cell.sweep.target == "bias" else cell.trials[:1]:
+        biases = cell.sweep.fault == WeightBitFlip.kind and cell.sweep.target == "bias"
+        for trial in cell.trials if biases else cell.trials[:1]:
             if trial.plan in seen:
                 continue
             seen.add(trial.plan)
             try:
-                apply(graph, trial.plan)
+                resolved = resolve(graph, trial.plan)
+                largest = _largest_biases(graph, resolved) if biases else {}
+                if not biases or not any(all(largest[name] <= known[name] for name in largest) for known in proved):
+                    apply(graph, resolved)
+                    proved += [largest] if biases else []
             except FaultError as error:
                 raise ConfigError(f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {error}") from error
+
+
+def _largest_biases(graph: IntegerGraph, plan: ResolvedPlan) -> dict[str, int]:
+    """The largest |bias word| of every node with biases, under a plan."""
+    largest = {}
+    for node in graph.weighted():
+        if (constant := stored_words(node, "bias")) is not None:
+            bias = graph.value(constant).astype(np.int64)
+            rows = plan.patch.get(node.name, np.zeros((0, 3), np.int32))
+            of_bias = rows[rows[:, 1] < 0]
+            np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
+            largest[node.name] = int(np.abs(bias).max(initial=0))
+    return largest
 
 
 def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str, Mapping[str, Any]]) -> None:

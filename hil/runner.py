@@ -17,7 +17,7 @@ from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.devices.registry import check_specs
 from edgechaos.errors import DataError, EdgeChaosError
 from edgechaos.graph import IntegerGraph
-from edgechaos.hil.config import Campaign
+from edgechaos.hil.config import Campaign, refuse
 from edgechaos.hil.energy import board_energy
 from edgechaos.hil.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
 from edgechaos.hil.executor import Executor
@@ -54,16 +54,19 @@ def run_campaign(
     items: at least `campaign.image_count`. opener: by default `edgechaos.devices.registry.open_device`; workers import it by name.
     executor: by default worker processes on this machine; with one of your own, give the opener of its setup too.
     notice: hears what a user should know, by default as a warning.
-    Raises DataError (too few items), ConfigError (a device that there is not, a plan the model or the device cannot carry),
-    EdgeChaosError (ledger, disk, a device that does not open).
+    Raises DataError (too few items), ConfigError (an impossible value, a device that there is not, a plan that the model or a device
+    cannot carry), EdgeChaosError (ledger, disk, a device that does not open).
     """
+    refuse(campaign)
     if len(items.codes) < campaign.image_count:
         raise DataError(
             f"campaign '{campaign.name}' needs {campaign.image_count} items, '{items.name}' has {len(items.codes)}; lower images"
         )
     _check_inputs(graph, items)
     _check_devices_named(campaign, opener, executor)
+    progress = progress or (lambda done, total: None)
     plan = plan_campaign(campaign)
+    progress(0, len(plan.trials))
     check_plan(plan, graph)
     if campaign.energy is not None:
         board_energy(campaign.energy.board)  # refused now, not after hours of trials
@@ -72,7 +75,7 @@ def run_campaign(
             (notice or _warn)(text)
         setup = Setup(to_bytes(graph), items, opener or _default_opener())
         with executor or PoolExecutor(setup, workers=workers, trial_timeout_s=campaign.timeout) as running:
-            run_trials(plan, graph, ledger, running, attempts=campaign.attempts, progress=progress or (lambda done, total: None))
+            run_trials(plan, graph, ledger, running, attempts=campaign.attempts, progress=progress)
         return summarize(campaign, graph, items, plan, ledger)
 
 

@@ -10,17 +10,20 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.artifact import to_bytes
-from edgechaos.errors import ConfigError, DataError, EdgeChaosError
+from edgechaos.errors import ConfigError, DataError, EdgeChaosError, FaultError
 from edgechaos.faults import FaultPlan, Omission, apply
-from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.graph import Encoding, IntegerGraph, Readout, ThermalNoise
 from edgechaos.hil.config import Images, Sweep, read_campaign, warnings
 from edgechaos.hil.evaluate import EvaluationSet, Setup
 from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.plan import plan_campaign, seeds
+from edgechaos.hil.plan import check_plan, plan_campaign, seeds
 from edgechaos.hil.runner import run_campaign
 from tests.campaigns import GRAPH, InProcess, campaign, items, run
 from tests.hil_devices import open_device
-from tests.mixed_graphs import mixed_graph
+from tests.mixed_graphs import Builder, mixed_graph
+
+SEEDS = [(3269421578, 3829921812), (3378907179, 4028770094), (109165076, 3037922294)]
+"""Of the first masks of campaign seed 1: a release that draws others measures another experiment."""
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -94,12 +97,66 @@ def test_campaign_file_missing(tmp_path: Path) -> None:
 
 
 def test_seeds_depend_on_campaign_and_mask_alone() -> None:
-    assert seeds(1, 5) == seeds(1, 5)
-    assert len({seeds(c, m) for c in range(3) for m in range(50)}) == 150
+    assert seeds(1, 3) == seeds(1, 5)[:3] == SEEDS
+    assert len({pair for c in range(3) for pair in seeds(c, 50)}) == 150
     few, many = plan_campaign(campaign(masks=3)), plan_campaign(campaign(masks=5, devices=("other", "plain")))
     for cell in few.cells:
         twin = next(c for c in many.cells if (c.sweep, c.rate, c.device) == (cell.sweep, cell.rate, "plain"))
         assert twin.trials[:3] == cell.trials
+
+
+def test_masks_are_many_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"masks, rates and devices make up to 400,000 trials, 250,000 are the most; lower masks"):
+        read_campaign(write(tmp_path, GOOD.replace("masks = 30", "masks = 100000").replace("[0, 0.5]", "[0.1, 0.2, 0.5]")))
+    with pytest.raises(ConfigError, match=r"masks = 1 is outside 2\.\.100000"):
+        run(tmp_path, campaign(masks=1))
+
+
+def test_a_message_lists_few_of_many_defects(tmp_path: Path) -> None:
+    rates = ", ".join(["7"] * 20_000)
+    with pytest.raises(ConfigError) as caught:
+        read_campaign(write(tmp_path, GOOD.replace("rates = [0, 0.5]", f"rates = [{rates}]")))
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).endswith("; and more")
+
+
+def test_a_plan_is_proved_once_for_all_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Except where biases flip: there the largest word decides, and a mask that overflows is found wherever it stands."""
+    applied: list[object] = []
+
+    def counted(graph: IntegerGraph, plan: FaultPlan) -> IntegerGraph:
+        applied.append(plan)
+        return apply(graph, plan)
+
+    monkeypatch.setattr("edgechaos.hil.plan.apply", counted)
+    kinds = (Sweep("dead", (0.0, 0.5)), Sweep("weight_bit_flip", (0.01, 0.1)), Sweep("omission", (0.5,)))
+    check_plan(plan_campaign(campaign(sweep=kinds, masks=200)), GRAPH)
+    assert len(applied) == 5
+    applied.clear()
+    biased = replace(Builder(np.random.default_rng(1)), bits=4)
+    x = biased.tensor("codes", "int8", (6,))
+    biased.head("main", x, biased.matmul(x, "readout", 3, Readout), Encoding("codes"))
+    graph = biased.graph()
+    sweep = Sweep("weight_bit_flip", (1 / 96,), node=graph.nodes[0].name, target="bias")  # one of 3 * 32 bits
+    plan = plan_campaign(campaign(sweep=(sweep,), masks=40))
+    overflows = [m for m, trial in enumerate(plan.cells[0].trials) if not carried(graph, trial.plan)]
+    assert overflows
+    assert overflows[0] > 0
+    with pytest.raises(ConfigError, match=rf"sweep weight_bit_flip at rate 0\.0104167, mask {overflows[0]}: "):
+        check_plan(plan, graph)
+    assert len(applied) <= overflows[0] + 1
+    applied.clear()
+    few = plan_campaign(campaign(sweep=(sweep,), masks=max(2, overflows[0])))
+    check_plan(few, graph)
+    assert 0 < len(applied) < max(3, overflows[0])
+
+
+def carried(graph: IntegerGraph, plan: FaultPlan) -> bool:
+    try:
+        apply(graph, plan)
+    except FaultError:
+        return False
+    return True
 
 
 def test_common_random_numbers_and_shared_trials() -> None:
