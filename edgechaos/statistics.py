@@ -55,6 +55,29 @@ def mean_over_masks(values: Sequence[float], confidence: float = 0.95) -> Estima
     return mean_over("masks", values, confidence)
 
 
+def mean_over_masks_and_seeds(values: Sequence[Sequence[float]], confidence: float = 0.95) -> Estimate:
+    """Mean of values[seed][mask], every seed under the same masks: a t interval that holds for other seeds and other masks.
+
+    Two crossed random effects: the variance of the mean is (MS_seeds + MS_masks - MS_rest) / (seeds x masks), at least the larger of
+    the first two, with Satterthwaite's degrees of freedom. n: seeds. Raises ValueError for fewer than two of either.
+    Source: Searle, Casella and McCulloch, Variance Components, 1992, chapter 4.
+    """
+    table = np.array(values, np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise ValueError(f"an interval over seeds and masks needs two of each at least, not {table.shape}")
+    seeds, masks = table.shape
+    mean = float(table.mean())
+    by_seed, by_mask = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    ms_seeds = masks * float(np.square(by_seed - mean).sum()) / (seeds - 1)
+    ms_masks = seeds * float(np.square(by_mask - mean).sum()) / (masks - 1)
+    ms_rest = float(np.square(table - by_seed - by_mask + mean).sum()) / ((seeds - 1) * (masks - 1))
+    variance = max(ms_seeds + ms_masks - ms_rest, ms_seeds, ms_masks)
+    squares = ms_seeds**2 / (seeds - 1) + ms_masks**2 / (masks - 1) + ms_rest**2 / ((seeds - 1) * (masks - 1))
+    freedom = variance**2 / squares if squares > 0 else math.inf
+    half = 0.0 if variance == 0 else _t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance / (seeds * masks))
+    return Estimate(mean, mean - half, mean + half, seeds, f"t over {seeds} seeds x {masks} masks, crossed", confidence)
+
+
 def paired_difference(faulty: Sequence[float], clean: Sequence[float], confidence: float = 0.95) -> Estimate:
     """Mean of faulty - clean with a t interval over masks; pairs share every random word, so that their noise cancels."""
     estimate = mean_over_masks(_differences(faulty, clean), confidence)
@@ -133,7 +156,7 @@ def _mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), spread / math.sqrt(len(values))
 
 
-def _t_quantile(probability: float, freedom: int) -> float:
+def _t_quantile(probability: float, freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(probability, freedom))

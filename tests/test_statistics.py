@@ -12,6 +12,7 @@ from edgechaos.statistics import (
     mcnemar,
     mean_over,
     mean_over_masks,
+    mean_over_masks_and_seeds,
     non_inferiority,
     paired_difference,
     proportion,
@@ -181,3 +182,26 @@ def test_coverage_over_masks_and_of_the_pooled_interval() -> None:
         pooled += abs(mean - truth) <= 1.96 * math.sqrt(mean * (1 - mean) / (masks * images))
     assert 0.93 < covered / runs < 0.965
     assert pooled / runs < 0.55
+
+
+@pytest.mark.parametrize(("of_seeds", "of_masks", "of_rest"), [(0.01, 0.02, 0.005), (0.0, 0.02, 0.01), (0.02, 0.0, 0.01)])
+def test_coverage_over_seeds_and_masks(of_seeds: float, of_masks: float, of_rest: float) -> None:
+    """Every seed meets the same masks: the crossed interval covers the mean of both; an interval over masks alone does not."""
+    rng = np.random.default_rng(7)
+    seeds, masks, runs, truth = 3, 30, 1000, 0.9
+    covered = alone = 0
+    for _ in range(runs):
+        table = truth + rng.normal(0, of_seeds, (seeds, 1)) + rng.normal(0, of_masks, (1, masks)) + rng.normal(0, of_rest, (seeds, masks))
+        estimate = mean_over_masks_and_seeds(table.tolist())
+        covered += estimate.low <= truth <= estimate.high
+        over_masks = mean_over_masks(list(table.mean(axis=0)))
+        alone += over_masks.low <= truth <= over_masks.high
+    assert covered / runs > 0.92
+    assert of_seeds == 0 or alone / runs < 0.9
+
+
+def test_seeds_and_masks_that_all_agree_leave_no_interval() -> None:
+    estimate = mean_over_masks_and_seeds([[0.5, 0.5], [0.5, 0.5]])
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (0.5, 0.5, 0.5, 2)
+    with pytest.raises(ValueError, match=r"two of each at least, not \(1, 3\)"):
+        mean_over_masks_and_seeds([[0.1, 0.2, 0.3]])
