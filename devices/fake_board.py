@@ -1,7 +1,7 @@
 """The device's side of the protocol in Python: answers frames from the NumPy reference.
 
-Enters: a graph and request frames. Leaves: reply frames. It stands behind the scripted fake, and behind a pty where a
-serial driver is tested without a board. The replay rule and the layouts are those of docs/protocol.md.
+It stands behind the scripted fake, and behind a pty where a serial driver is tested without a board. The replay rule and the
+layouts are those of docs/protocol.md; what it refuses, and how, is what the C server refuses.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgechaos.artifact import content_hash
 from edgechaos.devices import frames
-from edgechaos.devices.plan_payloads import patched_nodes
-from edgechaos.errors import FaultError
-from edgechaos.faults import ResolvedPlan, apply
+from edgechaos.devices.fake_faults import LoadedFaults, Refusal, out_of_range
+from edgechaos.faults import apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.graph import ChaosLayer, IntegerGraph, ThermalNoise
-from edgechaos.mortal import mortal
+from edgechaos.graph import IntegerGraph, ThermalNoise
 from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import Result, readout_input, run, state_hash
 
@@ -28,24 +26,12 @@ UID = bytes.fromhex("fa4e") + bytes(14)
 ALL_CAPABILITIES = p.Capability.DEAD | p.Capability.STUCK_AT_1 | p.Capability.OMISSION | p.Capability.WEIGHT_BIT_FLIP
 
 
-class Refusal(Exception):
-    """What becomes an ERROR reply."""
-
-    def __init__(self, code: p.ErrorCode, detail: int = 0) -> None:
-        super().__init__(code.name)
-        self.code = code
-        self.detail = detail
-
-
 @dataclass(slots=True)
 class _State:
     """What a restart loses."""
 
     input: bytearray
-    fail_q: dict[str, int] = field(default_factory=dict)
-    dead: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-    stuck: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-    patch: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    faults: LoadedFaults
     parameters: dict[str, int] = field(default_factory=dict)
     faulty: IntegerGraph | None = None
     result: Result | None = None
@@ -54,15 +40,10 @@ class _State:
     replayed: int = 0
     replay: tuple[tuple[int, int], bytes] | None = None
 
-    def clear_faults(self) -> None:
-        """Make the model clean."""
-        for faults in (self.fail_q, self.dead, self.stuck, self.patch):
-            faults.clear()
-        self.faulty = None
-
     def begin(self) -> None:
         """What a session begins with; only the counters go on."""
-        self.clear_faults()
+        self.faults.clear()
+        self.faulty = None
         self.parameters.clear()
         self.input[:] = bytes(len(self.input))
         self.result = None
@@ -102,7 +83,7 @@ class FakeBoard:
         """Lose everything; the boot counter moves."""
         self.hello = replace(self.hello, boot_counter=self.hello.boot_counter + 1, session=0, reset_cause=int(cause))
         largest = max(self.graph.tensors[h.input].size * _itemsize(self.graph, h.input) for h in self.graph.heads)
-        self._state = _State(bytearray(largest))
+        self._state = _State(bytearray(largest), LoadedFaults(self.graph))
 
     def lose_power(self) -> None:
         """Lose everything, the boot counter too, which lies in RAM."""
@@ -127,15 +108,15 @@ class FakeBoard:
     def _execute(self, frame: frames.Frame) -> bytes:
         if frame.version != self.version:
             raise Refusal(p.ErrorCode.BAD_VERSION, frame.version)
-        verb = _VERBS.get(frame.kind)
-        if verb is None:
-            raise Refusal(p.ErrorCode.BAD_VERB)
+        if frame.kind not in _VERBS:
+            raise Refusal(p.ErrorCode.BAD_VERB, frame.kind)
+        verb, length = _VERBS[frame.kind]
+        if not length(len(frame.payload)):
+            raise Refusal(p.ErrorCode.BAD_LENGTH, len(frame.payload))
         try:
             return verb(self, frame.payload)
         except struct.error as error:
             raise Refusal(p.ErrorCode.BAD_LENGTH, len(frame.payload)) from error
-        except (IndexError, ValueError, FaultError) as error:
-            raise Refusal(p.ErrorCode.OUT_OF_RANGE) from error
 
     def _hello(self, payload: bytes) -> bytes:
         h = self.hello
@@ -156,55 +137,50 @@ class FakeBoard:
 
     def _load_mask(self, payload: bytes) -> bytes:
         index, kind, first = p.MASK_HEAD.unpack_from(payload)
-        layer = mortal(self.graph)[index]
-        size = self.graph.tensors[layer.input].shape[0]
-        masks = {p.MaskKind.DEAD: self._state.dead, p.MaskKind.STUCK: self._state.stuck}[p.MaskKind(kind)]
-        if kind == p.MaskKind.STUCK and not (isinstance(layer, ChaosLayer) and layer.sampling == "ticks"):
-            raise Refusal(p.ErrorCode.REFUSED)
-        packed = np.packbits(masks.get(layer.name, np.zeros(size, bool)), bitorder="little")
-        packed[first : first + len(payload) - p.MASK_HEAD.size] = np.frombuffer(payload[p.MASK_HEAD.size :], np.uint8)
-        masks[layer.name] = np.unpackbits(packed, count=size, bitorder="little").astype(bool)
+        self._state.faults.set_mask(index, kind, first, payload[p.MASK_HEAD.size :])
         return self._changed()
 
     def _inject(self, payload: bytes) -> bytes:
-        kind, body = p.Injection(payload[0]), payload[1:]
-        if kind is p.Injection.FAIL_Q:
-            index, fail_q = p.INJECT_FAIL.unpack(body)
-            self._state.fail_q[self.graph.chaos_layers()[index].name] = fail_q
-        elif kind is p.Injection.PATCH:
-            held = sum(map(len, self._state.patch.values()))
-            if held + len(body) // p.PATCH_ROW.size > self.hello.patch_capacity:
-                raise Refusal(p.ErrorCode.NO_SPACE, self.hello.patch_capacity)
-            for index, out, into, delta in p.PATCH_ROW.iter_unpack(body):
-                row = (out, -1 if into == p.BIAS_INPUT else into, delta)
-                self._state.patch.setdefault(patched_nodes(self.graph)[index], []).append(row)
-        # A binomial table is a function of fail_q, which the reference computes by itself.
+        kind, body, faults = payload[0], payload[1:], self._state.faults
+        if kind == p.Injection.FAIL_Q:
+            faults.set_fail_q(*p.INJECT_FAIL.unpack(body))
+        elif kind == p.Injection.PATCH:
+            for row in _rows(p.PATCH_ROW, body):
+                self._changed()  # the rows before one that is refused are loaded
+                faults.add_patch(*row, capacity=self.hello.patch_capacity)
+        elif kind == p.Injection.BINOMIAL_TABLE:
+            entries = _rows(p.TABLE_ENTRY, body[p.TABLE_HEAD.size :])
+            layer, first = p.TABLE_HEAD.unpack_from(body)
+            faults.set_table(layer, first, len(entries))
+        else:
+            raise out_of_range(kind)
         return self._changed()
 
     def _clear(self, payload: bytes) -> bytes:
-        self._state.clear_faults()
-        return b""
+        self._state.faults.clear()
+        return self._changed()
 
     def _changed(self) -> bytes:
         self._state.faulty = None
         return b""
 
     def _put_input(self, payload: bytes) -> bytes:
-        offset, data = int.from_bytes(payload[:4], "little"), payload[4:]
+        (offset,), data = p.INPUT_HEAD.unpack_from(payload), payload[p.INPUT_HEAD.size :]
         if offset + len(data) > len(self._state.input):
-            raise Refusal(p.ErrorCode.OUT_OF_RANGE, offset)
+            raise out_of_range(offset)
         self._state.input[offset : offset + len(data)] = data
         return b""
 
     def _infer(self, payload: bytes) -> bytes:
         index, seed, sample, count = p.INFER_HEAD.unpack(payload)
+        if index >= len(self.graph.heads) or count == 0:
+            raise out_of_range(index)
         head, state = self.graph.heads[index], self._state
         tensor = self.graph.tensors[head.input]
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         codes = np.frombuffer(bytes(state.input), dtype, tensor.size).reshape(1, *tensor.shape).astype(tensor.dtype)
         if state.faulty is None:
-            patch = {name: np.array(rows, np.int32).reshape(-1, 3) for name, rows in state.patch.items()}
-            state.faulty = apply(self.graph, ResolvedPlan(dict(state.fail_q), dict(state.dead), dict(state.stuck), patch))
+            state.faulty = apply(self.graph, state.faults.plan())
         sample_id = (sample + count - 1) & 0xFFFFFFFF
         state.result = run(
             state.faulty,
@@ -221,23 +197,27 @@ class FakeBoard:
 
     def _param(self, payload: bytes) -> bytes:
         index, k = p.PARAM.unpack(payload)
-        node = [n for n in self.graph.nodes if isinstance(n, ThermalNoise)][index]
-        if not 0 <= k <= node.k_max:
-            raise Refusal(p.ErrorCode.OUT_OF_RANGE, k)
-        self._state.parameters[node.name] = k
+        nodes = [n for n in self.graph.nodes if isinstance(n, ThermalNoise)]
+        if index >= len(nodes):
+            raise out_of_range(index)
+        if not 0 <= k <= nodes[index].k_max:
+            raise out_of_range(k)
+        self._state.parameters[nodes[index].name] = k
         return b""
 
     def _session(self, payload: bytes) -> bytes:
         (session,) = p.SESSION.unpack(payload)
         if session == 0:
-            raise Refusal(p.ErrorCode.OUT_OF_RANGE)
+            raise out_of_range(0)
         self._state.begin()
         self.hello = replace(self.hello, session=session)
         return b""
 
     def _result(self, payload: bytes) -> bytes:
-        first = int.from_bytes(payload, "little")
-        return self._logits()[4 * first :][: self.hello.max_payload // 4 * 4]
+        logits, (first,) = self._logits(p.RESULT_HEAD.size), p.RESULT_HEAD.unpack(payload)
+        if 4 * first >= len(logits):
+            raise out_of_range(first)
+        return logits[4 * first :][: self.hello.max_payload // 4 * 4]
 
     def _state_hash(self, payload: bytes) -> bytes:
         result = self._state.result
@@ -246,9 +226,9 @@ class FakeBoard:
         (read,) = result.tensors.values()
         return int(state_hash(read, result.logits)[0]).to_bytes(4, "little")
 
-    def _logits(self) -> bytes:
+    def _logits(self, detail: int = 0) -> bytes:
         if self._state.result is None:
-            raise Refusal(p.ErrorCode.NO_RESULT)
+            raise Refusal(p.ErrorCode.NO_RESULT, detail)
         return self._state.result.logits[0].astype("<i4").tobytes()
 
     def _counters(self, payload: bytes) -> bytes:
@@ -264,17 +244,31 @@ def _itemsize(graph: IntegerGraph, tensor: str) -> int:
     return np.dtype(graph.tensors[tensor].dtype).itemsize
 
 
-_VERBS: Mapping[int, Callable[[FakeBoard, bytes], bytes]] = {
-    p.Verb.HELLO: FakeBoard._hello,
-    p.Verb.LOAD_MASK: FakeBoard._load_mask,
-    p.Verb.INJECT: FakeBoard._inject,
-    p.Verb.CLEAR: FakeBoard._clear,
-    p.Verb.INPUT: FakeBoard._put_input,
-    p.Verb.INFER: FakeBoard._infer,
-    p.Verb.RESULT: FakeBoard._result,
-    p.Verb.STATE_HASH: FakeBoard._state_hash,
-    p.Verb.COUNTERS: FakeBoard._counters,
-    p.Verb.RESET: FakeBoard._reset,
-    p.Verb.PARAM: FakeBoard._param,
-    p.Verb.SESSION: FakeBoard._session,
+def _rows(layout: struct.Struct, data: bytes) -> list[tuple[Any, ...]]:
+    """All of them, or struct.error where the last one is not whole."""
+    return list(layout.iter_unpack(data))
+
+
+def _at_least(size: int) -> Callable[[int], bool]:
+    return lambda length: length >= size
+
+
+def _just(size: int) -> Callable[[int], bool]:
+    return lambda length: length == size
+
+
+_VERBS: Mapping[int, tuple[Callable[[FakeBoard, bytes], bytes], Callable[[int], bool]]] = {
+    p.Verb.HELLO: (FakeBoard._hello, _just(0)),
+    p.Verb.LOAD_MASK: (FakeBoard._load_mask, _at_least(p.MASK_HEAD.size)),
+    p.Verb.INJECT: (FakeBoard._inject, _at_least(1)),
+    p.Verb.CLEAR: (FakeBoard._clear, _just(0)),
+    p.Verb.INPUT: (FakeBoard._put_input, _at_least(p.INPUT_HEAD.size)),
+    p.Verb.INFER: (FakeBoard._infer, _just(p.INFER_HEAD.size)),
+    p.Verb.RESULT: (FakeBoard._result, _just(p.RESULT_HEAD.size)),
+    p.Verb.STATE_HASH: (FakeBoard._state_hash, _just(0)),
+    p.Verb.COUNTERS: (FakeBoard._counters, _just(0)),
+    p.Verb.RESET: (FakeBoard._reset, _just(0)),
+    p.Verb.PARAM: (FakeBoard._param, _just(p.PARAM.size)),
+    p.Verb.SESSION: (FakeBoard._session, _just(p.SESSION.size)),
 }
+"""What answers a verb, and the lengths of payload that it takes: those of runtime/ec_server.c."""

@@ -95,7 +95,8 @@ INJECT_FAIL = struct.Struct("<BI")
 PATCH_ROW = struct.Struct("<BHHi")
 """Index among the nodes with weights in node order, row, column (BIAS_INPUT for the bias), delta: rows of `Weighted.patch`."""
 TABLE_HEAD = struct.Struct("<BB")
-"""ChaosLayer index, first entry: then u32 entries of the layer's cumulative binomial table."""
+"""ChaosLayer index, first entry: then TABLE_ENTRYs of the layer's cumulative binomial table."""
+TABLE_ENTRY = struct.Struct("<I")
 PARAM = struct.Struct("<Bi")
 """ThermalNoise index in node order, k in 0..k_max."""
 SESSION = struct.Struct("<Q")
