@@ -12,7 +12,7 @@ EC := $(BIN)/edgechaos
 APT_PACKAGES := gcc libc6-dev
 IN := --data mnist5k
 
-.PHONY: demo test lint bench mutation apt clean
+.PHONY: demo test nightly lint bench mutation apt clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.python:
@@ -56,6 +56,10 @@ apt:
 test: apt $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
+# Every float path, one thread against two, other training seeds; logs and a summary in lanes/.
+nightly: test
+	.ci/lanes.sh nightly
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,4 +75,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(OUT) build dist *.egg-info
+	rm -rf $(OUT) lanes build dist *.egg-info

@@ -1,12 +1,32 @@
 """One thread per test process: small layers gain nothing from more, and two workers on two cores lose a lot."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import lanes
+
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+    os.environ.setdefault(_name, str(lanes.training_threads() or 1))
+
+
+def pytest_configure() -> None:
+    """Recipes ask torch for one thread; the lane of several gives them its own number."""
+    threads = lanes.training_threads()
+    if threads is not None:
+        import torch
+
+        given = torch.set_num_threads
+        torch.set_num_threads = lambda nthreads: given(threads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """What trains is marked; what is marked meets the sums of the lane."""
+    with lanes.of_this_lane() if item.get_closest_marker("trains") else lanes.refusing_to_train(item.nodeid):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

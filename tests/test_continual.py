@@ -26,6 +26,8 @@ from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn
 from edgechaos.train import Recipe
 
+pytestmark = pytest.mark.trains
+
 SMALL = Settings(hidden=(24,), sparsity=0.1, ewc_lambda=1e4, fisher_items=64, recipe=Recipe(1, 32, 1e-3, "adam", 0.0, 0.0))
 
 

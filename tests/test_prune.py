@@ -31,6 +31,8 @@ from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
 from edgechaos.train import Recipe, train
 
+pytestmark = pytest.mark.trains
+
 DIGITS = data.load("digits8x8")
 COMMON: dict[str, Any] = {"inputs": 64, "classes": DIGITS.classes, "mean": DIGITS.mean, "std": DIGITS.std}
 DEAD = [1, 5, 6, 19]

@@ -24,6 +24,8 @@ from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, quantize
 from edgechaos.train import Recipe, train
 
+pytestmark = pytest.mark.trains
+
 DIGITS = data.load("digits8x8")
 CHANNELS = (6, 5)
 SILENT = [[1, 4], [0, 3]]

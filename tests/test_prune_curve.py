@@ -25,6 +25,8 @@ from edgechaos.quantize.prune_report import rich_table, save_picture
 from edgechaos.statistics import mean_over_masks, proportion
 from edgechaos.train import Recipe, train
 
+pytestmark = pytest.mark.trains
+
 DIGITS = data.load("digits8x8")
 SHARES = (0.0, 0.5)
 

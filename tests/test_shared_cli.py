@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from edgechaos import artifact
 from edgechaos.cli import main
 
+pytestmark = pytest.mark.trains
+
 
 def run(*arguments: object, code: int = 0) -> Result:
     result = CliRunner().invoke(main, [str(a) for a in arguments])

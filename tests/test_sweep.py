@@ -26,6 +26,8 @@ from edgechaos.quantize.sweep import Measured, Outcome, Sweep, pareto, save_pict
 from edgechaos.statistics import proportion
 from edgechaos.train import Recipe, train
 
+pytestmark = pytest.mark.trains
+
 DIGITS = data.load("digits8x8")
 
 

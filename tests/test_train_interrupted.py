@@ -21,7 +21,6 @@ ROOT = Path(__file__).parent.parent
 SMALL = ("--hidden", 8, "--ticks", 2)
 AT_IMPORT = """
 import os, signal, sys
-
 class CtrlC:
     def find_spec(self, name, path=None, target=None):
         if name == sys.argv[1]:
@@ -72,6 +71,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", interrupted)
 
 
+@pytest.mark.trains
 def test_what_is_kept_is_said_and_the_same_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = ("--data", "digits8x8", *SMALL, "--epochs", 3)
     run(*told, "-o", tmp_path / "whole")
@@ -88,6 +88,7 @@ def test_what_is_kept_is_said_and_the_same_command_continues(tmp_path: Path, mon
         np.testing.assert_array_equal(resumed[name].numpy(), value.numpy())
 
 
+@pytest.mark.trains
 def test_finished_tasks_of_a_shared_cortex_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = ("--model", "shared", "--task", "a=dense:digits8x8", "--task", "b=dense:digits8x8")
     interrupt_after(monkeypatch, 3)

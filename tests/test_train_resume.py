@@ -17,6 +17,8 @@ from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
 from edgechaos.train import Progress, Recipe, train
 
+pytestmark = pytest.mark.trains
+
 EPOCHS = 3
 KINDS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "vision": ("vision", {"hidden": (8,), "channels": (2, 3), "embed": 4, "ticks": 3}, ("running_mean", "num_batches_tracked")),

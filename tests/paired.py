@@ -1,0 +1,23 @@
+"""Accuracies of one network before and after something, compared so that the verdict holds for any training on any processor.
+
+Both meet the same items and the same random words. Of n items only those tell that exactly one of the two gets right; their number
+gives the standard error of the difference (McNemar). A test fails where the loss is larger than allowed by more than `SIGMAS` of it:
+by chance once in 30,000 comparisons, whatever was trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGMAS = 4.0
+
+
+def assert_loses_at_most(before: NDArray[Any], after: NDArray[Any], share: float, what: str = "") -> None:
+    """before, after: (n,) bool, which items are right. share: of the items, in 0..1."""
+    difference = before.astype(float) - after.astype(float)
+    error = max(float(np.sqrt(np.square(difference).sum())), 1.0) / len(difference)
+    loss = float(difference.mean())
+    assert loss <= share + SIGMAS * error, f"{what}: loses {loss:.4f}, allowed {share:.4f} and {SIGMAS:g} standard errors of {error:.4f}"
