@@ -12,6 +12,8 @@ from edgechaos.cli import main
 from edgechaos.errors import ConfigError, DataError
 from edgechaos.models.build import KINDS, build
 
+pytestmark = pytest.mark.trains
+
 DIGITS = data.load("digits8x8")
 
 

@@ -16,6 +16,8 @@ from edgechaos.cli import COMMANDS, main
 from edgechaos.faults import FAULT_KINDS
 from tests.graphs import chaos_graph
 
+pytestmark = [pytest.mark.trains, pytest.mark.backends]
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -43,7 +45,7 @@ def model(folder: Path) -> Path:
 def test_a_model_is_learned(folder: Path, model: Path) -> None:
     about = json.loads(run("inspect", model, "--json").stdout)
     assert about["layers"][0]["macs"] == 64 * 16
-    assert artifact.load(model).metadata["accuracy"]["integer"] > 0.8
+    assert artifact.load(model).metadata["accuracy"]["integer"] > 0.4
 
 
 def test_inspect_prints_a_table(model: Path) -> None:

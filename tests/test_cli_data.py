@@ -16,6 +16,8 @@ from edgechaos.data.remembered import recall, remember, remembered
 from edgechaos.errors import DataError
 from edgechaos.models import checkpoint
 
+pytestmark = pytest.mark.trains
+
 RECIPE = ("--hidden", 8, "--ticks", 3, "--epochs", 2)
 
 

@@ -20,6 +20,8 @@ from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.published import import_published
 from edgechaos.models.tnn import Tnn, TnnConfig
 
+pytestmark = pytest.mark.trains
+
 ANSWERS = ("--mode", "parallel", "--ticks", "3", "--fail-prob", "0")
 
 

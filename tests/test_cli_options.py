@@ -85,6 +85,7 @@ def test_other_commands_refuse_it_too(arguments: tuple[object, ...], says: str, 
     assert says in run(*arguments, "-o", tmp_path / "x", code=2)
 
 
+@pytest.mark.trains
 def test_sampling_of_a_network_without_spikes_is_refused(tmp_path: Path) -> None:
     run("train", "--data", "digits8x8", "--model", "mlp", "--hidden", 4, "--epochs", 1, "-o", tmp_path / "x")
     for command in (("quantize",), ("quantize", "--sweep"), ("prune",)):
@@ -92,6 +93,7 @@ def test_sampling_of_a_network_without_spikes_is_refused(tmp_path: Path) -> None
         assert "'--sampling': this model has no spiking layers" in said
 
 
+@pytest.mark.trains
 def test_losses_of_the_network_itself_act_in_training_and_reach_the_integers_and_the_report(tmp_path: Path) -> None:
     model, graph = tmp_path / "x.safetensors", tmp_path / "x.ecm"
     neuron = ("--threshold", 0.25, "--mode", "stateful", "--decay", 0.125, "--refractory-decay", 0.75, "--fail-prob", 0.25)
@@ -112,6 +114,7 @@ def test_losses_of_the_network_itself_act_in_training_and_reach_the_integers_and
     assert "The clean model itself loses spikes" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.trains
 def test_the_published_omission_is_one_that_training_takes(tmp_path: Path) -> None:
     run("train", "--data", "digits8x8", "--hidden", 8, "--omission", 0.4, "--omission-draw", "fixed", "--epochs", 1, "-o", tmp_path / "x")
     model = checkpoint.load(tmp_path / "x")

@@ -16,6 +16,8 @@ from edgechaos.export import verify as verification
 from edgechaos.graph import IntegerGraph, ThermalNoise
 from tests.graphs import chaos_graph
 
+pytestmark = [pytest.mark.trains, pytest.mark.backends]
+
 
 def run(*arguments: object, code: int = 0) -> Result:
     result = CliRunner().invoke(main, [str(a) for a in arguments])

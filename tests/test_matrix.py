@@ -14,7 +14,7 @@ from edgechaos.faults import FAULT_KINDS, FaultPlan, WeightBitFlip, apply
 from tests.graphs import chaos_graph, codes_for
 from tests.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, Cell, available, row
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.backends]
 
 LEAST_ACCURACY = 0.35
 """At 8 bits, of 500 items in 4 or 10 classes."""

@@ -285,6 +285,7 @@ def test_what_cannot_be_pruned_says_so() -> None:
         remove_neurons(model, {"logits": np.ones(10, bool)})
 
 
+@pytest.mark.backends
 def test_the_command_prunes(tmp_path: Path) -> None:
     checkpoint.save(trained("parallel"), tmp_path / "net.safetensors")
     arguments = ["--method", "ptq", "--prune-neurons", "0.3", "--prune-by", "current", "--prune-weights", "0.5"]

@@ -99,6 +99,7 @@ def test_a_pruned_shared_cortex_is_stored_once_smaller_and_still_knows_both_task
     assert artifact.from_bytes(artifact.to_bytes(graph)).metadata["pruning"] == graph.metadata["pruning"]
 
 
+@pytest.mark.backends
 def test_every_backend_gives_the_same_integers_for_every_head() -> None:
     graph = pruned()
     with open_device("host", graph) as host, open_device("unicorn", graph) as unicorn:

@@ -190,6 +190,7 @@ PLANS = {
 }
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("mode", MODES)
 def test_every_backend_gives_the_same_integers_for_every_head(mode: str) -> None:
     graph = quantized(mode)
