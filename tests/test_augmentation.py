@@ -15,7 +15,7 @@ from edgechaos import data, passes, reference
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
 from edgechaos.errors import UnsupportedError
-from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, resolve
+from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
