@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgechaos.errors import BuildError
 from edgechaos.extras import need
@@ -27,6 +28,21 @@ class Built:
     stack_bytes: int
     firmware_hash: str
     sections: Mapping[str, int]
+
+
+def record(firmware: Firmware, built: Built) -> dict[str, Any]:
+    """Plain JSON of a build, for the report: whose model, for which board, how large."""
+    return {
+        "board": firmware.board.name if firmware.board else "",
+        "model_hash": firmware.model_hash,
+        "firmware_hash": built.firmware_hash,
+        "faults": firmware.faults,
+        "kernels": {name: str(choice) for name, choice in firmware.kernels.items()},
+        "flash_bytes": built.flash_bytes,
+        "ram_bytes": built.ram_bytes,
+        "stack_bytes": built.stack_bytes,
+        "sections": dict(built.sections),
+    }
 
 
 def write_sources(firmware: Firmware, folder: Path) -> None:

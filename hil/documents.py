@@ -41,12 +41,26 @@ class AboutCampaign:
 
 
 @dataclass(frozen=True, slots=True)
+class AboutAccuracy:
+    """Measured when the model was quantized, where its artifact says so."""
+
+    float_model: float | None = None
+    integer_model: float | None = None
+    items: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AboutModel:
-    """Name, content hash, and the loss probability that each spiking layer was deployed with."""
+    """Name, content hash, the loss probability that each spiking layer was deployed with, and `edgechaos.hil.model_facts`."""
 
     name: str
     hash: str
     deployed_omission: dict[str, float]
+    architecture: str
+    weight_bits: tuple[int, ...]
+    parameters: int
+    macs: int
+    accuracy: AboutAccuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +101,10 @@ class Landauer:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Provenance."""
+    """Provenance. campaign_file: TOML that runs the campaign again."""
 
     campaign: AboutCampaign
+    campaign_file: str
     model: AboutModel
     data: AboutData
     devices: dict[str, AboutDevice]
@@ -219,6 +234,9 @@ def _problems(document: Any) -> Iterator[str]:
 def _about_problems(about: About) -> Iterator[str]:
     share = partial(_not_in, low=0, high=1)
     yield from share("about.campaign.alpha and margin", (about.campaign.alpha, about.campaign.margin))
+    model = about.model
+    yield from share("about.model.accuracy", tuple(a for a in (model.accuracy.float_model, model.accuracy.integer_model) if a is not None))
+    yield from _not_in("about.model: counts", (model.parameters, model.macs, *model.weight_bits, model.accuracy.items or 0), 0, MOST)
     yield from share("about.model.deployed_omission", tuple(about.model.deployed_omission.values()))
     trials = (about.trials.planned, about.trials.with_result, about.trials.retried, *about.trials.without_result.values())
     yield from _not_in("about.trials", trials, 0, MOST)
@@ -240,6 +258,8 @@ def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
 def _point_problems(path: str, p: Point) -> Iterator[str]:
     yield from _not_in(f"{path}.rate, worst_accuracy", (p.rate, p.worst_accuracy, p.harmed.value), 0, 1)
     yield from _not_in(f"{path}.accuracy, clean", (p.accuracy.value, p.clean.value), 0, 1)
+    over_images = (p.accuracy_over_images, p.clean_over_images)
+    yield from _not_in(f"{path}: an interval over images", tuple(v for e in over_images for v in (e.value, e.low, e.high)), 0, 1)
     bounds = (p.accuracy.low, p.accuracy.high, p.clean.low, p.clean.high, p.difference.value, p.difference.low, p.difference.high)
     # A t interval over two masks may reach far beyond 0 and 1: t(1) is 636,620 at the smallest alpha that a campaign may have.
     yield from _not_in(f"{path}: an interval", bounds, -1e7, 1e7)
@@ -251,6 +271,7 @@ def _point_problems(path: str, p: Point) -> Iterator[str]:
     yield from _not_in(f"{path}.instructions", tuple(p.instructions.values()), 0, MOST)
     if p.energy is not None:
         cycles = (p.energy.cycles.low, p.energy.cycles.usual, p.energy.cycles.high)
+        yield from _not_in(f"{path}.energy.clock_hz", (p.energy.clock_hz,), 1, MOST)
         yield from _not_in(f"{path}.energy", (p.energy.energy_j, p.energy.low_j, p.energy.high_j, *cycles), LEAST_ENERGY_J, MOST)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.hil.numbers import integer, joules, percent, rate
+from edgechaos.hil.numbers import integer, interval, joules, milliseconds, percent, rate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,12 +42,12 @@ def _accuracies(panels: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
         yield Figure(
             "Accuracy, clean",
             *_share(curve["points"][0]["clean"]),
-            f"{_interval(curve['points'][0]['clean'])}, {integer(curve['images'])} images",
+            _over(curve["points"][0], "clean", curve["images"]),
         )
     for panel in panels:
         if panel["fault"] in FAULT_WORDS:
             half = panel["half"]
-            note = f"{_interval(half['accuracy'])}, worst mask {percent(half['worst_accuracy'])} %"
+            note = f"{_over(half, 'accuracy', panel['curve']['images'])}; worst mask {percent(half['worst_accuracy'])} %"
             yield Figure(f"At {rate(half['rate'])} % {FAULT_WORDS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
 
 
@@ -55,6 +55,10 @@ def _energy(energy: Mapping[str, Any] | None) -> Iterator[Figure]:
     if energy is not None:
         value, unit = joules(energy["energy_j"]).split(" ")
         yield Figure("Energy per inference", value, unit, f"{joules(energy['low_j'])} to {joules(energy['high_j'])}, modelled")
+        latency = energy["latency"]
+        clock = f"at {energy['clock_hz'] / 1e6:g} MHz"
+        note = f"{milliseconds(latency.low)} to {milliseconds(latency.high)} {clock}, modelled"
+        yield Figure("Time per inference", milliseconds(latency.usual), "ms", note)
 
 
 def _exactness(verification: Mapping[str, Any] | None) -> Iterator[Figure]:
@@ -68,8 +72,10 @@ def _share(estimate: Mapping[str, Any]) -> tuple[str, str]:
     return percent(estimate["value"]), "%"
 
 
-def _interval(estimate: Mapping[str, Any]) -> str:
-    return f"[{percent(estimate['low'])}, {percent(estimate['high'])}]"
+def _over(point: Mapping[str, Any], what: str, images: int) -> str:
+    """Both intervals, each with what it is over: one over masks alone would read as certainty where all masks agree."""
+    over_masks = f"{interval(point[what])} over {integer(point['masks'])} masks"
+    return f"{over_masks}; {interval(point[f'{what}_over_images'])} over {integer(images)} images"
 
 
 def headline_table(figures: Sequence[Figure]) -> Table:

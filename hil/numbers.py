@@ -27,6 +27,12 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f}".replace("-", "−").replace("−0.0", "0.0")
 
 
+def interval(estimate: Any) -> str:
+    """`[93.1, 94.4]` in percent, of an Estimate or its JSON."""
+    low, high = (estimate["low"], estimate["high"]) if isinstance(estimate, Mapping) else (estimate.low, estimate.high)
+    return f"[{percent(low)}, {percent(high)}]"
+
+
 def points(share: float) -> str:
     """A difference of shares in percentage points, signed."""
     text = percent(share)
@@ -64,5 +70,7 @@ def _significant(value: float, digits: int) -> str:
     return f"{value:.{decimals}f}"
 
 
-FILTERS: Mapping[str, Callable[[Any], str]] = {f.__name__: f for f in (joules, milliseconds, percent, points, rate, integer, times, size)}
+FILTERS: Mapping[str, Callable[[Any], str]] = {
+    f.__name__: f for f in (joules, milliseconds, interval, percent, points, rate, integer, times, size)
+}
 """For templates."""

@@ -22,6 +22,7 @@ from edgechaos.errors import ArtifactError, EdgeChaosError
 from edgechaos.files import read_file, write_atomic
 from edgechaos.firmware_gen.boards import board_names, load_board
 from edgechaos.hil.documents import check_document
+from edgechaos.hil.energy import Cycles
 from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.headline import Figure, headline
 from edgechaos.hil.numbers import FILTERS
@@ -50,15 +51,26 @@ class Inputs:
 def find_inputs(folder: Path) -> Inputs:
     """The documents in a folder and its subfolders, recognised by content; where there are several, the first by path.
 
+    Of several builds, the first for the board whose joules the campaign shows, where there is one.
     Raises EdgeChaosError where the folder holds none of them.
     """
     found: dict[str, Document] = {}
+    builds: list[tuple[Document, str]] = []
     for path in sorted(folder.rglob("*.json"), key=lambda p: (len(p.parts), p)):
         if len(path.relative_to(folder).parts) <= SEARCH_DEPTH:
             document = _read(path)
-            if (kind := _kind(document)) is not None and kind not in found:
+            kind = _kind(document)
+            if kind == "build":
+                builds.append((document, os.fspath(path)))
+            elif kind is not None and kind not in found:
                 check_document(kind, document, os.fspath(path))
                 found[kind] = document
+    if builds:
+        energy = found["campaign"]["about"]["campaign"].get("energy") if "campaign" in found else None
+        wanted = energy.get("board") if isinstance(energy, Mapping) else None
+        build, place = next((b for b in builds if b[0].get("board") == wanted), builds[0])
+        check_document("build", build, place)
+        found["build"] = build
     if not found:
         raise EdgeChaosError(f"{folder} holds no results; write them with `edgechaos campaign FILE.toml -o {folder}`")
     return Inputs(**found)
@@ -75,6 +87,8 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
         if kind is None:
             raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
         check_document(kind, document, os.fspath(path))
+        if kind in found:
+            raise ArtifactError(f"{path} is a second {kind}, and a page shows one; leave one of them out", os.fspath(path))
         found[kind] = document
     return Inputs(**found)
 
@@ -109,6 +123,7 @@ def compose(inputs: Inputs) -> Report:
         campaign=campaign,
         about=campaign["about"] if campaign else None,
         headline=figures,
+        artifact_name=_artifact_name(campaign),
         panels=panels,
         energy=energy,
         mix=_mix(campaign) if campaign else None,
@@ -118,6 +133,11 @@ def compose(inputs: Inputs) -> Report:
         data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
     )
     return Report(html, figures)
+
+
+def _artifact_name(campaign: Document | None) -> str:
+    """The model's file without its folder, which is another elsewhere."""
+    return Path(campaign["about"]["campaign"]["artifact"]).name if campaign and campaign["about"]["campaign"]["artifact"] else "MODEL.ecm"
 
 
 @cache
@@ -195,8 +215,16 @@ def _energy(campaign: Document) -> dict[str, Any] | None:
         return None
     curve = next((c for c in counted if c["fault"] == "dead"), counted[0])
     point = curve["points"][0]
-    floor = campaign["about"]["landauer"]
-    return {"curve": curve, "point": point, **point["energy"], "landauer": floor, "ratio": point["energy"]["energy_j"] / floor["energy_j"]}
+    floor, energy = campaign["about"]["landauer"], point["energy"]
+    latency = Cycles(*(energy["cycles"][edge] / energy["clock_hz"] for edge in ("low", "usual", "high")))
+    return {
+        "curve": curve,
+        "point": point,
+        **energy,
+        "latency": latency,
+        "landauer": floor,
+        "ratio": energy["energy_j"] / floor["energy_j"],
+    }
 
 
 def _mix(campaign: Document) -> dict[str, Any] | None:
@@ -232,6 +260,7 @@ def _build(document: Document) -> dict[str, Any]:
     flash_total, ram_total = (board.flash.bytes, board.ram.bytes) if board else (None, None)
     used = [("flash", flash, flash_total), ("RAM, static", ram - stack, ram_total), ("RAM, reserved for the stack", stack, ram_total)]
     return {
+        "board": name,
         "title": board.title if board else name,
         "firmware_hash": document["firmware_hash"],
         "used": used,

@@ -12,7 +12,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ from edgechaos.artifact import content_hash
 from edgechaos.devices.instruction_classes import EXTRAS
 from edgechaos.files import write_atomic
 from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.hil.campaign_file import to_toml
 from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
 from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
 from edgechaos.hil.evaluate import EvaluationSet, TrialResult
 from edgechaos.hil.ledger import Ledger
-from edgechaos.hil.numbers import percent
+from edgechaos.hil.model_facts import model_facts
+from edgechaos.hil.numbers import interval, percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
 from edgechaos.random_bits import FAIL_ONE
@@ -41,14 +43,15 @@ from edgechaos.statistics import (
     proportion,
 )
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """One rate of one curve, over the `masks` pairs that have both results (`lost`: those that the infrastructure cost).
 
-    accuracy, clean, difference: shares, over masks. harmed: share of masks that lose more than the margin.
+    accuracy, clean, difference: shares, over masks, the images fixed; accuracy_over_images, clean_over_images: the same means with the
+    interval over images, the masks fixed. harmed: share of masks that lose more than the margin.
     outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
     counts beside the classes; energy: of that mix.
     """
@@ -57,7 +60,9 @@ class Point:
     masks: int
     lost: int
     accuracy: Estimate
+    accuracy_over_images: Estimate
     clean: Estimate
+    clean_over_images: Estimate
     difference: Estimate
     no_harm: NonInferiority
     harmed: Estimate
@@ -126,6 +131,8 @@ class Results:
             "accuracy",
             "low",
             "high",
+            "low_over_images",
+            "high_over_images",
             "confidence",
             "clean",
         )
@@ -133,12 +140,12 @@ class Results:
         rows.writerow((*head, *more, "energy_j", "energy_low_j", "energy_high_j", "energy_origin", *OUTCOMES))
         for curve in self.curves:
             for p in curve.points:
-                a, d, e = p.accuracy, p.difference, p.energy
+                a, o, d, e = p.accuracy, p.accuracy_over_images, p.difference, p.energy
                 energy = (e.energy_j, e.low_j, e.high_j, e.origin) if e else ("", "", "", "")
                 place = (curve.fault, curve.persistence, curve.site, curve.device, curve.images, p.rate, p.masks, p.lost)
                 loss = (d.value, d.low, d.high, p.worst_mask, p.worst_accuracy, p.no_harm.holds)
                 count = (executed(p.instructions) if p.instructions else "",)
-                figures = (a.value, a.low, a.high, a.confidence, p.clean.value)
+                figures = (a.value, a.low, a.high, o.low, o.high, a.confidence, p.clean.value)
                 rows.writerow((*place, *figures, *loss, *count, *energy, *(p.outcomes.get(o, 0) for o in OUTCOMES)))
         return out.getvalue()
 
@@ -162,11 +169,12 @@ _FAULT_PHRASE = {
 
 def statement(curve: Curve, point: Point) -> str:
     """Accuracy at one rate with all that qualifies it: persistence, site, masks, images, interval, worst mask, clean."""
-    interval = f"{percent(point.accuracy.value)} % [{percent(point.accuracy.low)}, {percent(point.accuracy.high)}]"
+    over_masks, over_images = interval(point.accuracy), interval(point.accuracy_over_images)
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
     return (
         f"accuracy at {point.rate * 100:.3g} % {_FAULT_PHRASE[curve.fault]} {curve.site}, on {curve.device} "
-        f"(M = {point.masks} masks, {curve.images:,} images{lost}): {interval}, "
+        f"(M = {point.masks} masks, {curve.images:,} images{lost}): "
+        f"{percent(point.accuracy.value)} % {over_masks} over masks, {over_images} over images, "
         f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
     )
 
@@ -196,7 +204,9 @@ def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, pla
             "hash": content_hash(graph),
             "head": graph.head(items.head).name,
             "deployed_omission": _deployed_omission(graph, items.head),
+            **model_facts(graph, items.head),
         },
+        "campaign_file": to_toml(campaign),
         "data": {"name": items.name, "hash": {str(n): items.hash(n) for n in sorted({t.images for t in plan.trials})}},
         "devices": ledger.devices(),
         "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures},
@@ -255,7 +265,9 @@ def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) ->
         masks=len(pairs),
         lost=len(cell.trials) - len(pairs),
         accuracy=mean_over_masks(faulty, confidence),
+        accuracy_over_images=_over_images(faulty, images, confidence),
         clean=mean_over_masks(clean, confidence),
+        clean_over_images=_over_images(clean, images, confidence),
         difference=difference,
         no_harm=non_inferiority(faulty, clean, campaign.margin, confidence),
         harmed=proportion(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
@@ -265,6 +277,12 @@ def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) ->
         instructions=instructions,
         energy=_energy(campaign, instructions),
     )
+
+
+def _over_images(shares: Sequence[float], images: int, confidence: float) -> Estimate:
+    """The mean over masks, with the interval of so many right answers, rounded, of `images`: other images, the same masks."""
+    mean = sum(shares) / len(shares)
+    return replace(proportion(round(mean * images), images, confidence), value=mean)
 
 
 def _mean_instructions(results: Sequence[TrialResult]) -> dict[str, float]:

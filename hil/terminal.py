@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from edgechaos.hil.numbers import joules, percent, rate
+from edgechaos.hil.numbers import interval, joules, percent, rate
 from edgechaos.hil.numbers import points as points_of
 from edgechaos.hil.results import Point, Results
 
@@ -19,17 +19,17 @@ def results_table(results: Results, *, brief: bool = True) -> Table:
     from rich.table import Table
 
     confidence = f"{(1 - results.about['campaign']['alpha']) * 100:g} %"
-    title = f"{results.about['model']['name']} under faults; {confidence} intervals, over masks"
-    table = Table(box=None, title=title, title_justify="left", pad_edge=False)
+    title = f"{results.about['model']['name']}: accuracy (%) under faults, {confidence} intervals; worst: of the masks; energy: modelled"
+    table = Table(box=None, title=title, title_justify="left", pad_edge=False, collapse_padding=True)
     table.add_column("curve")
-    for name in ("rate %", "accuracy %", "interval", "vs clean", "worst mask", "energy, modelled"):
+    for name in ("rate %", "mean", "over masks", "over images", "vs clean", "worst", "energy"):
         table.add_column(name, justify="right", no_wrap=True)
     for curve in results.curves:
         about = [f"{curve.persistence} {curve.fault.replace('_', ' ')}", curve.device]
         about.append(f"{max((p.masks for p in curve.points), default=0)} masks × {curve.images:,} images")
         rows = [_row(p) for p in (_selected(curve.points) if brief else curve.points)]
-        rows += [(rate(lost), "no result", "", "", "", "") for lost in curve.empty_rates]
-        blank = ("",) * 6
+        rows += [(rate(lost), "no result", "", "", "", "", "") for lost in curve.empty_rates]
+        blank = ("",) * 7
         for text, row in zip_longest(about, rows):
             table.add_row(text or "", *(row or blank))
         table.add_row()
@@ -45,6 +45,6 @@ def _selected(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _row(p: Point) -> tuple[str, ...]:
-    interval = f"[{percent(p.accuracy.low)}, {percent(p.accuracy.high)}]"
     energy = joules(p.energy.energy_j) if p.energy else ""
-    return rate(p.rate), percent(p.accuracy.value), interval, points_of(p.difference.value), percent(p.worst_accuracy), energy
+    intervals = interval(p.accuracy), interval(p.accuracy_over_images)
+    return rate(p.rate), percent(p.accuracy.value), *intervals, points_of(p.difference.value), percent(p.worst_accuracy), energy

@@ -140,7 +140,7 @@ def test_a_malformed_document_is_one_line(documents: Inputs, monkeypatch: pytest
         (("about", "model", "deployed_omission"), {"cortex0": 2.0}, "about.model.deployed_omission: 2 is outside 0..1"),
         (("about", "trials", "retried"), DELETED, "missing key @ about.trials.retried"),
         (("agreements", 0, "p_value"), 1.5, "agreements[0].p_value: 1.5 is outside 0..1"),
-        (("format",), 99, "have format 99, this release reads 1"),
+        (("format",), 99, "have format 99, this release reads 2"),
     ],
 )
 def test_the_message_names_the_place(documents: Inputs, path: tuple[Any, ...], value: Any, message: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from edgechaos.artifact import content_hash, to_bytes
+from edgechaos.cli.show import print_table, terminal
 from edgechaos.errors import ArtifactError, EdgeChaosError
 from edgechaos.hil import numbers
-from edgechaos.hil.config import EnergySettings, Images, Sweep, read_campaign, warnings
+from edgechaos.hil.campaign_file import to_toml
+from edgechaos.hil.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.report import Inputs, compose, find_inputs, load_inputs, write_report
@@ -134,6 +136,104 @@ def test_what_the_page_says(html: str, results: Results) -> None:
     assert f"{sum(PER_INFERENCE.values()):,}".replace(",", " ") + " instructions per inference" in text
 
 
+def test_the_page_says_what_the_model_is_and_takes(document: dict[str, Any]) -> None:
+    whole = json.loads(json.dumps(document))
+    whole["about"]["model"]["accuracy"] = {"float_model": 0.9876, "integer_model": 0.9812, "items": 1000}
+    whole["about"]["campaign"]["artifact"] = "/home/somebody/tiny.ecm"
+    text = words(compose(Inputs(whole, None, {**BUILD, "board": "stm32l4r5"})).html)
+    for sentence in (
+        "12 → MatMul 16 → ChaosLayer 16, 4 ticks → Readout 4",
+        "weights 8 bits, 308 parameters, 256 MACs",
+        "float 98.8 %, integers 98.1 % on 1 000 test items",
+        "memory of stm32l4r5 flash 60.5 KiB, RAM 6.9 KiB, 4.0 KiB of it for the stack",
+        "whose clock of 120 MHz makes that",
+        "edgechaos campaign campaign.toml --artifact tiny.ecm -o results",
+    ):
+        assert sentence in text, sentence
+
+
+def test_joules_of_one_board_do_not_stand_beside_the_memory_of_another(document: dict[str, Any]) -> None:
+    other = words(compose(Inputs(document, None, BUILD)).html)
+    assert "memory of stm32l4r5 not built: edgechaos build MODEL.ecm --board stm32l4r5" in other
+    assert "The joules above are of another board, stm32l4r5" in other
+    assert "accuracy when it was quantized the artifact does not say" in other
+    same = words(compose(Inputs(document, None, {**BUILD, "board": "stm32l4r5"})).html)
+    assert "another board" not in same
+
+
+def test_of_several_builds_the_one_of_the_joules_is_shown(tmp_path: Path, results: Results) -> None:
+    results.write(tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps(BUILD))
+    (tmp_path / "b.json").write_text(json.dumps({**BUILD, "board": "stm32l4r5"}))
+    found = find_inputs(tmp_path).build
+    assert found is not None
+    assert found["board"] == "stm32l4r5"
+    (tmp_path / "b.json").unlink()
+    assert find_inputs(tmp_path).build == BUILD
+
+
+def test_two_documents_of_a_kind_are_refused(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps(BUILD))
+    with pytest.raises(ArtifactError, match=r"b\.json is a second build, and a page shows one"):
+        load_inputs([tmp_path / "a.json", tmp_path / "b.json"])
+
+
+def test_accuracies_carry_both_intervals_with_their_names(document: dict[str, Any]) -> None:
+    certain = json.loads(json.dumps(document))
+    for curve in certain["curves"]:
+        for p in curve["points"]:
+            p["clean"] |= {"low": p["clean"]["value"], "high": p["clean"]["value"]}
+    clean = certain["curves"][0]["points"][0]
+    assert clean["clean_over_images"]["low"] < clean["clean"]["value"] < clean["clean_over_images"]["high"]
+    assert clean["clean_over_images"]["n"] == 24
+    assert clean["clean_over_images"]["method"] == "Wilson"
+    note = compose(Inputs(certain)).figures[0].note
+    share = f"{clean['clean']['value'] * 100:.1f}"
+    low, high = (f"{clean['clean_over_images'][edge] * 100:.1f}" for edge in ("low", "high"))
+    assert note == f"[{share}, {share}] over 4 masks; [{low}, {high}] over 24 images"
+
+
+def test_latency_is_cycles_over_clock(document: dict[str, Any]) -> None:
+    report = compose(Inputs(document))
+    figure = next(f for f in report.figures if f.label == "Time per inference")
+    energy = next(c for c in document["curves"] if c["fault"] == "dead" and c["points"][0]["energy"])["points"][0]["energy"]
+    assert energy["clock_hz"] == 120_000_000
+    assert (figure.value, figure.unit) == (numbers.milliseconds(energy["cycles"]["usual"] / 120e6), "ms")
+    assert "at 120 MHz, modelled" in figure.note
+
+
+def test_the_page_embeds_the_campaign_that_reproduces_it(tmp_path: Path, document: dict[str, Any], html: str, results: Results) -> None:
+    from markupsafe import Markup
+
+    embedded = re.search(r'<pre id="campaign-file">(.*?)</pre>', html, re.DOTALL)
+    assert embedded is not None
+    (tmp_path / "campaign.toml").write_text(Markup(embedded[1]).unescape())
+    spec = read_campaign(tmp_path / "campaign.toml")
+    assert json.loads(json.dumps({**asdict(spec), "warnings": warnings(spec)})) == document["about"]["campaign"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"seed": 7, "masks": 9, "alpha": 0.1, "margin": 0.025, "attempts": 5, "timeout": 12.5, "head": "main", "temperature": 0.5},
+        {"images": Images(7, 'a "quoted" \x7f\t手\U0001f600 name')},
+        {"energy": EnergySettings("stm32l4r5", Kelvin(77.5)), "devices": ("host", "unicorn:mps2-an386")},
+        {
+            "sweep": (
+                Sweep("dead", (0.0, 1e-7), layer="c0", masks=3, images=5, devices=("fake",)),
+                Sweep("weight_bit_flip", (1.0,), node="n"),
+            )
+        },
+    ],
+)
+def test_a_campaign_written_as_a_file_is_read_as_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
+    spec = replace(campaign(), **changes)
+    (tmp_path / "c.toml").write_text(to_toml(spec), "utf-8")
+    assert read_campaign(tmp_path / "c.toml") == spec
+
+
 def test_absent_sections_are_named(small: dict[str, Any]) -> None:
     text = words(compose(Inputs(small)).html)
     assert "No verification: run edgechaos verify" in text
@@ -199,7 +299,7 @@ def test_inputs_are_refused(tmp_path: Path, document: dict[str, Any]) -> None:
     (tmp_path / "cut.json").write_text('{"name": "other"}')
     with pytest.raises(ArtifactError, match="was written by none of campaign, verify, build"):
         load_inputs([tmp_path / "cut.json"])
-    with pytest.raises(ArtifactError, match=r"have format 99, this release reads 1"):
+    with pytest.raises(ArtifactError, match=r"have format 99, this release reads 2"):
         compose(Inputs({**document, "format": 99}))
     with pytest.raises(ArtifactError, match=r"the campaign is no campaign document that can be reported: missing key @ curves"):
         compose(Inputs({k: v for k, v in document.items() if k != "curves"}))
@@ -214,22 +314,21 @@ def test_csv_and_statements(results: Results) -> None:
     sentence = next(s for s in results.statements() if "dead" in s and "50 %" in s)
     assert re.fullmatch(
         r"accuracy at 50 % permanently dead neurons, all layers, on plain \(M = 4 masks, 24 images\): "
-        r"\d+\.\d % \[\d+\.\d, \d+\.\d\], worst mask \d+\.\d %, clean \d+\.\d %",
+        r"\d+\.\d % \[\d+\.\d, \d+\.\d\] over masks, \[\d+\.\d, \d+\.\d\] over images, worst mask \d+\.\d %, clean \d+\.\d %",
         sentence,
     ), sentence
 
 
 def test_terminal_table(results: Results) -> None:
-    from rich.console import Console
-
     out = io.StringIO()
-    Console(file=out, width=100).print(results_table(results))
-    text = out.getvalue()
-    assert max(map(len, text.splitlines())) <= 100
-    assert "4 masks × 24 images" in text
+    print_table(results_table(results), terminal(file=out, width=80, force_terminal=True, no_color=True))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "over images" in text.splitlines()[2]  # a table, not blocks of lines
+    assert "4 masks × 24" in text
     assert "permanent dead" in text
-    assert "intermittent omission" in text
-    assert re.search(r"\[\d+\.\d, \d+\.\d\]", text)
+    assert "omission" in text
+    assert len(re.findall(r"\[ *\d+\.\d, \d+\.\d\]", text)) >= 2 * 8
     assert "nJ" in text
 
 

@@ -38,25 +38,14 @@ def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool
     from edgechaos import artifact
     from edgechaos.files import write_atomic
     from edgechaos.firmware_gen.boards import load_board
-    from edgechaos.firmware_gen.build import build
+    from edgechaos.firmware_gen.build import build, record
     from edgechaos.firmware_gen.generate import generate
 
     target = load_board(board)
     firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)
     with kept(lambda: f"what is in {output} may be incomplete: run the command again"):
         built = build(firmware, output)
-    document = {
-        "board": target.name,
-        "elf": str(built.elf),
-        "model_hash": firmware.model_hash,
-        "firmware_hash": built.firmware_hash,
-        "faults": firmware.faults,
-        "kernels": {name: str(choice) for name, choice in firmware.kernels.items()},
-        "flash_bytes": built.flash_bytes,
-        "ram_bytes": built.ram_bytes,
-        "stack_bytes": built.stack_bytes,
-        "sections": dict(built.sections),
-    }
+    document = record(firmware, built) | {"elf": str(built.elf)}
     write_atomic(output / "build.json", json.dumps(document, indent=2))
     if as_json:
         print_json(document)

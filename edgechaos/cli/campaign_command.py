@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +14,9 @@ from edgechaos.cli.common import codes_of, dataset_for, json_option, output_opti
 from edgechaos.cli.file_kinds import ARTIFACT, CAMPAIGN, DATA
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from edgechaos.graph import IntegerGraph
 
 
 @click.command("campaign")
@@ -54,12 +60,14 @@ def command(
     if path is None:
         raise ConfigError(f'{file}: names no artifact; set artifact = "model.ecm" there, or give --artifact', "artifact")
     campaign = replace(campaign, artifact=str(path))
+    if data_name is not None:
+        campaign = replace(campaign, images=replace(campaign.images, dataset=data_name))
     graph = artifact.load(path)
     heads = [head.name for head in graph.heads]
     if len(heads) > 1 and campaign.head not in heads:
         raise ConfigError(f'{file}: {path} has heads {", ".join(heads)}, and a campaign measures one; set head = "{heads[0]}"', "head")
     head = campaign.head or None
-    data = dataset_for(graph, data_name or campaign.images.dataset or None, head)
+    data = dataset_for(graph, campaign.images.dataset or None, head)
     codes, labels = codes_of(graph, data, campaign.image_count, head=head)
     items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature))
     executor = None
@@ -91,9 +99,29 @@ def command(
             progress=progress,
             notice=lambda text: note(f"note: {text}"),
         )
+    if campaign.energy is not None:
+        _record_memory(graph, campaign.energy.board, output / "memory.json")
     written = results.write(output)
     if as_json:
         print_json(results.to_json())
         return
     print_table(results_table(results))
     say(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
+
+
+def _record_memory(graph: IntegerGraph, board: str, path: Path) -> None:
+    """What the model takes of the board whose joules are shown, for the report; a note where it cannot be built here."""
+    from edgechaos.errors import EdgeChaosError
+    from edgechaos.files import write_atomic
+    from edgechaos.firmware_gen.boards import load_board
+    from edgechaos.firmware_gen.build import build, record
+    from edgechaos.firmware_gen.generate import generate
+
+    try:
+        firmware = generate(graph, load_board(board))
+        with tempfile.TemporaryDirectory(prefix="edgechaos-memory-") as scratch:
+            document = record(firmware, build(firmware, scratch))
+    except EdgeChaosError as error:
+        note(f"note: the report will not say what the model takes of {board}: {error.args[0]}")
+        return
+    write_atomic(path, json.dumps(document, indent=2))
