@@ -1,3 +1,98 @@
-"""EdgeChaos: fault-tolerant networks on devices that fail. Import what you need from the submodules; this loads none."""
+"""EdgeChaos: fault-tolerant networks on devices that fail. The names that a user types; each loads its module when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_FACE = {
+    "Campaign": "edgechaos.hil.config",
+    "Dataset": "edgechaos.data",
+    "DeadNeurons": "edgechaos.faults",
+    "EdgeChaosError": "edgechaos.errors",
+    "EvaluationSet": "edgechaos.hil.evaluate",
+    "FaultPlan": "edgechaos.faults",
+    "IntegerGraph": "edgechaos.graph",
+    "Omission": "edgechaos.faults",
+    "StuckAtOne": "edgechaos.faults",
+    "WeightBitFlip": "edgechaos.faults",
+    "apply": "edgechaos.faults",
+    "build_model": "edgechaos.models.build:build",
+    "encode": "edgechaos.reference",
+    "load": "edgechaos.artifact",
+    "load_checkpoint": "edgechaos.models.checkpoint:load",
+    "load_dataset": "edgechaos.data:load",
+    "open_device": "edgechaos.devices.registry",
+    "quantize_model": "edgechaos.quantize.pipeline:quantize",
+    "read_campaign": "edgechaos.hil.config",
+    "resolve": "edgechaos.faults",
+    "run": "edgechaos.reference",
+    "run_campaign": "edgechaos.hil.runner",
+    "save": "edgechaos.artifact",
+    "train_model": "edgechaos.train:train",
+    "verify": "edgechaos.export.verify",
+}
+"""Name -> module, or module:name where it is called otherwise there."""
+
+if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/test_face.py compares the two
+    from edgechaos.artifact import load, save
+    from edgechaos.data import Dataset
+    from edgechaos.data import load as load_dataset
+    from edgechaos.devices.registry import open_device
+    from edgechaos.errors import EdgeChaosError
+    from edgechaos.export.verify import verify
+    from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
+    from edgechaos.graph import IntegerGraph
+    from edgechaos.hil.config import Campaign, read_campaign
+    from edgechaos.hil.evaluate import EvaluationSet
+    from edgechaos.hil.runner import run_campaign
+    from edgechaos.models.build import build as build_model
+    from edgechaos.models.checkpoint import load as load_checkpoint
+    from edgechaos.quantize.pipeline import quantize as quantize_model
+    from edgechaos.reference import encode, run
+    from edgechaos.train import train as train_model
+
+__all__ = [
+    "Campaign",
+    "Dataset",
+    "DeadNeurons",
+    "EdgeChaosError",
+    "EvaluationSet",
+    "FaultPlan",
+    "IntegerGraph",
+    "Omission",
+    "StuckAtOne",
+    "WeightBitFlip",
+    "__version__",
+    "apply",
+    "build_model",
+    "encode",
+    "load",
+    "load_checkpoint",
+    "load_dataset",
+    "open_device",
+    "quantize_model",
+    "read_campaign",
+    "resolve",
+    "run",
+    "run_campaign",
+    "save",
+    "train_model",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: called for a name that is not there yet."""
+    if name not in _FACE:
+        raise AttributeError(f"module 'edgechaos' has no attribute {name!r}")
+    module, _, original = _FACE[name].partition(":")
+    value = getattr(importlib.import_module(module), original or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FACE})

@@ -39,6 +39,7 @@ from edgechaos.nodes import (
     Weighted,
     expected_gain,
 )
+from edgechaos.shown import html_table
 from edgechaos.suggest import suggestion
 from edgechaos.text import Text
 
@@ -152,7 +153,7 @@ class Head:
     encoding: Encoding = Encoding()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IntegerGraph:
     """A whole model. `nodes` are in execution order; a node reads only what stands before it.
 
@@ -166,6 +167,22 @@ class IntegerGraph:
     nodes: tuple[Node, ...]
     heads: tuple[Head, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        heads = ", ".join(f"{h.name}: {self._shape(h.input)} -> {len(h.classes)} classes" for h in self.heads)
+        return f"<IntegerGraph {self.name!r}: {heads}; {len(self.nodes)} nodes, {self._words():,} weights>"
+
+    def _repr_html_(self) -> str:
+        rows = [(n.name, type(n).__name__, self._shape(n.input), self._shape(n.output)) for n in self.nodes]
+        return html_table(repr(self)[1:-1], rows, ("node", "kind", "reads", "writes"))
+
+    def _shape(self, tensor: str) -> str:
+        t = self.tensors[tensor]
+        return f"{t.dtype} {'x'.join(map(str, t.shape))}{f' x {t.ticks} ticks' if t.ticks else ''}"
+
+    def _words(self) -> int:
+        """Stored weight words; shared ones count once."""
+        return sum(self.constants[name].value.size for name in {n.weight for n in self.weighted()})
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises GraphError with the names there are."""

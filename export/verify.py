@@ -21,6 +21,7 @@ from edgechaos.errors import EdgeChaosError, ShapeError, VerificationError
 from edgechaos.export.engines import EngineModel
 from edgechaos.faults import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.graph import IntegerGraph
+from edgechaos.shown import html_table
 
 ONNX_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")
 """What `edgechaos[onnx]` brings; `tvm` is the fourth."""
@@ -90,7 +91,7 @@ class Comparison:
     first: Mismatch | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verification:
     """All comparisons of one model."""
 
@@ -99,6 +100,14 @@ class Verification:
     head: str
     seed: int
     comparisons: tuple[Comparison, ...]
+
+    def __repr__(self) -> str:
+        wrong = sum(c.mismatches for c in self.comparisons)
+        return f"<Verification of {self.model!r}: {wrong:,} of {self.integers:,} integers differ, {len(self.comparisons)} comparisons>"
+
+    def _repr_html_(self) -> str:
+        rows = [(c.backend, c.plan, f"{c.mismatches:,} of {c.integers:,}") for c in self.comparisons]
+        return html_table(repr(self)[1:-1], rows, ("backend", "plan", "integers that differ"))
 
     @property
     def passed(self) -> bool:

@@ -33,6 +33,7 @@ from edgechaos.hil.numbers import interval, percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
 from edgechaos.random_bits import FAIL_ONE
+from edgechaos.shown import html_table
 from edgechaos.statistics import (
     Estimate,
     NonInferiority,
@@ -103,13 +104,21 @@ class Agreement:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Results:
     """All that a report says of a campaign. `about`: provenance, plain JSON."""
 
     about: dict[str, Any]
     curves: tuple[Curve, ...]
     agreements: tuple[Agreement, ...]
+
+    def __repr__(self) -> str:
+        devices = ", ".join(dict.fromkeys(curve.device for curve in self.curves)) or "no device"
+        points = sum(len(curve.points) for curve in self.curves)
+        return f"<Results of campaign {self.about['campaign']['name']!r} on {devices}: {len(self.curves)} curves, {points} points>"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], ((text,) for text in self.statements()))
 
     def to_json(self) -> dict[str, Any]:
         """The document that `report` reads; equal results give equal documents."""

@@ -7,11 +7,9 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
-from pathlib import Path
 
 import pytest
 
-from edgechaos import artifact
 from edgechaos.devices import registry
 from edgechaos.devices.contract import Device
 from edgechaos.devices.emulator import EmulatedDevice
@@ -92,14 +90,6 @@ def test_the_list_says_how_to_install_what_is_missing(monkeypatch: pytest.Monkey
     assert not listed["host"].available
     with pytest.raises(MissingExtra, match="emulate"):
         open_device("unicorn", GRAPHS["parallel"])
-
-
-def test_the_example_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    example = (Path(__file__).parent.parent / "docs" / "devices.md").read_text().split("```python\n")[1].split("```")[0]
-    artifact.save(GRAPHS["parallel"], tmp_path / "model.ecm")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(example, "docs/devices.md", "exec"), {})
-    assert "'mul_mac'" in capsys.readouterr().out
 
 
 @dataclass

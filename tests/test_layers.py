@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = ("edgechaos", "export", "firmware_gen", "devices", "hil")
+FACE = ROOT / "edgechaos" / "__init__.py"
 HEAVY = ("torch", "onnx", "onnxruntime", "tvm", "brevitas", "unicorn", "matplotlib", "scipy", "sklearn", "rich")
 
 
@@ -38,7 +39,8 @@ def sources() -> list[Path]:
         p
         for folder in ORDER
         for p in sorted((ROOT / folder).rglob("*.py"))
-        if not (folder == "edgechaos" and {*ORDER[1:], "cli"} & set(p.relative_to(ROOT / folder).parts))
+        # The command line and the package's face reach everything, lazily.
+        if not (folder == "edgechaos" and {*ORDER[1:], "cli"} & set(p.relative_to(ROOT / folder).parts)) and p != FACE
     ]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgechaos import random_bits
 from edgechaos.errors import DataError
+from edgechaos.shown import html_table
 from edgechaos.text import Text
 
 SPLIT_STREAM = 0x50000
@@ -34,7 +35,7 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) of items / 255, one value per channel."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
     """Items (n, ...) uint8, labels (n,) int64 of 0..len(classes)-1, in a fixed split.
 
@@ -69,6 +70,16 @@ class Dataset:
                 digest.update(f"{array.dtype.str} {array.shape}\n".encode())
                 digest.update(np.ascontiguousarray(array).data)
         object.__setattr__(self, "content_hash", digest.hexdigest())
+
+    def __repr__(self) -> str:
+        items = "x".join(map(str, self.train_items.shape[1:]))
+        counts = f"{len(self.train_items):,} training and {len(self.test_items):,} test items"
+        return f"<Dataset {self.name!r}: {counts}, {self.train_items.dtype} {items}, {len(self.classes)} classes>"
+
+    def _repr_html_(self) -> str:
+        counts = [np.bincount(labels, minlength=len(self.classes)) for labels in (self.train_labels, self.test_labels)]
+        rows = [(name, f"{training:,}", f"{test:,}") for name, training, test in zip(self.classes, *counts, strict=True)]
+        return html_table(f"{repr(self)[1:-1]}; {self.source}, {self.licence}", rows, ("class", "training items", "test items"))
 
     @property
     def inputs(self) -> int:
