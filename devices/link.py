@@ -231,7 +231,7 @@ class Client:
             if frame.seq != sent.seq or frame.kind not in (sent.request.verb | REPLY, Verb.ERROR | REPLY):
                 continue
             if frame.version != VERSION:
-                raise other_version(frame.version)
+                raise _other_version(frame.version)
             if frame.kind == Verb.ERROR | REPLY:
                 raise _refused(sent.request.verb, frame.payload)
             if frame.payload and sent.request.verb in WITHOUT_REPLY:
@@ -254,7 +254,7 @@ class Client:
             self._arrived.extend(self.decoder.feed(data))
 
 
-def other_version(version: int) -> DeviceRefused:
+def _other_version(version: int) -> DeviceRefused:
     """The error where a device speaks another protocol."""
     return DeviceRefused(
         f"the device speaks protocol {version}, this release {VERSION}; flash firmware of this release", ErrorCode.BAD_VERSION
@@ -263,7 +263,7 @@ def other_version(version: int) -> DeviceRefused:
 
 def _unpack_hello(payload: bytes) -> Hello:
     if payload and payload[0] != VERSION:
-        raise other_version(payload[0])
+        raise _other_version(payload[0])
     try:
         return Hello.unpack(payload)
     except struct.error as error:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.artifact import content_hash
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
 from edgechaos.devices.frames import MAX_PAYLOAD
-from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts, other_version
+from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
 from edgechaos.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 from edgechaos.faults import CLEAN, ResolvedPlan
@@ -28,7 +28,6 @@ from edgechaos.firmware_gen.protocol import (
     INFER_HEAD,
     INFER_REPLY,
     PARAM,
-    VERSION,
     Hello,
     ResetCause,
     Verb,
@@ -179,8 +178,6 @@ class ProtocolDevice(Device):
     def _greet(self, client: Client) -> Hello:
         hello = client.greet()
         expected = content_hash(self.graph)
-        if hello.protocol != VERSION:
-            raise other_version(hello.protocol)
         if hello.model_hash.hex() != expected:
             raise DeviceRefused(
                 f"device '{self.name}' holds model {hello.model_hash.hex()[:12]}, not '{self.graph.name}' {expected[:12]}; "

@@ -15,7 +15,7 @@ from edgechaos import reference
 from edgechaos.devices.fake import FakeDevice, Misbehavior
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import Frame, FrameDecoder, encode
-from edgechaos.devices.plan_payloads import KIND_OF
+from edgechaos.devices.plan_payloads import KIND_OF, plan_requests
 from edgechaos.errors import (
     DeviceCrash,
     DeviceError,
@@ -27,8 +27,8 @@ from edgechaos.errors import (
     FaultError,
     LinkError,
 )
-from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, apply, resolve
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
+from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
 from tests.graphs import chaos_graph, codes_for
 
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
@@ -245,6 +245,40 @@ def test_firmware_of_the_first_protocol_is_refused_by_name() -> None:
     device.link.board.answer = lambda frame: b"\0" + cobs.encode(raw + zlib.crc32(raw).to_bytes(4, "little")) + b"\0"  # type: ignore[method-assign]
     with pytest.raises(DeviceRefused, match="the device speaks protocol 1"):
         FakeDevice(GRAPH, board=device.link.board).open()
+
+
+@pytest.mark.parametrize("size", [1, 102, 110, 200])
+def test_a_hello_of_another_version_is_named_whatever_its_length(size: int) -> None:
+    board = FakeBoard(GRAPH)
+    board._hello = lambda payload: bytes([3]) + bytes(size - 1)  # type: ignore[method-assign]
+    board.answer = lambda frame: encode(frame.kind | REPLY, frame.seq, board._hello(b""))  # type: ignore[method-assign]
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 3, this release 2; flash firmware of this release"):
+        FakeDevice(GRAPH, board=board).open()
+
+
+def test_a_device_that_answers_hello_and_nothing_else() -> None:
+    device = opened()
+    respond = device.link._respond
+
+    def deaf(frame: Frame) -> bytes:
+        return respond(frame) if frame.kind == Verb.HELLO else b""
+
+    device.link._respond = deaf  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match="HELLO is answered, INPUT is not, in 3 attempts"):
+        device.infer(CODES)
+
+
+@pytest.mark.parametrize("size", range(110, 140))
+def test_a_plan_is_cut_into_requests_that_fit_and_are_full(size: int) -> None:
+    graph = chaos_graph(sizes=(50, 2000, 5), noise=False, seed=4)
+    plan = resolve(graph, FaultPlan((StuckAtOne(rate=0.5, seed=1), WeightBitFlip(rate=0.001, seed=2))))
+    requests = plan_requests(graph, plan, size)
+    lengths = {verb: [len(r.payload) for r in requests if r.verb == verb] for verb in (Verb.LOAD_MASK, Verb.INJECT)}
+    assert all(1 < length <= size for found in lengths.values() for length in found)
+    assert max(lengths[Verb.LOAD_MASK]) == size
+    assert max(lengths[Verb.INJECT]) > size - PATCH_ROW.size, "another row would not fit"
+    rows = sum((length - 1) // PATCH_ROW.size for length in lengths[Verb.INJECT])
+    assert rows == sum(map(len, plan.patch.values()))
 
 
 def test_a_host_of_the_first_protocol_is_refused_by_number() -> None:
