@@ -88,7 +88,12 @@ class DaskExecutor(Executor):
         """Give every worker, also one that starts later, a pool; let a task fail at once where its worker dies."""
         if not self._ready:
             self._client.run_on_scheduler(_forbid_retries)
-            self._client.register_plugin(_pool_plugin(self._distributed, self._setup, self._timeout_s), name=PLUGIN)
+            try:
+                self._client.register_plugin(_pool_plugin(self._distributed, self._setup, self._timeout_s), name=PLUGIN)
+            except Exception as error:  # whatever importing the opener raises over there
+                raise EdgeChaosError(
+                    f"Dask workers cannot load the campaign ({type(error).__name__}: {error}); install there what is installed here"
+                ) from error
             self._ready = True
 
     def _fill(self, queue: deque[Work]) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.artifact import to_bytes
-from edgechaos.errors import ConfigError, DataError, EdgeChaosError, FaultError
-from edgechaos.faults import FaultPlan, Omission, apply
+from edgechaos.devices import protocol_device
+from edgechaos.devices.contract import DeviceInfo, Inference
+from edgechaos.devices.fake import FakeDevice
+from edgechaos.devices.plan_payloads import check_plan as check_device_plan
+from edgechaos.errors import ConfigError, DataError, DeviceCrash, EdgeChaosError, FaultError
+from edgechaos.faults import CLEAN, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph import Encoding, IntegerGraph, Readout, ThermalNoise
+from edgechaos.hil import evaluate
 from edgechaos.hil.config import Images, Sweep, read_campaign, warnings
 from edgechaos.hil.evaluate import EvaluationSet, Setup
 from edgechaos.hil.outcomes import OUTCOMES
@@ -149,6 +156,41 @@ def test_a_plan_is_proved_once_for_all_masks(monkeypatch: pytest.MonkeyPatch) ->
     few = plan_campaign(campaign(sweep=(sweep,), masks=max(2, overflows[0])))
     check_plan(few, graph)
     assert 0 < len(applied) < max(3, overflows[0])
+
+
+def test_a_plan_is_resolved_once_per_trial_and_proved_once_per_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the device crashes on an image, so that the batch is halved and the plan loaded again and again."""
+    resolved: list[FaultPlan] = []
+    proved: list[object] = []
+    given: list[object] = []
+
+    class Crashing(FakeDevice):
+        def inject(self, plan: ResolvedPlan) -> None:
+            given.append(plan)
+            super().inject(plan)
+            self.faulty = plan is not CLEAN
+
+        def infer(self, codes: NDArray[Any], **options: Any) -> Inference:
+            if self.faulty and 5 in options["samples"]:
+                raise DeviceCrash("unmapped read")
+            return super().infer(codes, **options)
+
+    def resolving(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
+        resolved.append(plan)
+        return resolve(graph, plan)
+
+    def proving(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> None:
+        proved.append(plan)
+        check_device_plan(graph, plan, info)
+
+    monkeypatch.setattr(evaluate, "resolve", resolving)
+    monkeypatch.setattr(protocol_device, "check_plan", proving)
+    spec = campaign(masks=2, sweep=(Sweep("dead", (0.5,)),))
+    executor = InProcess(Setup(to_bytes(GRAPH), items(), lambda spec, graph: Crashing(graph)))
+    results = run_campaign(spec, GRAPH, items(), tmp_path / "ledger.sqlite", executor=executor, opener=open_device)
+    assert results.curves[0].points[0].outcomes["crash"] == 2
+    assert len(resolved) == len(proved) == 2
+    assert len(given) > 8
 
 
 def carried(graph: IntegerGraph, plan: FaultPlan) -> bool:

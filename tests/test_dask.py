@@ -70,6 +70,12 @@ def test_a_device_that_does_not_open_is_refused_before_anything_runs(tmp_path: P
     assert rows(tmp_path / "ledger.sqlite") == []
 
 
+def test_an_opener_that_workers_cannot_load_is_refused(tmp_path: Path, client: Any) -> None:
+    executor = DaskExecutor(Setup(to_bytes(GRAPH), items(), lambda spec, graph: open_device(spec, graph)), client)
+    with pytest.raises(EdgeChaosError, match=r"Dask workers cannot load the campaign .*cannot travel to workers"):
+        run_campaign(campaign(devices=("host",)), GRAPH, items(), tmp_path / "ledger.sqlite", executor=executor, opener=open_device)
+
+
 def test_no_scheduler() -> None:
     with pytest.raises(EdgeChaosError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         DaskExecutor(Setup(to_bytes(GRAPH), items(), open_device), "tcp://127.0.0.1:9", connect_timeout_s=0.5)
