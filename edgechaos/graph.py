@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos import signals
 from edgechaos.errors import ConfigError, GraphError
 from edgechaos.nodes import (
     MAX_TICKS,
@@ -131,13 +132,19 @@ class Encoding:
 
     "pixels": uint8 0..255 enter as x >> 1, int8, so that 0 stays 0. "codes": the item is the input's codes already.
     "tokens": the item is a text; `text` turns it into uint16 ids. Ids themselves are accepted too.
+    "signals": sensor samples, float32 or int16, (channels, time); mean and reach, one float32 per channel (`edgechaos.signals`).
     """
 
-    kind: Literal["pixels", "codes", "tokens"] = "codes"
+    kind: Literal["pixels", "codes", "tokens", "signals"] = "codes"
     text: Text | None = None
+    mean: tuple[float, ...] = ()
+    reach: tuple[float, ...] = ()
 
     def codes(self, items: NDArray[Any]) -> NDArray[Any]:
-        """The codes of raw arrays, shape kept: int8 x >> 1 of uint8 pixels, or the items themselves."""
+        """The codes of raw arrays, shape kept: int8 x >> 1 of uint8 pixels, scaled signals, or the items themselves."""
+        if self.kind == "signals":
+            samples = items.astype(np.float32).reshape(len(items), len(self.mean), -1)
+            return signals.codes(samples, self.mean, self.reach).reshape(items.shape)
         return (items >> 1).astype(np.int8) if self.kind == "pixels" else items
 
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgechaos import signals
 from edgechaos.errors import GraphError, UnsupportedError
-from edgechaos.quantize.float_model import BatchNorm, Conv, FloatModel, FloatNode, Linear, Normalize, Shape, Table, Thermal
+from edgechaos.quantize.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
+from edgechaos.quantize.float_nodes import Array
 
 Pass = Callable[[FloatModel], FloatModel]
 
@@ -74,10 +76,11 @@ def fold_batch_norm(model: FloatModel) -> FloatModel:
 
 
 def fold_normalization(model: FloatModel) -> FloatModel:
-    """Fold (x / 255 - mean) / std over pixels into the linear layers that read it; inputs become codes x >> 1.
+    """Fold the normalization of pixels or signals into the linear layers that read it; inputs become codes c.
 
-    W (2c/255 - mean) / std + b  =  (W g) (step c) + (b - W mean / std),  step = the mean of 2 / (255 std),
-    g = 2 / (255 std step): 1 where all inputs share one std. A zero pixel stays code 0, so event-driven kernels skip it.
+    Pixels enter as c = x >> 1:  W (2c/255 - mean) / std + b  =  (W g) (step c) + (b - W mean / std),  step = the mean of 2 / (255 std),
+    g = 2 / (255 std step): 1 where all inputs share one std. A zero pixel stays code 0, so event-driven kernels skip it. The code of a
+    signal is 0 at its mean, and a normalized 4 / 127 more for each code: of mean and std nothing is left.
     What pads (a convolution) or takes a norm of its input (thermal noise) needs the normalized values themselves: a table of
     all codes goes before it. Raises UnsupportedError where anything else reads the normalized pixels.
     """
@@ -86,13 +89,13 @@ def fold_normalization(model: FloatModel) -> FloatModel:
     for node in model.nodes:
         if not isinstance(node, Normalize):
             continue
-        if node.input not in heads or heads[node.input].encoding.kind != "pixels":
-            raise UnsupportedError(f"node '{node.name}': only the pixels that enter a head can be normalized", node.name)
+        if node.input not in heads or heads[node.input].encoding.kind not in ("pixels", "signals"):
+            raise UnsupportedError(f"node '{node.name}': only the pixels or signals that enter a head can be normalized", node.name)
+        gain, offset = _of_codes(node, heads[node.input])
         readers = model.readers(node.name)
         if any(isinstance(r, Conv) or any(isinstance(n, Thermal) for n in model.readers(r.name)) for r in readers):
-            nodes[node.name] = _table(node, heads[node.input].shape)
+            nodes[node.name] = _table(node, heads[node.input])
             continue
-        gain = PIXEL_CODE / node.std
         step = float(gain.mean())
         for reader in readers:
             if type(reader) is not Linear:
@@ -102,19 +105,29 @@ def fold_normalization(model: FloatModel) -> FloatModel:
                     f"node '{reader.name}': shares its weights, which cannot take in one head's normalization; put a layer before it",
                     reader.name,
                 )
-            bias = -reader.weight @ (node.mean / node.std) + (0.0 if reader.bias is None else reader.bias)
+            bias = -reader.weight @ offset + (0.0 if reader.bias is None else reader.bias)
             nodes[reader.name] = Linear(reader.name, node.input, reader.weight * (gain / step), bias)
         del nodes[node.name]
         heads[node.input] = replace(heads[node.input], step=step)
     return replace(model, nodes=tuple(nodes.values()), heads=tuple(heads[h.input] for h in model.heads)).validate()
 
 
-def _table(node: Normalize, shape: Shape) -> Table:
+def _of_codes(node: Normalize, head: FloatHead) -> tuple[Array, Array]:
+    """(gain, offset): a code c is normalized to gain c - offset, per input."""
+    if head.encoding.kind == "signals":
+        return np.full(head.size, signals.CODE), np.zeros(head.size)
+    return PIXEL_CODE / node.std, node.mean / node.std
+
+
+def _table(node: Normalize, head: FloatHead) -> Table:
     """One row for all inputs where they share mean and std, else one per entry of axis 0. Codes below 0 are never pixels."""
-    mean, std = (v.reshape(shape[0], -1) for v in (node.mean, node.std))
+    codes = np.arange(-128, 128, dtype=np.float64)
+    if head.encoding.kind == "signals":
+        return Table(node.name, node.input, signals.CODE * codes)
+    mean, std = (v.reshape(head.shape[0], -1) for v in (node.mean, node.std))
     if any((v != v[:, :1]).any() for v in (mean, std)):
         raise UnsupportedError(f"node '{node.name}': mean and std must be one per channel for a layer that pads its input", node.name)
-    values = (PIXEL_CODE * np.arange(-128, 128) - mean[:, :1]) / std[:, :1]
+    values = (PIXEL_CODE * codes - mean[:, :1]) / std[:, :1]
     values[:, :128] = values[:, 128:129]
     return Table(node.name, node.input, values[0] if (values == values[0]).all() else values)
 

@@ -37,6 +37,7 @@ from edgechaos.graph import (
 )
 from edgechaos.quantize.rounding import rounded_shift, saturate16
 from edgechaos.seeds import check_seed
+from edgechaos.signals import require_finite
 
 BATCH = 256
 """Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
@@ -63,7 +64,8 @@ class Draws:
 def encode(graph: IntegerGraph, items: NDArray[Any] | Sequence[str], head: str | None = None) -> NDArray[Any]:
     """Raw items (batch, ...) to codes (batch, *input shape), as the head's encoding says; images are (C, H, W) or (H, W).
 
-    A head that takes tokens also takes texts. Raises ShapeError where items do not fit the input.
+    A head that takes tokens also takes texts; one that takes signals takes float32 or int16, (batch, channels, time) or flat.
+    Raises ShapeError where items do not fit the input, DataError for a signal that is NaN or infinite.
     """
     spec = graph.head(head)
     tensor, text = graph.tensors[spec.input], spec.encoding.text
@@ -72,6 +74,8 @@ def encode(graph: IntegerGraph, items: NDArray[Any] | Sequence[str], head: str |
             raise ShapeError(f"head '{spec.name}' takes texts, or uint16 token ids of {tensor.size} elements")
         return text.ids([str(item) for item in items], tensor.size)
     items = np.asarray(items)
+    if spec.encoding.kind == "signals":
+        return spec.encoding.codes(_signals(spec, tensor.size, items)).reshape(len(items), *tensor.shape)
     wanted = np.uint8 if spec.encoding.kind == "pixels" else np.dtype(tensor.dtype)
     # An image of channels last has the right number of elements in the wrong order.
     other = items.ndim == 4 and len(tensor.shape) == 3 and items.shape[1:] != tensor.shape
@@ -79,6 +83,18 @@ def encode(graph: IntegerGraph, items: NDArray[Any] | Sequence[str], head: str |
         shape = f"shape {tensor.shape}" if other else f"{tensor.size} elements"
         raise ShapeError(f"head '{spec.name}' takes {np.dtype(wanted)} items of {shape}, got {items.dtype} {items.shape}")
     return spec.encoding.codes(items).reshape(len(items), *tensor.shape)
+
+
+def _signals(spec: Head, size: int, items: NDArray[Any]) -> NDArray[np.float32]:
+    """(batch, channels, time) float32. A window of (time, channels) has the right number of samples in the wrong order."""
+    shape = (len(spec.encoding.mean), size // len(spec.encoding.mean))
+    if items.dtype not in (np.dtype(np.float32), np.dtype(np.int16)) or items.shape[1:] not in (shape, (size,)):
+        raise ShapeError(
+            f"head '{spec.name}' takes float32 or int16 samples (channels, time) = {shape} per item, got {items.dtype} {items.shape}"
+        )
+    samples = items.astype(np.float32).reshape(len(items), *shape)
+    require_finite(samples, f"head '{spec.name}'")
+    return samples
 
 
 def run(

@@ -31,6 +31,7 @@ from edgechaos.graph import (
     fault_constant,
 )
 from edgechaos.node_rules import CHECKS, require
+from edgechaos.signals import MAX_REACH, MIN_REACH, is_float32
 from edgechaos.text import FIRST_WORD, MAX_WORDS, PATTERNS
 
 MAX_ELEMENTS = 1 << 26
@@ -154,9 +155,16 @@ def _check_entry(graph: IntegerGraph, head: Head, where: str) -> None:
     bags = [n for n in readers if isinstance(n, EmbeddingBag)]
     wanted = "uint16" if bags else "int8"
     require((entry.dtype, entry.ticks) == (wanted, 0), None, f"{where}: its input must be {wanted} without ticks, not {entry.dtype}")
-    require(encoding.kind in ("pixels", "codes", "tokens"), None, f"{where}: unknown encoding {encoding.kind!r}")
+    require(encoding.kind in ("pixels", "codes", "tokens", "signals"), None, f"{where}: unknown encoding {encoding.kind!r}")
     require((encoding.kind == "tokens") == (encoding.text is not None), None, f"{where}: encoding 'tokens', and no other, has a text")
-    require(encoding.kind != "pixels" or not bags, None, f"{where}: token ids are not pixels; use encoding 'tokens' or 'codes'")
+    require(
+        encoding.kind not in ("pixels", "signals") or not bags, None, f"{where}: token ids are not {encoding.kind}; use 'tokens' or 'codes'"
+    )
+    channels = len(encoding.mean)
+    good = channels == len(encoding.reach) and (channels > 0) == (encoding.kind == "signals") and entry.size % max(channels, 1) == 0
+    require(good, None, f"{where}: encoding 'signals', and no other, has a mean and a reach for each channel of its {entry.size} inputs")
+    good = all(is_float32(m) for m in encoding.mean) and all(is_float32(r) and MIN_REACH <= r <= MAX_REACH for r in encoding.reach)
+    require(good, None, f"{where}: a mean is not a float32, or a reach not one of 2^-90..2^90")
     if encoding.text is None:
         return
     words = encoding.text.vocabulary

@@ -96,7 +96,10 @@ def to_onnx(graph: IntegerGraph, head: str | None = None, keep: tuple[str, ...] 
         "edgechaos.classes": "\n".join(spec.classes),
         "edgechaos.encoding": spec.encoding.kind,
         "edgechaos.random_id": f"{RANDOM_ID:#010x}",
-    } | {f"edgechaos.default.{parameters[name]}": str(k) for name, k in check_parameters(graph, None).items() if name in parameters}
+    }
+    if spec.encoding.kind == "signals":
+        facts |= {f"edgechaos.{what}": " ".join(map(repr, getattr(spec.encoding, what))) for what in ("mean", "reach")}
+    facts |= {f"edgechaos.default.{parameters[name]}": str(k) for name, k in check_parameters(graph, None).items() if name in parameters}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model

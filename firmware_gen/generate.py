@@ -23,6 +23,7 @@ from edgechaos.firmware_gen.limits import check_supported
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, plan_memory
 from edgechaos.firmware_gen.model_source import ModelSource
 from edgechaos.firmware_gen.protocol_header import protocol_header
+from edgechaos.firmware_gen.signal_source import signal_files
 from edgechaos.firmware_gen.writer import Writer
 from edgechaos.graph import IntegerGraph, ThermalNoise
 from edgechaos.random_bits import gaussian_table
@@ -95,6 +96,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         "src/ec_target.h": _target(model.prefix).encode(),
         "flags.txt": "".join(f"{flag}\n" for flag in _flags(board)).encode(),
     }
+    files |= {path: text.encode() for path, text in signal_files(graph, title).items()}
     if _noisy(graph):
         files["src/ec_gaussian.c"] = _gaussian().encode()
     if board:

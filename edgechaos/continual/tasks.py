@@ -41,6 +41,8 @@ class TaskStream:
             raise ConfigError(f"stream {self.kind!r} is not known; use {' or '.join(get_args(StreamKind))}", "stream")
         if self.data.text is not None:
             raise DataError(f"data set '{self.data.name}' holds texts; a stream of tasks is made of images")
+        if self.data.signals and self.kind == "permuted":
+            raise DataError(f"data set '{self.data.name}' holds signals, whose channels have scales of their own; only pixels are permuted")
         most = len(self.data.classes) if self.kind == "split" else 1000
         if not 2 <= self.count <= most:
             raise ConfigError(f"tasks = {self.count}, but a {self.kind} stream of '{self.data.name}' has 2 to {most}", "tasks")

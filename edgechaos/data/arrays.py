@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgechaos.data.dataset import MAX_BYTES, MAX_CLASSES, OWN, Dataset, normalization_of, split
 from edgechaos.data.idx import DIGITS, MNIST_NORMALIZATION
 from edgechaos.data.npz import read_npz
+from edgechaos.data.signals import LAYOUTS, from_signals
 from edgechaos.errors import DataError
 from edgechaos.extras import need
 
@@ -26,7 +27,9 @@ LOSSLESS = 1e-3
 
 
 def from_npz(path: str | os.PathLike[str]) -> Dataset:
-    """A user's data: `items` (n, ...) uint8 and `labels` (n,) integers; a stratified fifth, always the same, is the test.
+    """A user's data: `items` and `labels` (n,) integers; a stratified fifth, always the same, is the test.
+
+    items: (n, ...) uint8, or sensor windows, float32 or int16, beside a `layout` (`edgechaos.data.signals`).
 
     Raises DataError where the file is missing, too large, not such a file, or an array is missing or of another type.
     """
@@ -36,6 +39,13 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
     if missing:
         raise DataError(f"{source}: has no array {' or '.join(sorted(missing))}; save with np.savez(path, items=..., labels=...)")
     items, labels = stored["items"], stored["labels"]
+    if items.dtype.kind == "f" or items.dtype == np.int16 or "layout" in stored:
+        if "layout" not in stored:
+            raise DataError(
+                f"{source}: samples ({items.dtype}) need a layout: np.savez(path, items=..., labels=..., layout=...) with one of: "
+                f"{'; '.join(LAYOUTS)}"
+            )
+        return from_signals(items, labels, name=source.stem, layout=str(stored["layout"]), source=source.name)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
         raise DataError(f"{source}: labels must be a vector of integers, not {labels.dtype} {labels.shape}")
     return split(source.stem, items, labels.astype(np.int64), _numbered(str(source), labels), None, source.name, OWN)

@@ -41,6 +41,7 @@ class Dataset:
 
     Images are (n, height, width) or, channels first, (n, channels, height, width).
     mean, std: of the training items / 255, one per channel. content_hash: SHA-256 over all items and labels.
+    Sensor windows (signals) are items (n, channels, time) float32; mean and std are in the samples' own units (`edgechaos.signals`).
     Texts are items (n, length) uint16, their token ids under `text`; `texts` keeps (training, test) as they were read.
     """
 
@@ -56,6 +57,7 @@ class Dataset:
     licence: str
     text: Text | None = None
     texts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    signals: bool = False
     content_hash: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class Dataset:
                     raise DataError(f"{kind} name {name[:MAX_NAME]!r} is empty, long or not printable; give it 1 to {MAX_NAME} characters")
         digest = hashlib.sha256()
         for items, labels in ((self.train_items, self.train_labels), (self.test_items, self.test_labels)):
-            _check(self.name, items, labels, len(self.classes), "uint8" if self.text is None else "uint16")
+            _check(self.name, items, labels, len(self.classes), "float32" if self.signals else "uint8" if self.text is None else "uint16")
             for array in (items, labels):
                 digest.update(f"{array.dtype.str} {array.shape}\n".encode())
                 digest.update(np.ascontiguousarray(array).data)
@@ -95,7 +97,7 @@ class Dataset:
     def image(self) -> tuple[int, ...]:
         """(channels, height, width) of one item, or () where items are no images."""
         shape = self.train_items.shape[1:]
-        return () if self.text is not None or len(shape) not in (2, 3) else (*(1,) * (3 - len(shape)), *shape)
+        return () if self.text is not None or self.signals or len(shape) not in (2, 3) else (*(1,) * (3 - len(shape)), *shape)
 
     def tokenized(self, text: Text, length: int) -> Dataset:
         """The same texts under another vocabulary, `length` tokens each. Raises DataError for a set that is not of texts."""

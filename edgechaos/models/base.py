@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.errors import ShapeError
+from edgechaos.graph import Encoding
 from edgechaos.models import words
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
+from edgechaos.signals import RANGE
 
 
 class Config(Protocol):
@@ -34,7 +36,7 @@ class Config(Protocol):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of the pixels / 255, one per channel."""
+        """Of the pixels / 255, or of the signals in their own units, one per channel."""
 
     @property
     def std(self) -> tuple[float, ...]:
@@ -52,7 +54,12 @@ class Model(nn.Module):
         self.facts: dict[str, Any] = {}
 
     def preprocess(self, items: NDArray[Any]) -> Tensor:
-        """Normalized inputs (batch, inputs) float32 of uint8 items (batch, ...), channels first. Raises ShapeError."""
+        """Normalized inputs (batch, inputs) float32 of items (batch, ...), channels first. Raises ShapeError.
+
+        Items are uint8 pixels, or float32 signals, of which what is out of reach saturates, as it does in codes.
+        """
+        if self.signals:
+            return self._signals(items)
         if items.dtype != np.uint8 or items[:1].size not in (0, self.config.inputs):
             raise ShapeError(
                 f"this {type(self).__name__} takes uint8 items of {self.config.inputs} pixels, got {items.dtype} {items.shape}"
@@ -60,6 +67,26 @@ class Model(nn.Module):
         x = torch.from_numpy(items.astype(np.float32)).reshape(len(items), len(self.config.mean), -1)
         mean, std = torch.tensor(self.config.mean)[:, None], torch.tensor(self.config.std)[:, None]
         return x.div_(255.0).sub_(mean).div_(std).flatten(1)
+
+    def _signals(self, items: NDArray[Any]) -> Tensor:
+        if items.dtype != np.float32 or items[:1].size not in (0, self.config.inputs):
+            raise ShapeError(
+                f"this {type(self).__name__} takes float32 items of {self.config.inputs} samples, got {items.dtype} {items.shape}"
+            )
+        x = torch.from_numpy(items.astype(np.float32)).reshape(len(items), len(self.config.mean), -1)
+        mean, std = torch.tensor(self.config.mean)[:, None], torch.tensor(self.config.std)[:, None]
+        return x.sub_(mean).div_(std).clamp_(-RANGE, RANGE).flatten(1)
+
+    @property
+    def signals(self) -> bool:
+        """Whether items are windows of sensor samples (`edgechaos.signals`), not pixels."""
+        return bool(getattr(self.config, "signals", False))
+
+    def encoding(self) -> Encoding:
+        """How items become codes: of signals, with the mean and the reach of each channel."""
+        if not self.signals:
+            return Encoding("pixels")
+        return Encoding("signals", mean=self.config.mean, reach=tuple(RANGE * std for std in self.config.std))
 
     @abstractmethod
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
@@ -86,7 +113,7 @@ class Model(nn.Module):
         return {}
 
     def normalizations(self) -> dict[str, dict[str, list[float]]]:
-        """By head: mean and std of the pixels / 255, one per channel. JSON."""
+        """By head: mean and std of the pixels / 255, or of the signals, one per channel. JSON."""
         return {"main": {"mean": list(self.config.mean), "std": list(self.config.std)}}
 
     def before_step(self) -> None:
@@ -96,7 +123,7 @@ class Model(nn.Module):
         """Called after the optimizer's step; whatever is drawn comes from `generator`."""
 
     def normalization(self) -> Normalize:
-        """The node `normalized` that reads the pixels at `input`."""
+        """The node `normalized` that reads the pixels or the signals at `input`."""
         repeat = self.config.inputs // len(self.config.mean)
         mean, std = (np.repeat(np.array(v, np.float64), repeat) for v in (self.config.mean, self.config.std))
         return Normalize("normalized", "input", mean, std)

@@ -77,7 +77,13 @@ def build(kind: str, data: Dataset | Mapping[str, Dataset], *, seed: int = 0, **
     if model_type is ChaosNet:
         config: Any = config_for(data, **({"front": kind} | options))
     else:
-        about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std}
+        about: dict[str, Any] = {
+            "inputs": data.inputs,
+            "classes": data.classes,
+            "mean": data.mean,
+            "std": data.std,
+            "signals": data.signals,
+        }
         about |= {"channels": CNN_CHANNELS, "image": data.image} if kind == "cnn" else {}
         config = config_type(**about | options)
     return drawn(model_type, config, seed)

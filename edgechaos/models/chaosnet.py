@@ -62,6 +62,7 @@ class ChaosNetConfig:
     embed: int = 16
     average: bool = False
     text: Text | None = None
+    signals: bool = False
 
     def check(self) -> ChaosNetConfig:
         """Returns self. Raises ConfigError that names the first value that no network can have."""
@@ -80,6 +81,7 @@ class ChaosNetConfig:
             ("front", self.front in get_args(Front), "'pixels', 'dense', 'vision' or 'language'"),
             ("embed", self.embed > 0, "at least 1"),
             ("text", (self.front == "language") == (self.text is not None), "a vocabulary for the language front-end, and only there"),
+            ("signals", not self.signals or self.front in ("pixels", "dense"), "false for images and texts"),
             ("channels", len(self.channels) > 0 and min(self.channels) > 0, "one or more sizes of at least 1"),
             ("image", self.front != "vision" or self._has_image(), "(channels, height, width) that hold the inputs and every halving"),
         )
@@ -102,7 +104,7 @@ def config_for(data: Dataset, **options: Any) -> ChaosNetConfig:
 
     A data set of texts takes the language front-end, one of images the pixels, or vision by `front="vision"`.
     """
-    about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std}
+    about: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes, "mean": data.mean, "std": data.std, "signals": data.signals}
     if data.text is not None:
         about |= {"front": "language", "text": data.text}
     elif options.get("front") == "vision":
@@ -227,7 +229,7 @@ class ChaosNet(Model):
 
     def describe(self, name: str = "chaosnet") -> FloatModel:
         """The network as data, float64, nothing folded yet."""
-        config, encoding = self.config, Encoding("pixels")
+        config, encoding = self.config, self.encoding()
         if config.front == "language":
             nodes, encoding = fronts.describe_language(self.embedding, "input"), Encoding("tokens", config.text)
         elif config.front == "vision":

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.errors import ConfigError
-from edgechaos.graph import Encoding
 from edgechaos.models.base import Model, array, thermal
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered
@@ -57,6 +56,7 @@ class DlmConfig:
     injection: float = 0.01
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    signals: bool = False
 
     def check(self) -> DlmConfig:
         """Returns self. Raises ConfigError that names the first value that no network can have."""
@@ -171,7 +171,7 @@ class Dlm(Model):
             nodes.append(Thermal(f"layer{k}_thermal", f"layer{k}", config.temperature, config.temperature_max, k))
             if kind is Linear:
                 nodes.append(Gelu(f"layer{k}_gelu", nodes[-1].name))
-        head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, Encoding("pixels"))
+        head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, self.encoding())
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
 
     def summary(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgechaos.errors import ConfigError
-from edgechaos.graph import Encoding
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
@@ -49,6 +48,7 @@ class PlainConfig:
     noise_std: float = 0.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    signals: bool = False
 
     def check(self) -> PlainConfig:
         """Returns self. Raises ConfigError that names the first value that no network can have."""
@@ -135,7 +135,7 @@ class PlainNet(Model):
         nodes.append(Readout("logits", nodes[-1].name, array(self.last().weight), array(self.last().bias)))
         config = self.config
         image = config.image if config.channels else None
-        head = FloatHead("main", "input", config.inputs, "logits", config.classes, Encoding("pixels"), image=image)
+        head = FloatHead("main", "input", config.inputs, "logits", config.classes, self.encoding(), image=image)
         facts = {"family": self.family, **self.facts}
         return FloatModel(name, tuple(nodes), (head,), facts, self._augmentation()).validate()
 

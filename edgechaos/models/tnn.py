@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.errors import ConfigError
-from edgechaos.graph import Encoding
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners
@@ -55,6 +54,7 @@ class TnnConfig:
     softness: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    signals: bool = False
 
     def check(self) -> TnnConfig:
         """Returns self. Raises ConfigError that names the first value that no network can have."""
@@ -192,7 +192,7 @@ class Tnn(Model):
                 k_wins = self.config.winners(len(gain))
                 nodes += [Winners(f"layer{k}_winners", f"layer{k}", k_wins), Gelu(f"layer{k}_gelu", f"layer{k}_winners")]
         config = self.config
-        head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, Encoding("pixels"))
+        head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, self.encoding())
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()
 
     def summary(self) -> dict[str, Any]:
