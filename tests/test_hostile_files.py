@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -34,10 +35,16 @@ import importlib, resource, sys
 for name in sys.argv[1].split(","):
     importlib.import_module(name)
 from edgechaos.cli import main
+from edgechaos.errors import EdgeChaosError
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 resource.setrlimit(resource.RLIMIT_AS, (size + {MEMORY},) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (int(used) + {CPU_S},) * 2)
+if sys.argv[2].startswith("edgechaos."):  # a reader by itself: module, function, path
+    try:
+        getattr(sys.modules[sys.argv[2]], sys.argv[3])(sys.argv[4])
+    except EdgeChaosError as error:
+        sys.exit(f"error: {{error}}")
 main(sys.argv[2:])
 """
 Made = Callable[[Path], object]
@@ -55,7 +62,7 @@ def refused(*arguments: object, cwd: Path, imports: str = "edgechaos.reference",
     )
     assert done.returncode in (1, 2), f"{done.returncode}: {done.stdout[-500:]}{done.stderr[-2000:]}"
     assert done.stderr.startswith("error: "), done.stderr[:500]
-    assert done.stderr.count("\n") == 1, done.stderr[:500]
+    assert re.fullmatch(r".+\n(see edgechaos \w+ --help\n)?", done.stderr), done.stderr[:500]
     assert "\x1b" not in done.stderr
     return done.stderr
 
@@ -183,9 +190,11 @@ def zip_of_a_million_entries(path: Path) -> None:
     path.write_bytes((b"PK\3\4" if path.suffix == ".pt" else b"") + directory + end)
 
 
-@pytest.mark.parametrize("reader", ["npz", "import"])
-def test_zips_with_endless_directories(reader: str, place: Path) -> None:
-    assert "corrupt" in read(reader, place, zip_of_a_million_entries)
+def test_zips_with_endless_directories(place: Path) -> None:
+    assert "corrupt" in read("npz", place, zip_of_a_million_entries)
+    zip_of_a_million_entries(place / "x.pt")
+    reader = "edgechaos.models.state_dict"
+    assert "corrupt" in refused(reader, "read_state_dict", "x.pt", cwd=place, imports=reader)
 
 
 def npz(shape: str, size: int, dtype: str = "|u1") -> Made:
@@ -284,7 +293,10 @@ SAFETENSORS: dict[str, tuple[Made, str]] = {
 @pytest.mark.parametrize("name", SAFETENSORS)
 def test_artifacts_and_checkpoints(name: str, reader: str, place: Path) -> None:
     made, message = SAFETENSORS[name]
-    assert message in read(reader, place, made)
+    made(place / "x")
+    module = {"inspect": "edgechaos.artifact", "quantize": "edgechaos.models.checkpoint"}[reader]
+    assert message in refused(module, "load", "x", cwd=place, imports=module)
+    assert read(reader, place, made)  # the command says what the file is instead, where it knows
 
 
 @pytest.mark.parametrize(
