@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGMAS = 4.0
+MASK_SIGMAS = 5.0
+"""Of an error that is itself estimated from some twenty masks: Student's t, once in 12,000 comparisons."""
 
 
 def assert_loses_at_most(before: NDArray[Any], after: NDArray[Any], share: float, what: str = "") -> None:
@@ -21,3 +23,18 @@ def assert_loses_at_most(before: NDArray[Any], after: NDArray[Any], share: float
     error = max(float(np.sqrt(np.square(difference).sum())), 1.0) / len(difference)
     loss = float(difference.mean())
     assert loss <= share + SIGMAS * error, f"{what}: loses {loss:.4f}, allowed {share:.4f} and {SIGMAS:g} standard errors of {error:.4f}"
+
+
+def assert_follows(before: NDArray[Any], after: NDArray[Any], share: float, what: str = "") -> None:
+    """before, after: (masks, n) bool, which items are right under each mask of a fault. share: allowed either way, in 0..1.
+
+    Items that meet one mask are not independent of each other: where few neurons are left, a pattern of spikes that two classes tie in
+    decides about many of them. The standard error is that of the mean over masks, or over items where that is larger.
+    """
+    difference = before.astype(float) - after.astype(float)
+    by_mask = difference.mean(axis=1)
+    over_items = max(float(np.sqrt(np.square(difference).sum())), 1.0) / difference.size
+    error = max(float(by_mask.std(ddof=1)) / len(by_mask) ** 0.5, over_items)
+    mean = float(by_mask.mean())
+    allowed = share + MASK_SIGMAS * error
+    assert abs(mean) <= allowed, f"{what}: float - int8 = {mean:+.4f}, allowed {allowed:.4f}"
