@@ -9,7 +9,7 @@ OUT ?= demo-output
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 EC := $(BIN)/edgechaos
-APT_PACKAGES := gcc libc6-dev
+APT_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
 IN := --data mnist5k
 
 .PHONY: demo test nightly lint bench mutation apt clean

@@ -24,6 +24,7 @@ CPU_FLAGS = MappingProxyType(
         "cortex-m4": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
     }
 )
+GCC_CPU_FLAGS = MappingProxyType({"cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft")})
 EXTRA_FLAG = re.compile(r"-O[123sz]|-fno-unroll-loops|-fno-vectorize|-DEC_[A-Z0-9_]+(=[0-9]+)?")
 """Compiler flags that a board file may ask for; everything else could read or write files of the build machine."""
 

@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgechaos.errors import BuildError
 from edgechaos.extras import need
 from edgechaos.files import write_atomic
 from edgechaos.firmware_gen.generate import Firmware
-from edgechaos.firmware_gen.toolchain import zig_cc
+from edgechaos.firmware_gen.toolchain import arm_gcc, zig_cc
+
+Compiler = Literal["zig", "gcc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ def write_sources(firmware: Firmware, folder: Path) -> None:
         write_atomic(folder / path, data)
 
 
-def build(firmware: Firmware, out_dir: str | Path) -> Built:
+def build(firmware: Firmware, out_dir: str | Path, compiler: Compiler = "zig") -> Built:
     """Compile and link for the firmware's board; sources are left beside the ELF, in `<folder>/<model>-<board>/`.
 
+    compiler: "zig", the same bytes on every machine, or "gcc", the arm-none-eabi-gcc on the PATH: the same integers.
     Raises BuildError with the compiler's words, or where the result does not fit; MissingExtra without ziglang.
     """
     if firmware.board is None:
@@ -65,7 +68,8 @@ def build(firmware: Firmware, out_dir: str | Path) -> Built:
         for path, data in firmware.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
-        zig_cc([*firmware.flags, "-Isrc", *firmware.sources, "-o", "firmware.elf"], folder)
+        run, flags = (zig_cc, firmware.flags) if compiler == "zig" else (arm_gcc, firmware.gcc_flags)
+        run([*flags, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"], folder)
         elf = write_atomic(out / f"{firmware.name}.elf", (folder / "firmware.elf").read_bytes())
     return _measure(firmware, elf)
 

@@ -17,7 +17,7 @@ from edgechaos import __version__
 from edgechaos.artifact import content_hash
 from edgechaos.bounds import GAUSSIAN_MAX
 from edgechaos.errors import BuildError
-from edgechaos.firmware_gen.boards import Board
+from edgechaos.firmware_gen.boards import CPU_FLAGS, GCC_CPU_FLAGS, Board
 from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
 from edgechaos.firmware_gen.limits import check_supported
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, plan_memory
@@ -39,8 +39,10 @@ FREESTANDING = (
     *("-ffreestanding", "-fno-builtin", "-isystem", "freestanding"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0"),
 )
-LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
+# Compilers link support libraries whose debug information names the folders of this machine and this user.
+LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--strip-debug", "-static")
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
+HOST_GCC_FLAGS = tuple(flag for flag in HOST_FLAGS if flag != "-fno-sanitize=all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,21 @@ class Firmware:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The compiler's arguments besides the sources."""
+        """zig's arguments besides the sources."""
         return tuple(self.files["flags.txt"].decode().split("\n")[:-1])
+
+    @property
+    def gcc_flags(self) -> tuple[str, ...]:
+        """The same for GCC, which takes memcpy from its C library: of the board's core and with the board file's own flags."""
+        if self.board is None:
+            return HOST_GCC_FLAGS
+        without = {*CPU_FLAGS[self.board.cpu], "-fno-sanitize=all"}
+        return (
+            *GCC_CPU_FLAGS[self.board.cpu],
+            *(flag for flag in self.flags if flag not in without),
+            "--specs=nano.specs",
+            "-nostartfiles",
+        )
 
 
 def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, kernel: Choice = "auto") -> Firmware:

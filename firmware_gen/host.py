@@ -56,7 +56,7 @@ def _cached(firmware: Firmware, kind: str, arguments: tuple[str, ...]) -> Path:
         (folder / "src").mkdir()
         for path, data in {**firmware.files, **main}.items():
             (folder / path).write_bytes(data)
-        zig_cc([*firmware.flags, "-Isrc", *firmware.sources, *arguments, "-o", "built"], folder)
+        zig_cc([*firmware.flags, "-iquote", "src", *firmware.sources, *arguments, "-o", "built"], folder)
         # Renamed into place: two processes that build at once both end with a whole file.
         write_atomic(target, (folder / "built").read_bytes(), executable=True)
     return target

@@ -1,4 +1,4 @@
-"""Calls the C compiler: zig's clang, from a wheel, as an argument list in a folder of its own.
+"""Calls the C compiler, zig's clang from a wheel or an installed GCC, as an argument list in a folder of its own.
 
 Enters: the compiler's arguments and the folder they are relative to. Leaves: the files they make, or a BuildError with
 the compiler's first lines.
@@ -7,6 +7,7 @@ the compiler's first lines.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import platformdirs
 from edgechaos.errors import BuildError
 from edgechaos.extras import need
 
+ARM_GCC = "arm-none-eabi-gcc"
 TIMEOUT_S = 300.0
 FIRST_LINES = 12
 
@@ -43,6 +45,13 @@ def zig_cc(arguments: Sequence[str], folder: Path) -> None:
     cache = str(cache_folder("zig"))
     environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache, "SOURCE_DATE_EPOCH": "0"}
     compile_in((sys.executable, "-m", "ziglang", "cc"), arguments, folder, environment)
+
+
+def arm_gcc(arguments: Sequence[str], folder: Path) -> None:
+    """Run `arm-none-eabi-gcc` in `folder`. Raises BuildError where it is not there, fails or takes longer than 5 minutes."""
+    if shutil.which(ARM_GCC) is None:
+        raise BuildError(f"{ARM_GCC} is not on the PATH; on Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    compile_in((ARM_GCC,), arguments, folder, {**os.environ, "SOURCE_DATE_EPOCH": "0"})
 
 
 def compile_in(compiler: Sequence[str], arguments: Sequence[str], folder: Path, environment: dict[str, str] | None = None) -> None:

@@ -14,8 +14,84 @@ from numpy.typing import NDArray
 
 from edgechaos.errors import BuildError
 
-RESERVED_FILES = frozenset(("main", "startup", "cortex_m", "string", "stdint", "stddef", "stdlib", "stdio", "fcntl", "termios", "unistd"))
-"""Sources beside the model's, and headers that they include: a model's own <name>.c and <name>.h must not shadow them."""
+RESERVED_FILES = frozenset(
+    (
+        # sources beside the model's
+        *("main", "startup", "cortex_m", "ec", "port"),
+        # headers of C11 and POSIX, and of compilers: a model's <name>.h must not shadow them
+        *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp", "signal"),
+        *(
+            "stdalign",
+            "stdarg",
+            "stdatomic",
+            "stdbool",
+            "stddef",
+            "stdint",
+            "stdio",
+            "stdlib",
+            "stdnoreturn",
+            "string",
+            "tgmath",
+            "threads",
+        ),
+        *(
+            "time",
+            "uchar",
+            "wchar",
+            "wctype",
+            "aio",
+            "alloca",
+            "cpio",
+            "dirent",
+            "dlfcn",
+            "endian",
+            "fcntl",
+            "features",
+            "fmtmsg",
+            "fnmatch",
+        ),
+        *(
+            "ftw",
+            "glob",
+            "grp",
+            "iconv",
+            "langinfo",
+            "libgen",
+            "malloc",
+            "memory",
+            "monetary",
+            "mqueue",
+            "ndbm",
+            "netdb",
+            "nl_types",
+            "poll",
+        ),
+        *("pthread", "pwd", "regex", "sched", "search", "semaphore", "spawn", "strings", "stropts", "syslog", "tar", "termios", "ulimit"),
+        *("unistd", "utime", "utmpx", "wordexp", "arm_acle", "arm_neon", "cpuid", "immintrin", "x86intrin", "unwind", "varargs"),
+        # files that Windows does not have
+        *("aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))),
+    )
+)
+"""Names that a model's own <name>.c and <name>.h must not take, and `ec`: its functions would be called ec_run."""
+KNOWN_NAMES = frozenset(
+    (
+        # keywords of C and C++ with an underscore inside, and what C libraries declare beside C99's names
+        *("static_assert", "thread_local", "typeof_unqual", "static_cast", "const_cast", "dynamic_cast", "reinterpret_cast"),
+        *("and_eq", "or_eq", "xor_eq", "not_eq", "co_await", "co_return", "co_yield", "atomic_cancel", "atomic_commit", "atomic_noexcept"),
+        *(
+            "strerror_r",
+            "strtok_r",
+            "strcoll_l",
+            "strxfrm_l",
+            "strerror_l",
+            "explicit_bzero",
+            "at_quick_exit",
+            "quick_exit",
+            "aligned_alloc",
+        ),
+    )
+)
+"""Names of the form that graphs allow, an underscore inside, that some C or C++ compiler knows."""
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "uint32": "uint32_t"}
 WIDTH = 120
 
@@ -36,7 +112,8 @@ class Names:
         if not re.fullmatch("[a-z_][a-z0-9_]*", wanted):
             raise BuildError(f"{wanted!r} cannot become a C identifier; rename it to [a-z_][a-z0-9_]*")
         # Keywords and what compilers know by heart (`int`, `exp`, `memcpy`) have no underscore inside; typedefs end in _t.
-        free = "_" in wanted.strip("_") and not wanted.startswith(("ec_", "_")) and not wanted.endswith("_t")
+        known = wanted in KNOWN_NAMES or wanted.startswith(("ec_", "_")) or wanted.endswith("_t")
+        free = "_" in wanted.strip("_") and not known
         name = wanted if free else f"m_{wanted}_c"
         while name in self._taken:
             name += "_"

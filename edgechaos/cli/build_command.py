@@ -24,13 +24,16 @@ from edgechaos.cli.show import print_json, say
     show_default=True,
     help="Matrix kernels; auto decides by activity.",
 )
+@click.option(
+    "--compiler", type=click.Choice(["zig", "gcc"]), default="zig", show_default=True, help="zig, or arm-none-eabi-gcc from the PATH."
+)
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
 @json_option
 @output_option("sources, ELF and build.json", default="firmware", folder=True)
-def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool, output: Path) -> None:
+def command(model: Path, board: str, kernel: Any, compiler: Any, no_faults: bool, as_json: bool, output: Path) -> None:
     """Generate and build firmware for a board.
 
-    C sources, and an ELF by zig: byte-identical on every run.
+    C sources, and an ELF; zig's is byte-identical on every machine.
 
     \b
     Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
@@ -44,8 +47,8 @@ def command(model: Path, board: str, kernel: Any, no_faults: bool, as_json: bool
     target = load_board(board)
     firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)
     with kept(lambda: f"what is in {output} may be incomplete: run the command again"):
-        built = build(firmware, output)
-    document = record(firmware, built) | {"elf": str(built.elf)}
+        built = build(firmware, output, compiler)
+    document = record(firmware, built) | {"elf": str(built.elf), "compiler": compiler}
     write_atomic(output / "build.json", json.dumps(document, indent=2))
     if as_json:
         print_json(document)

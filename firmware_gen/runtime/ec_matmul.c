@@ -59,12 +59,18 @@ static inline uint32_t load_word(const void *p)
 
 #if EC_SMLAD
 
+/* Bytes 1 and 3 as a pair of 16 bits: SXTB16 with its rotation. GCC 12's arm_acle.h has no __ror. */
+static inline int16x2_t odd_bytes(uint32_t word)
+{
+    return __sxtb16((int8x4_t)(word >> 8 | word << 24));
+}
+
 /* acc + a . b over four bytes: even and odd bytes as two pairs of 16 bits. */
 static inline int32_t dot4(int16x2_t even, int16x2_t odd, const int8_t *w, int32_t acc)
 {
     const uint32_t word = load_word(w);
     acc = __smlad(even, __sxtb16((int8x4_t)word), acc);
-    return __smlad(odd, __sxtb16((int8x4_t)__ror(word, 8)), acc);
+    return __smlad(odd, odd_bytes(word), acc);
 }
 
 /* Four rows over the first multiple of four inputs; returns how many inputs it took. Not inlined: with its own registers
@@ -76,7 +82,7 @@ __attribute__((noinline)) static uint32_t dense_rows(const int8_t *w, uint32_t i
     const int8_t *const end = x + (inputs & ~3u);
     for (; x != end; x += 4, w += 4) {
         const uint32_t word = load_word(x);
-        const int16x2_t even = __sxtb16((int8x4_t)word), odd = __sxtb16((int8x4_t)__ror(word, 8));
+        const int16x2_t even = __sxtb16((int8x4_t)word), odd = odd_bytes(word);
         a0 = dot4(even, odd, w, a0);
         a1 = dot4(even, odd, w + inputs, a1);
         a2 = dot4(even, odd, w + 2u * inputs, a2);
