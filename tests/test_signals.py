@@ -261,6 +261,7 @@ def run(*arguments: object, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kind", ["mlp", "pixels", "dlm", "tnn"])
 def test_signals_through_training_quantization_export_and_a_device(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
