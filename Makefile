@@ -59,6 +59,7 @@ test: apt $(VENV)/.dev
 # Every float path, one thread against two, other training seeds; logs and a summary in lanes/.
 nightly: test
 	.ci/lanes.sh nightly
+	$(BIN)/python benchmarks/kills.py --kills 100 --seed 1 --seed 2 --seed 3
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
