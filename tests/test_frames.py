@@ -54,3 +54,34 @@ def test_what_is_too_short_or_lies_about_its_length_is_no_frame() -> None:
     honest = encode(1, 2, b"abc").strip(b"\0")
     assert decode(honest) is not None
     assert decode(honest[:-1]) is None
+
+
+def test_the_longest_frame_is_taken_and_no_longer_one() -> None:
+    """65,535 bytes of payload without a zero: ten bytes around them, and a code for each 254 begun."""
+    longest = encode(1, 2, b"\x55" * 65535)
+    assert len(longest.strip(b"\0")) == MAX_FRAME == 65535 + 10 + 259
+    decoder = FrameDecoder()
+    assert len(decoder.feed(longest)[0].payload) == 65535
+    assert (decoder.good, decoder.bad) == (1, 0)
+    halves = FrameDecoder()
+    assert halves.feed(longest[:40_000]) == []
+    assert len(halves.feed(longest[40_000:])) == 1
+
+
+def test_a_frame_too_long_by_one_is_dropped_even_where_its_beginning_is_a_frame() -> None:
+    """The bytes that fit are a good frame: only the one beyond says that they are not."""
+    longest = encode(1, 2, b"\x55" * 65535).strip(b"\0")
+    for portions in ([longest + b"\x01\0"], [longest, b"\x01\0"], [longest, b"\x01", b"\x01", b"\0"], [longest + b"\x01", b"\0"]):
+        decoder = FrameDecoder()
+        assert [decoder.feed(portion) for portion in portions] == [[]] * len(portions)
+        assert (decoder.good, decoder.bad) == (0, 1)
+        assert len(decoder.feed(encode(3, 4, b"x"))) == 1
+
+
+def test_clear_forgets_a_frame_that_had_become_too_long() -> None:
+    decoder = FrameDecoder()
+    decoder.feed(b"\x01" * (MAX_FRAME + 1))
+    decoder.clear()
+    assert len(decoder.feed(encode(3, 4, b"x").lstrip(b"\0"))) == 1
+    assert (decoder.good, decoder.bad) == (1, 0)
+    assert FrameDecoder().feed(encode(3, 4, b"x").lstrip(b"\0"))[0].seq == 4

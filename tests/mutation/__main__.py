@@ -19,7 +19,7 @@ from typing import Any, Literal
 import click
 
 from tests.mutation.draw import drawn, equivalents
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import OPERATORS, Mutant
 from tests.mutation.targets import ROOT, Target
 
 Status = Literal["killed", "timed out", "survived", "not applicable"]
@@ -131,13 +131,15 @@ class Campaign:
         return outcome
 
 
-def run(seed: int, count: int, jobs: int, only: tuple[str, ...] = (), say: bool = True) -> tuple[list[Outcome], list[dict[str, str]]]:
+def run(
+    seed: int, count: int, jobs: int, only: tuple[str, ...] = (), operators: tuple[str, ...] = OPERATORS, say: bool = True
+) -> tuple[list[Outcome], list[dict[str, str]]]:
     """The outcomes of `count` mutants that apply, those that do not besides, and the equivalent ones met on the way."""
     known = {(e.file, e.was, e.becomes): e.reason for e in equivalents()}
     left_out: list[dict[str, str]] = []
 
     def candidates() -> Iterator[tuple[Target, Mutant]]:
-        for target, mutant in drawn(seed, only):
+        for target, mutant in drawn(seed, only, operators):
             key = (mutant.file, *mutant.lines((ROOT / mutant.file).read_bytes()))
             if key in known:
                 left_out.append({"file": key[0], "was": key[1], "becomes": key[2], "reason": known[key]})
@@ -169,12 +171,15 @@ def summary(done: list[Outcome]) -> dict[str, Any]:
 @click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Mutants that compile.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--only", multiple=True, metavar="WORD", help="An area, or part of a file's name; may be repeated.")
+@click.option("--operator", "operators", multiple=True, type=click.Choice(OPERATORS), help="These kinds of change alone.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write every outcome there.")
 @click.option("--at-least", type=click.FloatRange(0, 1), default=0.95, show_default=True, help="Share killed, else exit code 1.")
-def main(seed: int, count: int, jobs: int, only: tuple[str, ...], json_path: Path | None, at_least: float) -> None:
+def main(
+    seed: int, count: int, jobs: int, only: tuple[str, ...], operators: tuple[str, ...], json_path: Path | None, at_least: float
+) -> None:
     """Change the code in small ways, one at a time, and see whether the tests notice."""
     begun = time.monotonic()
-    done, left_out = run(seed, count, jobs, only)
+    done, left_out = run(seed, count, jobs, only, operators or OPERATORS)
     figures = summary(done)
     for outcome in done:
         if outcome.status in ("survived", "timed out"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgechaos.settings import read_toml, structure
 from tests.mutation.c_mutants import c_mutants
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import OPERATORS, Mutant
 from tests.mutation.python_mutants import python_mutants
 from tests.mutation.targets import AREAS, ROOT, TARGETS, Target, files_of
 
@@ -41,7 +41,7 @@ def mutants_of(file: str) -> list[Mutant]:
     return python_mutants(file, source) if file.endswith(".py") else c_mutants(file, source)
 
 
-def pool(only: tuple[str, ...] = ()) -> list[tuple[Target, Mutant]]:
+def pool(only: tuple[str, ...] = (), operators: tuple[str, ...] = OPERATORS) -> list[tuple[Target, Mutant]]:
     """Every mutant of every target; `only` keeps areas or files whose names contain one of these words."""
     return [
         (target, mutant)
@@ -49,16 +49,17 @@ def pool(only: tuple[str, ...] = ()) -> list[tuple[Target, Mutant]]:
         for file in files_of(target)
         if not only or any(word == target.area if word in AREAS else word in file for word in only)
         for mutant in mutants_of(file)
+        if mutant.operator in operators
     ]
 
 
-def drawn(seed: int, only: tuple[str, ...] = ()) -> Iterator[tuple[Target, Mutant]]:
+def drawn(seed: int, only: tuple[str, ...] = (), operators: tuple[str, ...] = OPERATORS) -> Iterator[tuple[Target, Mutant]]:
     """All of the pool in the order of the seed: areas take turns, within an area operators, within an operator by chance."""
     rng = random.Random(seed)
     shares: dict[str, dict[str, list[tuple[Target, Mutant]]]] = {}
-    for target, mutant in pool(only):
+    for target, mutant in pool(only, operators):
         shares.setdefault(target.area, {}).setdefault(mutant.operator, []).append((target, mutant))
-    turns = {area: _taking_turns(rng, operators) for area, operators in shares.items()}
+    turns = {area: _taking_turns(rng, by_operator) for area, by_operator in shares.items()}
     while turns:
         for area in list(turns):
             following = next(turns[area], None)
