@@ -8,8 +8,8 @@ after another, torch on one thread. What is finished is not done again; training
 its seconds add up. --tables prints what is there and trains nothing; --recount emulates again what is there, for firmware that changed.
 
 Seconds are of training and fine-tuning alone, CPU time of the process and wall time. Float and int8 models meet the same random words,
-so that their difference is paired. Plain networks come in several sizes: the second table takes, of each kind, the size whose int8
-accuracy is nearest to that of the pixels ChaosNet, and the one with as many hidden units.
+so that their difference is paired. The plain MLP comes in several sizes: the second table takes the one whose int8 accuracy is nearest
+to that of the pixels ChaosNet. What faults cost is compared by fault_comparison.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from mnist_pixels import curve_point, float_predict, integer_predict, paired_accuracy
+from mnist_pixels import float_predict, integer_predict, paired_accuracy
 
 from edgechaos import artifact, data, reference
 from edgechaos.devices.emulator import EmulatedDevice
@@ -47,15 +47,13 @@ from edgechaos.train import Progress, Recipe, train
 BOARD = "mps2-an386"
 ENERGY_BOARD = "stm32l4r5"
 COUNTED_ITEMS = 20
-DEAD_RATES = (0.25, 0.5)
 EQUAL = 0.003
 """How near the accuracies of two networks must be to be compared at equal accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One line of the table. options: of the model; recipe: what differs from the kind's own; fine_tuning: epochs; dead: whether
-    permanent death of hidden units is measured."""
+    """One line of the table. options: of the model; recipe: what differs from the kind's own; fine_tuning: epochs."""
 
     model: str
     options: Mapping[str, Any]
@@ -63,28 +61,22 @@ class Setup:
     dataset: str = "mnist"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: int = 2
-    dead: bool = False
 
 
 PIXELS: Mapping[str, Any] = {"batch": 256, "learning_rate": 5e-3, "weight_decay": 0.1}
 VISION: Mapping[str, Any] = {"embed": 16, "hidden": (64,), "channels": (16, 32), "ticks": 10}
-PLAIN: Mapping[str, Mapping[str, Any]] = {"mlp": {}, "mlp-dropout": {"dropout": 0.3}, "mlp-noise": {"noise_std": 0.5}}
 PLAIN_SIZES = (16, 20, 24, 32, 64)
-"""Hidden units of the plain networks: about as accurate as the pixels ChaosNet, and, the last, as many as it has."""
+"""Hidden units of the plain MLPs: about as accurate as the pixels ChaosNet, and, the last, as many as it has."""
 
 SETUPS: Mapping[str, Setup] = MappingProxyType(
     {
-        "pixels": Setup("pixels", {"hidden": (64,), "ticks": 10}, 15, recipe=PIXELS, dead=True),
-        "mlp": Setup("mlp", {"hidden": (128,)}, 10, dead=True),
-        "tnn": Setup("tnn", {"hidden": (256,), "sparsity": 0.05}, 10, dead=True),
-        **{
-            f"{name}-{size}": Setup("mlp", {"hidden": (size,), **extra}, 12, dead=True)
-            for name, extra in PLAIN.items()
-            for size in PLAIN_SIZES
-        },
+        "pixels": Setup("pixels", {"hidden": (64,), "ticks": 10}, 15, recipe=PIXELS),
+        "mlp": Setup("mlp", {"hidden": (128,)}, 10),
+        "tnn": Setup("tnn", {"hidden": (256,), "sparsity": 0.05}, 10),
+        **{f"mlp-{size}": Setup("mlp", {"hidden": (size,)}, 12) for size in PLAIN_SIZES},
         "language": Setup("language", {"hidden": (64,), "embed": 16, "ticks": 10}, 10, dataset="ag_news"),
-        "dlm": Setup("dlm", {"hidden": (256,)}, 6, dead=True),
-        "cnn": Setup("cnn", {"channels": (8, 16)}, 4, dead=True),
+        "dlm": Setup("dlm", {"hidden": (256,)}, 6),
+        "cnn": Setup("cnn", {"channels": (8, 16)}, 4),
         "vision-parallel": Setup("vision", VISION, 2, fine_tuning=1),
         "vision-stateful": Setup("vision", {**VISION, "mode": "stateful"}, 2, fine_tuning=1),
         "pixels-2-layers": Setup("pixels", {"hidden": (64, 64), "ticks": 10}, 6, recipe=PIXELS, fine_tuning=1),
@@ -99,7 +91,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("train-all"))
     parser.add_argument("--only", metavar="KIND", action="append", choices=SETUPS, help=f"repeatable; kinds: {', '.join(SETUPS)}")
     parser.add_argument("--download", action="store_true", help="fetch the data into the cache")
-    parser.add_argument("--masks", type=int, default=30, help="of permanently dead units")
     parser.add_argument("--tables", action="store_true", help="print the tables of what is there")
     parser.add_argument("--recount", action="store_true", help="count the instructions of what is there anew; trains nothing")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -111,9 +102,9 @@ def main() -> None:
             if path.exists():
                 write_atomic(path, json.dumps(json.loads(path.read_text()) | recounted(name, options.output), indent=1))
         elif options.here:
-            write_atomic(path, json.dumps(figures(name, options.output, options.masks, options.download), indent=1))
+            write_atomic(path, json.dumps(figures(name, options.output, options.download), indent=1))
         elif not path.exists():
-            own = [sys.executable, __file__, "--here", "--only", name, "-o", str(options.output), "--masks", str(options.masks)]
+            own = [sys.executable, __file__, "--here", "--only", name, "-o", str(options.output)]
             if subprocess.run([*own, *(["--download"] if options.download else [])], check=False).returncode:
                 failed.append(name)
     if not options.here:
@@ -150,11 +141,11 @@ class Clock:
         tick()
 
 
-def figures(name: str, output: Path, masks: int, download: bool) -> dict[str, Any]:
+def figures(name: str, output: Path, download: bool) -> dict[str, Any]:
     """Train, quantize and measure one kind; what is in the output folder already is used."""
     setup, path, clock = SETUPS[name], output / f"{name}.safetensors", Clock(output / f"{name}.seconds")
     items = data.load(setup.dataset, download=download)
-    recipe = Recipe(**{**recipe_for(setup.model), "epochs": setup.epochs, "omission": 0.5, **setup.recipe})
+    recipe = Recipe(**{**recipe_for(setup.model), "epochs": setup.epochs, **setup.recipe})
     if not path.exists():
         with clock.counts("train") as progress:
             train(build_model(setup.model, items, **setup.options), items, recipe, output=path, progress=progress)
@@ -170,7 +161,7 @@ def figures(name: str, output: Path, masks: int, download: bool) -> dict[str, An
             "model": setup.model,
             "options": setup.options,
             "dataset": {"name": items.name, "hash": items.content_hash, "training_items": len(items.train_items)},
-            "recipe": asdict(recipe),
+            "recipe": model.facts["recipe"],
             "fine_tuning_epochs": setup.fine_tuning,
             "seconds": clock.seconds,
             "paired": paired_accuracy(items.test_labels, predict),
@@ -179,10 +170,6 @@ def figures(name: str, output: Path, masks: int, download: bool) -> dict[str, An
                 for who, run in predict.items()
             },
         }
-        if setup.dead:
-            document["dead"] = {
-                str(rate): curve_point(graph, items.test_labels, {"int8": integer}, "dead", rate, masks)["int8"] for rate in DEAD_RATES
-            }
     return document | costs(graph, items)
 
 
@@ -236,25 +223,17 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def equal_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Markdown: the pixels ChaosNet, the plain networks that are as accurate, others for comparison; what permanent death costs."""
-    if "pixels" not in found:
+    """Markdown: the pixels ChaosNet, and the plain MLP that is as accurate."""
+    sizes = [name for n in PLAIN_SIZES if (name := f"mlp-{n}") in found]
+    if "pixels" not in found or not sizes:
         return []
     goal = found["pixels"]["int8"]["value"]
-    chosen, sizes = ["pixels"], {prefix: [f"{prefix}-{n}" for n in PLAIN_SIZES if f"{prefix}-{n}" in found] for prefix in PLAIN}
-    for names in sizes.values():
-        chosen += sorted(names, key=lambda name: abs(found[name]["int8"]["value"] - goal))[:1]
-    smaller = {name for names in sizes.values() for name in names if not name.endswith(f"-{PLAIN_SIZES[-1]}")}
-    rest = [name for name in found if "dead" in found[name] and name not in smaller and name not in chosen]
-    lines = [
-        "| kind | int8 [95 %] | 25 % dead | 50 % dead | flash B | instructions | µJ, modelled |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in [*chosen, *rest]:
+    nearest = min(sizes, key=lambda name: abs(found[name]["int8"]["value"] - goal))
+    lines = ["| kind | int8 [95 %] | flash B | instructions | µJ, modelled |", "|---|---|---|---|---|"]
+    for name in ("pixels", nearest):
         f = found[name]
-        dead = [share(f["dead"][str(rate)]) if "dead" in f else "-" for rate in DEAD_RATES]
         near = "" if abs(f["int8"]["value"] - goal) <= EQUAL else f" ({100 * (f['int8']['value'] - goal):+.2f}: not equal)"
-        cells = (name, f"{share(f['int8'])}{near}", *dead, f"{f['constants_bytes']:,}", f"{f['instructions']:,.0f}", joules(f))
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {name} | {share(f['int8'])}{near} | {f['constants_bytes']:,} | {f['instructions']:,.0f} | {joules(f)} |")
     return lines
 
 

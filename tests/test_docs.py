@@ -83,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("page", RUN)
 @pytest.mark.usefixtures("folder")
 def test_blocks_run(page: str) -> None:
