@@ -39,8 +39,7 @@ FREESTANDING = (
     *("-ffreestanding", "-fno-builtin", "-isystem", "freestanding"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0"),
 )
-# Compilers link support libraries whose debug information names the folders of this machine and this user.
-LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--strip-debug", "-static")
+LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
 HOST_GCC_FLAGS = tuple(flag for flag in HOST_FLAGS if flag != "-fno-sanitize=all")
 
