@@ -303,3 +303,45 @@ def test_tensor_names() -> None:
     """The helper of this module really breaks rules."""
     assert not holds(replace(TINY, tensors={**TINY.tensors, "logits": Tensor("logits", "int8", (4,))}), "readout")
     assert TEXT.heads
+
+
+@pytest.mark.parametrize(("words", "good"), [(65534, True), (65535, False)])
+def test_the_largest_vocabulary(words: int, good: bool) -> None:
+    """65,536 ids, two of them padding and the unknown word."""
+    from edgechaos.graph import EmbeddingBag
+    from edgechaos.text import Text
+
+    bag = node_of(TEXT, EmbeddingBag)
+    assert isinstance(bag, EmbeddingBag)
+    graph = with_constant(TEXT, bag.weight, np.zeros((words + 2, 5), np.int8), 8, (0.1,))
+    encoding = replace(TEXT.heads[0].encoding, text=Text(tuple(f"w{i}" for i in range(words))))
+    graph = replace(graph, heads=(replace(TEXT.heads[0], encoding=encoding),))
+    assert holds(graph, bag.name) == good
+    if good:
+        graph.validate()
+    else:
+        with pytest.raises(GraphError):
+            graph.validate()
+
+
+def test_a_vocabulary_of_one_id_and_none() -> None:
+    from edgechaos.graph import EmbeddingBag
+
+    bag = node_of(TEXT, EmbeddingBag)
+    assert isinstance(bag, EmbeddingBag)
+    for rows, good in ((2, True), (1, False)):
+        assert holds(with_constant(TEXT, bag.weight, np.zeros((rows, 5), np.int8), 8, (0.1,)), bag.name) == good
+
+
+@pytest.mark.parametrize(("low", "high", "good"), [(0, 5, True), (-5, 0, True), (1, 5, False), (-5, -1, False)])
+def test_the_clip_of_an_embedding_holds_zero(low: int, high: int, good: bool) -> None:
+    bag = next(n for n in TEXT.nodes if type(n).__name__ == "EmbeddingBag")
+    assert holds(with_node(TEXT, bag.name, low=low, high=high), bag.name) == good
+
+
+@pytest.mark.parametrize("bits", [23, 24, 61, 62])
+def test_shifts_of_an_embedding_may_be_finer(bits: int) -> None:
+    bag = next(n for n in TEXT.nodes if type(n).__name__ == "EmbeddingBag")
+    shift = TEXT.value(bag.shift)  # type: ignore[attr-defined]
+    graph = with_constant(TEXT, bag.shift, np.full(shift.shape, bits, i32))  # type: ignore[attr-defined]
+    assert holds(graph, bag.name) == (24 <= bits <= 61)

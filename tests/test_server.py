@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from edgechaos import random_bits, reference
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.limits import lowest_fail_q
 from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph import ChaosLayer
+from edgechaos.graph import ChaosLayer, Constant
 from edgechaos.mortal import mortal
 from edgechaos.random_bits import binomial_table
 from tests.firmware_host import GCC, HostLibrary, compile_host
@@ -192,3 +194,18 @@ def test_a_cleared_patch_has_no_effect(host: HostLibrary) -> None:
         ask(host, Verb.CLEAR, seq=5)
         reply = ask(host, Verb.INFER, infer(), seq=6)[protocol.INFER_REPLY.size :]
         np.testing.assert_array_equal(np.frombuffer(reply, "<i4"), wanted[: len(reply) // 4])
+
+
+def test_a_loss_below_which_the_readout_could_overflow(tmp_path: Path) -> None:
+    """An expected layer multiplies by a gain that falls with the loss: the lowest that fits is accepted, one less is not."""
+    graph = chaos_graph(sizes=(12, 8, 4), sampling="expected", noise=False, ticks=127)
+    bias = np.full(4, 2**31 - 1 - 24_000_000, np.int32)
+    graph = replace(graph, constants={**graph.constants, "readout_bias": Constant(bias, 32)}).validate()
+    layer = graph.node("cortex0")
+    assert isinstance(layer, ChaosLayer)
+    lowest = lowest_fail_q(graph, layer)
+    assert 0 < lowest < layer.fail_q
+    host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="expected.so"))
+    assert ask(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest)) == b""
+    assert refused(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest - 1)) == (ErrorCode.OUT_OF_RANGE, lowest - 1)
+    host.close()
