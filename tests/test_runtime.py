@@ -91,7 +91,12 @@ def beyond(head: str) -> list[Any]:
         if place is not None:
             width = BYTES[place.pool]
             masks[place.pool][width * place.first : width * (place.first + tensor.size * max(tensor.ticks, 1))] = False
-    used = (4 * alone.scratch_stateful, *(2 * alone.scratch_stateful,) * 2, 2 * alone.scratch_neurons, alone.scratch_neurons)
+    used: tuple[int, ...] = (
+        4 * alone.scratch_stateful,
+        *(2 * alone.scratch_stateful,) * 2,
+        2 * alone.scratch_neurons,
+        alone.scratch_neurons,
+    )
     used += (4 * alone.scratch_sums, 2 * alone.scratch_block, alone.scratch_window)
     return [*(masks[pool] for pool in ("words", "halves", "codes")), *(np.arange(1 << 16) >= size for size in used)]
 
