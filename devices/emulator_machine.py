@@ -38,6 +38,9 @@ FAULTS = (
 )
 """Unicorn's errors that a real core would take as a fault exception; any other is a failure of the emulator."""
 
+EMULATED = frozenset({"AN386"})
+"""Chips whose serial port and pins are modelled (CMSDK), wherever the board file puts them; the port may be the user's own."""
+
 Outcome = Literal["crash", "hang", "babble"]
 
 
@@ -63,7 +66,7 @@ class Exchange:
 
 def is_emulated(board: Board) -> bool:
     """Whether this machine has a board's core and peripherals."""
-    return board.port == "mps2" and board.cpu == "cortex-m4"
+    return board.chip in EMULATED and board.cpu == "cortex-m4"
 
 
 class EmulatedMachine:
@@ -76,7 +79,7 @@ class EmulatedMachine:
         """
         if not is_emulated(board):
             raise UnsupportedError(
-                f"board '{board.name}' is not emulated: Unicorn runs the Cortex-M4 boards with CMSDK peripherals (mps2-an386)"
+                f"board '{board.name}' is not emulated: Unicorn runs Cortex-M4 boards with the chip {' or '.join(sorted(EMULATED))}"
             )
         self.image = image
         self.board = board

@@ -1,7 +1,7 @@
 """Boards: what the firmware must know of each one, read from `boards/<name>.toml`.
 
 Enters: a board's name or the path of a TOML file of the same form. Leaves: a frozen Board. Unknown keys and impossible
-values are refused with their path. Every address in a board file names the manual it comes from.
+values are refused with their path and what there is to choose from. Every address in a board file names the manual it comes from.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any
 
 from edgechaos.errors import ConfigError
-from edgechaos.settings import read_toml, structure
+from edgechaos.firmware_gen.ports import SHOWN, Port, load_port, port_choices
+from edgechaos.settings import read_toml, strict_converter, structure
 from edgechaos.suggest import suggestion
 
 BOARD_FOLDER = Path(__file__).parent / "boards"
@@ -28,7 +29,6 @@ GCC_CPU_FLAGS = MappingProxyType({"cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-
 EXTRA_FLAG = re.compile(r"-O[123sz]|-fno-unroll-loops|-fno-vectorize|-DEC_[A-Z0-9_]+(=[0-9]+)?")
 """Compiler flags that a board file may ask for; everything else could read or write files of the build machine."""
 
-Port = Literal["mps2", "stm32l4r5"]
 MIN_PAYLOAD, MAX_PAYLOAD = 128, 4096
 
 
@@ -68,10 +68,11 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One board. port: the files `runtime/port_<port>.c`. max_payload: of a frame, bytes. timer_hz: 0 for no timer."""
+    """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer."""
 
     name: str
     title: str
+    chip: str
     port: Port
     cpu: str
     clock_hz: int
@@ -113,35 +114,64 @@ def load_board(name: str | os.PathLike[str]) -> Board:
 
 
 def _parse(path: Path) -> Board:
-    board = structure(read_toml(path, "board file"), Board, str(path))
+    converter = strict_converter()
+
+    def read_port(name: Any, _: type) -> Port:
+        if not isinstance(name, str):
+            raise ValueError(f"expected a port's name, got {name!r:.{SHOWN}}; {port_choices()}")
+        return load_port(name, path.parent)
+
+    converter.register_structure_hook(Port, read_port)
+    board = structure(read_toml(path, "board file"), Board, str(path), converter)
     _check(board, path)
     return board
 
 
 def _check(board: Board, path: Path) -> None:
+    region = "an origin and a size in multiples of 8 below 4 GiB"
+    register = "the address of a register, a multiple of 4 below 4 GiB"
     rules = {
-        "name": re.fullmatch(r"[a-z][a-z0-9-]{0,40}", board.name) is not None,
-        "cpu": board.cpu in CPU_FLAGS,
-        "clock_hz": 0 < board.clock_hz < 2**32,
-        "timer_hz": 0 <= board.timer_hz < 2**32,
-        "max_payload": MIN_PAYLOAD <= board.max_payload <= MAX_PAYLOAD,
-        "patch_capacity": 1 <= board.patch_capacity <= 65535,
-        "stack_bytes": 1024 <= board.stack_bytes <= 2**20 and board.stack_bytes % 8 == 0,
-        "flash": _region_fits(board.flash),
-        "ram": _region_fits(board.ram),
-        "serial.base": _is_register(board.serial.base),
-        "serial.irq": 0 <= board.serial.irq < 240,
-        "serial.baud": 1200 <= board.serial.baud <= 4_000_000,
-        "edge.base": _is_register(board.edge.base),
-        "edge.pin": 0 <= board.edge.pin < 16,
-        "energy.nj_per_cycle": board.energy is None or 0 < board.energy.nj_per_cycle < 1000,
+        "name": (re.fullmatch(r"[a-z][a-z0-9-]{0,40}", board.name), "a-z, 0-9 and - only, at most 41"),
+        "chip": (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", board.chip), "the chip's part number"),
+        "cpu": (board.cpu in CPU_FLAGS, " or ".join(CPU_FLAGS)),
+        "clock_hz": (0 < board.clock_hz < 2**32, "1 to 4294967295"),
+        "timer_hz": (0 <= board.timer_hz < 2**32, "0 (no timer) to 4294967295"),
+        "max_payload": (MIN_PAYLOAD <= board.max_payload <= MAX_PAYLOAD, f"{MIN_PAYLOAD} to {MAX_PAYLOAD}"),
+        "patch_capacity": (1 <= board.patch_capacity <= 65535, "1 to 65535"),
+        "stack_bytes": (1024 <= board.stack_bytes <= 2**20 and board.stack_bytes % 8 == 0, "1024 to 1048576, a multiple of 8"),
+        "flash": (_region_fits(board.flash), region),
+        "ram": (_region_fits(board.ram), region),
+        "serial.base": (_is_register(board.serial.base), register),
+        "serial.irq": (0 <= board.serial.irq < 240, "0 to 239"),
+        "serial.baud": (1200 <= board.serial.baud <= 4_000_000, "1200 to 4000000"),
+        "edge.base": (_is_register(board.edge.base), register),
+        "edge.pin": (0 <= board.edge.pin < 16, "0 to 15"),
+        "energy.nj_per_cycle": (board.energy is None or 0 < board.energy.nj_per_cycle < 1000, "above 0 and below 1000"),
     }
-    for key, good in rules.items():
+    for key, (good, expected) in rules.items():
         if not good:
-            raise ConfigError(f"{path}: impossible value @ {key}", key)
+            raise ConfigError(f"{path}: impossible value, expected {expected} @ {key}", key)
     for flag in board.flags:
         if not EXTRA_FLAG.fullmatch(flag):
             raise ConfigError(f"{path}: compiler flag {flag!r} is not on the list of allowed flags @ flags", "flags")
+    _check_port(board, path)
+
+
+def _check_port(board: Board, path: Path) -> None:
+    """Registers of one chip on another would compile, and do nothing or harm."""
+    values: dict[str, str | int] = {
+        "chip": board.chip,
+        "clock_hz": board.clock_hz,
+        "timer_hz": board.timer_hz,
+        "serial.base": board.serial.base,
+        "serial.irq": board.serial.irq,
+        "edge.base": board.edge.base,
+    }
+    misfit = board.port.fit.misfit(values) if board.port.fit else None
+    if misfit is not None:
+        key, served = misfit
+        value = f"{values[key]:#010x}" if key.endswith(".base") else values[key]
+        raise ConfigError(f"{path}: port '{board.port.name}' is for {key} {served}, not {value} @ {key}; {port_choices()}", key)
 
 
 def _region_fits(region: Region) -> bool:

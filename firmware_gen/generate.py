@@ -126,7 +126,8 @@ def _runtime(board: Board | None) -> dict[str, bytes]:
     files = {f"src/{p.name}": p.read_bytes() for p in sorted(RUNTIME.glob("ec_*.[ch]"))}
     if board is None:
         return files | {f"src/{name}": (RUNTIME / "host" / name).read_bytes() for name in ("ec_host.c", "ec_host.h")}
-    names = ("main.c", "startup.c", "cortex_m.h", "ec_conv_sums.S", "ec_sum_rows.S", f"port_{board.port}.c")
+    names = ("main.c", "startup.c", "cortex_m.h", "ec_conv_sums.S", "ec_sum_rows.S")
+    files[f"src/{board.port.file}"] = board.port.source
     files |= {f"src/{name}": (RUNTIME / "board" / name).read_bytes() for name in names}
     return files | {"freestanding/string.h": (RUNTIME / "board" / "string.h").read_bytes()}
 

@@ -2,6 +2,7 @@
 
 Commands run with fewer epochs and items than the page's (FEWER), the campaign with two masks. A block after a comment
 `<!-- not run: REASON -->` is checked for what can be checked: that commands have the options, files exist, code compiles.
+TOML or C whose first line is a comment with a file's name is that file, for the blocks that follow.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"(?:# |/\* )(?P<name>\w+\.(?:toml|c))(?: \*/)?\n")
 FEWER = {
     "train": ("--epochs", "1"),
     "quantize": ("--epochs", "1"),
@@ -96,6 +98,8 @@ def test_blocks_run(page: str) -> None:
                 execute(words, named(block))
         else:
             check(block)
+            if named_file := FILE.match(block.text):
+                Path(named_file["name"]).write_text(block.text)
 
 
 def execute(words: list[str], where: str) -> None:
