@@ -345,3 +345,43 @@ def test_shifts_of_an_embedding_may_be_finer(bits: int) -> None:
     shift = TEXT.value(bag.shift)  # type: ignore[attr-defined]
     graph = with_constant(TEXT, bag.shift, np.full(shift.shape, bits, i32))  # type: ignore[attr-defined]
     assert holds(graph, bag.name) == (24 <= bits <= 61)
+
+
+def test_a_mask_with_one_wrong_entry() -> None:
+    for last, good in ((1, True), (2, False), (-1, False)):
+        mask = np.array([0, 1, 0, 1, 1, 0, 0, last], np.int8)
+        assert holds(with_node(with_constant(TINY, "m", mask, 8), "cortex0", dead="m"), "cortex0") == good
+
+
+def test_a_multiplier_that_rounds_up_to_the_next_power() -> None:
+    multiplier, shift = rounding.multiplier_shift(0.5 * (1 - 2.0**-40), "x")
+    assert (multiplier.tolist(), shift.tolist()) == ([2**30], [31])
+    multiplier, shift = rounding.multiplier_shift(0.25, "x")
+    assert (multiplier.tolist(), shift.tolist()) == ([2**30], [32])
+
+
+def nested(depth: int, inside: Any) -> dict[str, Any]:
+    for k in range(depth):
+        inside = (inside,) if k % 3 == 0 else [inside] if k % 3 == 1 else {"key": inside}
+    return {"top": inside}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "good"),
+    [
+        ({"a": ["text", ("more", 1.5)], "b": {"c": None}}, True),
+        ({"a": ["text", ("esc\x1b",)]}, False),
+        ({"a": [{"esc\x1b": 1}]}, False),
+        ({"a": "esc\x1b"}, False),
+        (nested(30, []), True),
+        (nested(30, 1), True),
+        (nested(31, [1]), False),
+    ],
+)
+def test_what_metadata_may_hold(metadata: dict[str, Any], good: bool) -> None:
+    graph = replace(TINY, metadata=metadata)
+    if good:
+        graph.validate()
+    else:
+        with pytest.raises(GraphError, match="metadata"):
+            graph.validate()

@@ -91,3 +91,9 @@ def test_a_plan_of_another_graph_is_refused() -> None:
     plan = ResolvedPlan(dead={"nobody": np.ones(4, bool)})
     with pytest.raises(FaultError, match="nobody"):
         check_plan(GRAPH, plan, INFO)
+
+
+def test_a_plan_that_breaks_a_rule_of_the_graph_is_refused() -> None:
+    plan = ResolvedPlan(patch={"readout": np.array([[0, 0, 1000]], np.int32)})
+    with pytest.raises(FaultError, match=r"the plan does not fit graph 'tiny': .*stored bits"):
+        check_plan(GRAPH, plan, INFO)

@@ -16,11 +16,12 @@ from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.limits import lowest_fail_q
 from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph import ChaosLayer, Constant
+from edgechaos.graph import ChaosLayer, Constant, ThermalNoise
 from edgechaos.mortal import mortal
 from edgechaos.random_bits import binomial_table
 from tests.firmware_host import GCC, HostLibrary, compile_host
 from tests.graphs import chaos_graph, codes_for
+from tests.mixed_graphs import items_for, mixed_graph
 from tests.test_firmware_protocol import ask, frame, infer, refused
 
 HERE = Path(__file__).parent
@@ -208,4 +209,19 @@ def test_a_loss_below_which_the_readout_could_overflow(tmp_path: Path) -> None:
     host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="expected.so"))
     assert ask(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest)) == b""
     assert refused(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest - 1)) == (ErrorCode.OUT_OF_RANGE, lowest - 1)
+    host.close()
+
+
+def test_a_temperature_up_to_the_largest(tmp_path: Path) -> None:
+    graph = mixed_graph(family="thermal")
+    noise = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="thermal.so"))
+    codes, samples = items_for(graph, 4), np.arange(4, dtype=np.uint32)
+    for index, node in enumerate(noise):
+        assert refused(host, Verb.PARAM, protocol.PARAM.pack(index, node.k_max + 1)) == (ErrorCode.OUT_OF_RANGE, node.k_max + 1)
+        assert ask(host, Verb.PARAM, protocol.PARAM.pack(index, node.k_max), seq=2 + index) == b""
+        hottest = {n.name: n.k_max for n in noise[: index + 1]}
+        wanted = reference.run(graph, codes, seed=3, parameters=hottest)
+        np.testing.assert_array_equal(host.infer(codes, 3, samples)[0], wanted.logits)
+    assert refused(host, Verb.PARAM, protocol.PARAM.pack(len(noise), 0)) == (ErrorCode.OUT_OF_RANGE, len(noise))
     host.close()

@@ -38,7 +38,7 @@ TARGETS = (
     Target("protocol", ("devices/protocol_device.py",), (*_t("link", "frames"), "tests/test_devices.py::TestFake")),
     Target("figures", ("edgechaos/statistics.py",), _t("statistics")),
     Target("figures", ("hil/energy.py",), _t("energy")),
-    Target("figures", ("hil/ledger.py",), _t("ledger", "ledger_damage")),
+    Target("figures", ("hil/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
     Target("figures", ("hil/outcomes.py",), _t("outcomes")),
 )
 AREAS = tuple(dict.fromkeys(target.area for target in TARGETS))
