@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from edgechaos.statistics import (
     accuracy_interval,
@@ -205,3 +206,23 @@ def test_seeds_and_masks_that_all_agree_leave_no_interval() -> None:
     assert (estimate.value, estimate.low, estimate.high, estimate.n) == (0.5, 0.5, 0.5, 2)
     with pytest.raises(ValueError, match=r"two of each at least, not \(1, 3\)"):
         mean_over_masks_and_seeds([[0.1, 0.2, 0.3]])
+
+
+def test_the_interval_over_seeds_and_masks_by_hand() -> None:
+    """Mean squares of seeds, masks and rest: 13.5, 10.5, 3.5; variance 20.5 / 6; 20.5^2 / 243.5 degrees of freedom."""
+    estimate = mean_over_masks_and_seeds([[1, 2, 3], [2, 4, 9]])
+    half = t.ppf(0.975, 20.5**2 / 243.5) * math.sqrt(20.5 / 6)
+    assert (estimate.value, estimate.n, estimate.confidence) == (3.5, 2, 0.95)
+    assert estimate.high - 3.5 == pytest.approx(half, rel=1e-9)
+    assert 3.5 - estimate.low == pytest.approx(half, rel=1e-9)
+
+
+def test_the_interval_over_seeds_and_masks_at_its_limits() -> None:
+    """Never less than the larger of the two effects, never fewer than one degree of freedom, a point where neither has any."""
+    assert mean_over_masks_and_seeds([[0, 1], [2, 1]]).high == pytest.approx(1 + 12.7062 * 0.5, rel=1e-5)
+    assert mean_over_masks_and_seeds([[0, 2], [1, 1]]).high == pytest.approx(1 + 12.7062 * 0.5, rel=1e-5)
+    crossed = mean_over_masks_and_seeds([[0, 1], [1, 0]])
+    assert (crossed.low, crossed.value, crossed.high) == (0.5, 0.5, 0.5)
+    for table in ([[1, 2]], [[1], [2]], [1, 2]):
+        with pytest.raises(ValueError, match="needs two of each"):
+            mean_over_masks_and_seeds(table)  # type: ignore[arg-type]

@@ -98,6 +98,16 @@ def _parallel(z: Zoo) -> None:
     z.end(y, z.spiking(z.product(y, "a", 131, bias=None), "a", 3, 12000.0, noise=False), 9, bias=None)
 
 
+def _lossless(z: Zoo) -> None:
+    """No spike can be lost: then the runtime delivers all of a neuron's spikes at once, where they are only counted."""
+    x = z.codes(9)
+    spikes = z.spiking(z.product(x, "a", 23), "a", 4, 9000.0, last=False, fail_q=0)
+    z.end(x, z.spiking(z.product(spikes, "b", 11), "b", 4, 700.0, fail_q=0))
+    z.prefix = z.prefix.replace("_", "count_", 1)
+    y = z.codes(9)
+    z.end(y, z.spiking(z.product(y, "a", 23), "a", 4, 9000.0, fail_q=0))
+
+
 def _stateful(z: Zoo) -> None:
     x = z.codes(11)
     drive = z.requantize(z.product(x, "a", 17), z.named("a"), "int16", 30000.0, per_channel=True)
@@ -165,7 +175,7 @@ def _wide(z: Zoo) -> None:
     z.constants[z.named("a_w")] = replace(stored, value=weight)
 
 
-FORMS = (_parallel, _stateful, _sampled, _vision, _text_head, _kwta, _thermal, _wide)
+FORMS = (_parallel, _lossless, _stateful, _sampled, _vision, _text_head, _kwta, _thermal, _wide)
 
 
 def zoo() -> IntegerGraph:
@@ -195,7 +205,7 @@ def on_the_edge(graph: IntegerGraph) -> IntegerGraph:
                 constants[node.threshold] = replace(constants[node.threshold], value=threshold)
                 fired = sums > threshold
                 word = random_bits.words(SEED, node.fail_stream, SAMPLES, node.ticks, threshold.size)[:, 0] & np.uint32(0xFFFF)
-                if node.sampling == "ticks":
+                if node.sampling == "ticks" and node.fail_q:
                     middle = np.argwhere(fired & (word > 10000) & (word < 50000))[0]
                     nodes[nodes.index(node)] = replace(node, fail_q=int(word[tuple(middle)]))
     return replace(graph, constants=constants, nodes=tuple(nodes))
