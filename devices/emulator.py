@@ -1,7 +1,7 @@
 """EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
 
-Enters: a graph and an ELF built for it. Leaves: a Device that speaks the wire protocol of a real board. A hang is ten
-times the instructions of a clean inference, never wall clock.
+Enters: a graph and an ELF built for it. Leaves: a Device that speaks the wire protocol of a real board. A hang is more
+instructions than the model can take under any plan (firmware_gen/work.py), never wall clock.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.emulator_build import hook_library
 from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
-from edgechaos.devices.link import Client
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.errors import LinkError, MissingExtra
-from edgechaos.firmware_gen.protocol import Hello
-from edgechaos.graph import DTYPE_RANGE, IntegerGraph
+from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.work import most_instructions
+from edgechaos.graph import IntegerGraph
 
-HANG_FACTOR = 10
 PACKAGES = ("unicorn", "capstone", "elftools")
 
 
@@ -93,25 +92,10 @@ class EmulatedDevice(ProtocolDevice):
 
     def _connect(self) -> EmulatorLink:
         check_installed()
-        self._link = EmulatorLink(self.elf, self.board, hook_library() if self.compiled_hooks else None, self._guard_s)
+        library = hook_library() if self.compiled_hooks else None
+        most = most_instructions(self.graph, load_board(self.board).patch_capacity)
+        self._link = EmulatorLink(self.elf, self.board, library, most, self._guard_s)
         return self._link
-
-    def _prepare(self, client: Client, hello: Hello) -> Hello:
-        """Measure a clean inference, then start afresh, so that nothing of the measurement remains."""
-        assert self._link is not None
-        link = self._link
-        longest = 0
-        for head in self.graph.heads:
-            tensor = self.graph.tensors[head.input]
-            rng = np.random.default_rng(0)
-            low, high = DTYPE_RANGE[tensor.dtype]
-            # No input is 0: an event-driven kernel then does all the work it ever does.
-            for codes in (np.full(tensor.shape, high), rng.integers(1, high, tensor.shape, endpoint=True), np.full(tensor.shape, low or 1)):
-                client.requests(list(self._infer_requests(hello, head, codes.astype(tensor.dtype).tobytes(), 0, 0)))
-                longest = max(longest, *link.executed)
-        link.power_cycle()
-        link.infer_budget = HANG_FACTOR * longest
-        return client.greet()
 
     def _opened_link(self) -> EmulatorLink:
         self._opened()

@@ -1,8 +1,8 @@
 """The parent's end of an emulator process: a Link whose bytes go through an emulated UART, and whose device can be killed.
 
 Enters: an ELF and a board's name. Leaves: replies; DeviceCrash, DeviceHang and LinkError with the place in the firmware
-where it stopped. Time on this link is counted in instructions. The one wall clock guards against a process that does
-not answer at all, which is a fault of the infrastructure, not of the device.
+where it stopped. Time on this link is counted in instructions. The one wall clock guards against a process that makes no
+progress at all, which is a fault of the infrastructure, not of the device.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from edgechaos.devices import frames
 from edgechaos.devices.emulator_messages import LENGTHS, pack, unpack
 from edgechaos.devices.link import Link
 from edgechaos.errors import ArtifactError, ConfigError, DeviceCrash, DeviceError, DeviceHang, EdgeChaosError, LinkError, UnsupportedError
-from edgechaos.firmware_gen.protocol import Verb
+from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
+from edgechaos.firmware_gen.work import most_request_instructions
 
-FRAME_BUDGET = 20_000_000
-"""Instructions that a start or any request but INFER may take: a hundred times the costliest."""
-INFER_BUDGET = 1_000_000_000
-"""Instructions that an inference may take before a clean one has been measured."""
 GUARD_S = 120.0
+"""Seconds that a process may take for an answer beyond the time that its instructions take."""
+SLOWEST_HZ = 1_000_000
+"""Instructions per second of an emulator on a machine that does much else; tens of millions on an idle one."""
+SLOWEST_PYTHON_HZ = 10_000
+"""The same with the hooks in Python."""
+MOST_BUDGET = 2**62
+"""What the hooks can count in 64 bits, whatever has been counted before."""
 WINDOW = 256
 _REPORTED: dict[str, type[EdgeChaosError]] = {c.__name__: c for c in (ArtifactError, ConfigError, UnsupportedError)}
 _STOPPED: dict[str, type[DeviceError]] = {"crash": DeviceCrash, "hang": DeviceHang, "babble": LinkError}
@@ -39,6 +44,7 @@ class EmulatorProcess:
     def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
         """Raises what the child reports: ArtifactError, UnsupportedError, ConfigError; LinkError where it does not start."""
         self._guard_s = guard_s
+        self._slowest_hz = SLOWEST_HZ if library else SLOWEST_PYTHON_HZ
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
         command = [sys.executable, "-m", "edgechaos.devices.emulator_process", str(elf), board]
         # In a session of its own, Ctrl-C reaches the parent alone, which closes it in order.
@@ -50,7 +56,7 @@ class EmulatorProcess:
             start_new_session=True,
         )
         try:
-            head, _ = self._receive()
+            head, _ = self.receive()
             if "error" in head:
                 raise _REPORTED.get(head["error"], LinkError)(head["message"])
         except BaseException:
@@ -63,14 +69,25 @@ class EmulatorProcess:
         return self._child.pid
 
     def call(self, head: dict[str, Any], blob: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        """Send a message and wait for its answer. Raises LinkError where the process is dead or does not answer."""
+        """Send a message and wait for its one answer. Raises LinkError as `send` and `receive` do."""
+        self.send(head, blob)
+        return self.receive(head.get("budget", 0))
+
+    def send(self, head: dict[str, Any], blob: bytes = b"") -> None:
+        """Send a message. Raises LinkError where the process is dead."""
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(pack(head, blob))
             self._child.stdin.flush()
         except OSError as error:
             raise self._dead() from error
-        return self._receive()
+
+    def receive(self, budget: int = 0) -> tuple[dict[str, Any], bytes]:
+        """Wait for an answer that `budget` instructions may precede. Raises LinkError where the process is dead or does not answer."""
+        guard_s = self._guard_s + budget / self._slowest_hz
+        deadline = time.monotonic() + guard_s
+        head_length, blob_length = LENGTHS.unpack(self._read(LENGTHS.size, deadline, guard_s))
+        return unpack(self._read(head_length + blob_length, deadline, guard_s), head_length)
 
     def close(self) -> None:
         """Kill the child, if it lives, and reap it."""
@@ -84,20 +101,13 @@ class EmulatorProcess:
             except BrokenPipeError:
                 pass  # an unsent message to a killed child
 
-    def _receive(self) -> tuple[dict[str, Any], bytes]:
-        deadline = time.monotonic() + self._guard_s
-        head_length, blob_length = LENGTHS.unpack(self._read(LENGTHS.size, deadline))
-        return unpack(self._read(head_length + blob_length, deadline), head_length)
-
-    def _read(self, size: int, deadline: float) -> bytes:
+    def _read(self, size: int, deadline: float, guard_s: float) -> bytes:
         assert self._child.stdout is not None
         handle, data = self._child.stdout.fileno(), bytearray()
         while len(data) < size:
             if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 self._child.kill()
-                raise LinkError(
-                    f"the emulator process did not answer within {self._guard_s:g} s and was killed; call reset() to start another"
-                )
+                raise LinkError(f"the emulator process did not answer within {guard_s:g} s and was killed; call reset() to start another")
             piece = os.read(handle, size - len(data))
             if not piece:
                 raise self._dead()
@@ -117,17 +127,18 @@ class EmulatorProcess:
 class EmulatorLink(Link):
     """Frames are queued and go to the child together, which hands the device one at a time.
 
-    infer_budget: instructions that one INFER may take, from frame to sleep; set by whoever has measured a clean one.
+    infer_budget: instructions that an INFER of one sample may take, from frame to sleep.
+    request_budget: the same of a start and of every other request.
     windows: instructions of every GPIO window closed, in order; emptied by whoever reads them.
     """
 
     window = WINDOW
 
-    def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
+    def __init__(self, elf: Path, board: str, library: Path | None, infer_budget: int, guard_s: float = GUARD_S) -> None:
         self._arguments = (elf, board, library, guard_s)
-        self.infer_budget = INFER_BUDGET
+        self.infer_budget = infer_budget
+        self.request_budget = most_request_instructions(load_board(board))
         self.windows: list[int] = []
-        self.executed: list[int] = []
         self._queued: list[tuple[bytes, int]] = []
         self._received = b""
         self._down: tuple[type[DeviceError], str] | None = None
@@ -140,9 +151,7 @@ class EmulatorLink(Link):
 
     def write(self, data: bytes) -> None:
         """Queue one frame."""
-        frame = frames.decode(data.strip(b"\0"))
-        infers = frame is not None and frame.kind == Verb.INFER
-        self._queued.append((data, self.infer_budget if infers else FRAME_BUDGET))
+        self._queued.append((data, self._budget(frames.decode(data.strip(b"\0")))))
 
     def read(self, timeout_s: float) -> bytes:
         """What the firmware sent; runs what is queued. b"" where it sleeps and has nothing to say: nothing will come."""
@@ -150,15 +159,21 @@ class EmulatorLink(Link):
         if self._queued and not self._received:
             queued, self._queued = self._queued, []
             head = {"op": "run", "lengths": [len(d) for d, _ in queued], "budgets": [b for _, b in queued]}
-            self._exchange(head, b"".join(d for d, _ in queued))
+            self.process.send(head, b"".join(d for d, _ in queued))
+            for _, budget in queued:  # an answer a frame: the process shows that it gets on
+                self._take(*self.process.receive(budget))
         received, self._received = self._received, b""
         return received
+
+    def now(self) -> float:
+        """Time stands still: whether an answer will come is known, and no pause of this machine is the device's."""
+        return 0.0
 
     def hard_reset(self) -> None:
         """Pulse the reset pin; start another process where the old one is gone."""
         self._forget()
         try:
-            self._exchange({"op": "pin_reset", "budget": FRAME_BUDGET})
+            self._take(*self.process.call({"op": "pin_reset", "budget": self.request_budget}))
         except LinkError:
             self.process.close()
             self.process = EmulatorProcess(*self._arguments)
@@ -167,7 +182,7 @@ class EmulatorLink(Link):
     def power_cycle(self) -> None:
         """Start with RAM empty; the boot counter starts over as well, and no session goes on."""
         self._forget()
-        self._exchange({"op": "power_on", "budget": FRAME_BUDGET})
+        self._take(*self.process.call({"op": "power_on", "budget": self.request_budget}))
 
     def counts(self) -> dict[str, int]:
         """Instructions by class inside the GPIO windows, since the last restart from outside or `clear_counts`."""
@@ -185,11 +200,15 @@ class EmulatorLink(Link):
         self._queued, self._received, self._down = [], b"", None
         self.windows.clear()
 
-    def _exchange(self, head: dict[str, Any], blob: bytes = b"") -> None:
-        answer, sent = self.process.call(head, blob)
+    def _budget(self, frame: frames.Frame | None) -> int:
+        if frame is None or frame.kind != Verb.INFER or len(frame.payload) != INFER_HEAD.size:
+            return self.request_budget
+        _, _, _, samples = INFER_HEAD.unpack(frame.payload)
+        return min(samples * self.infer_budget, MOST_BUDGET)
+
+    def _take(self, answer: dict[str, Any], sent: bytes) -> None:
         self._received += sent
         self.windows += answer["windows"]
-        self.executed = answer["executed"]
         if answer["stopped"] is not None:
             stopped = answer["stopped"]
             message = f"{stopped['outcome']} at {stopped['pc']} (LR {stopped['lr']}): {stopped['reason']}; call reset()"

@@ -1,14 +1,15 @@
 """The emulator's own process: `python -m edgechaos.devices.emulator_process ELF BOARD [HOOKS]`, spoken to over stdin and stdout.
 
-Enters: messages (emulator_messages.py), each with an `op`. Leaves: one answer per message. It lives apart so that it can
-be killed, and ends with its input. Operations: run (frames, one at a time, each until the core sleeps), power_on,
-pin_reset, counts, clear_counts.
+Enters: messages (emulator_messages.py), each with an `op`. Leaves: one answer per message, of `run` one per frame. It lives apart
+so that it can be killed, and ends with its input. Operations: run (frames, one at a time, each until the core sleeps; the last
+answer is that of the frame at which it stopped), power_on, pin_reset, counts, clear_counts.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,39 +21,33 @@ from edgechaos.errors import EdgeChaosError
 from edgechaos.firmware_gen.boards import load_board
 
 
-def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> bytes:
-    """The answer to one message."""
+def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
+    """The answers to one message, each as soon as it is known."""
     operation = head["op"]
     if operation == "run":
-        return _answer(_run_frames(machine, head["lengths"], head["budgets"], blob))
-    if operation in ("power_on", "pin_reset"):
-        return _answer([getattr(machine, operation)(head["budget"])])
-    if operation == "clear_counts":
+        yield from map(_answer, _run_frames(machine, head["lengths"], head["budgets"], blob))
+    elif operation in ("power_on", "pin_reset"):
+        yield _answer(getattr(machine, operation)(head["budget"]))
+    elif operation == "clear_counts":
         machine.hooks.clear_counts()
-        return pack({})
-    assert operation == "counts", operation
-    return pack(machine.hooks.counts())
+        yield pack({})
+    else:
+        assert operation == "counts", operation
+        yield pack(machine.hooks.counts())
 
 
-def _run_frames(machine: EmulatedMachine, lengths: list[int], budgets: list[int], blob: bytes) -> list[Exchange]:
-    done, at = [], 0
+def _run_frames(machine: EmulatedMachine, lengths: list[int], budgets: list[int], blob: bytes) -> Iterator[Exchange]:
+    at = 0
     for length, budget in zip(lengths, budgets, strict=True):
-        done.append(machine.exchange(blob[at : at + length], budget))
+        done = machine.exchange(blob[at : at + length], budget)
+        yield done
         at += length
-        if done[-1].stopped is not None:
+        if done.stopped is not None:
             break
-    return done
 
 
-def _answer(exchanges: list[Exchange]) -> bytes:
-    stopped = exchanges[-1].stopped if exchanges else None
-    head = {
-        "lengths": [len(e.sent) for e in exchanges],
-        "executed": [e.executed for e in exchanges],
-        "windows": [w for e in exchanges for w in e.windows],
-        "stopped": asdict(stopped) if stopped else None,
-    }
-    return pack(head, b"".join(e.sent for e in exchanges))
+def _answer(done: Exchange) -> bytes:
+    return pack({"windows": done.windows, "stopped": asdict(done.stopped) if done.stopped else None}, done.sent)
 
 
 def main(elf: str, board: str, library: str | None = None) -> None:
@@ -69,8 +64,9 @@ def main(elf: str, board: str, library: str | None = None) -> None:
     answers.write(pack({}))
     answers.flush()
     while (message := receive(sys.stdin.buffer)) is not None:
-        answers.write(perform(machine, *message))
-        answers.flush()
+        for answer in perform(machine, *message):
+            answers.write(answer)
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -11,17 +11,23 @@ import select
 
 import serial
 
-from edgechaos.devices.link import Client, Link, Timeouts
+from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Timeouts
 from edgechaos.devices.locks import hold_board, hold_port
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.errors import DeviceRefused, LinkError
+from edgechaos.firmware_gen.boards import Board
 from edgechaos.firmware_gen.protocol import Hello
+from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.graph import IntegerGraph
 
 WRITE_TIMEOUT_S = 2.0
 READ_BYTES = 4096
 LARGEST_EXCHANGE_BYTES = 16384
 """A request and its reply, with room: what a time-out must leave the wire time for."""
+SLOWEST_CLOCK_HZ = 1_000_000
+"""The clock of a board that is not named and has no timer, and the least that HELLO is believed."""
+CYCLES_PER_INSTRUCTION = 2
+"""Of a Cortex-M4 that waits for its flash: its multiplications, loads and stores take one or two."""
 
 
 class SerialLink(Link):
@@ -75,15 +81,28 @@ class SerialLink(Link):
 
 
 class SerialBoard(ProtocolDevice):
-    """`uid`: the 32 hex digits of the one board that is meant; without it, whichever holds the model."""
+    """`uid`: the 32 hex digits of the one board that is meant; without it, whichever holds the model.
+
+    An inference is waited for as long as `most_instructions` of the model take at the clock of `board`; without it, at the frequency of
+    the timer that HELLO states, or at 1 MHz where the board has none. `timeouts` overrule all waits.
+    """
 
     def __init__(
-        self, graph: IntegerGraph, port: str, baud: int = 115_200, *, uid: str | None = None, timeouts: Timeouts | None = None
+        self,
+        graph: IntegerGraph,
+        port: str,
+        baud: int = 115_200,
+        *,
+        uid: str | None = None,
+        board: Board | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(graph, f"serial:{port}", "board", timeouts or _timeouts(baud))
         self.port = port
         self.baud = baud
         self.uid = uid
+        self.board = board
+        self._waits_as_told = timeouts is not None
         self._link: SerialLink | None = None
 
     def _connect(self) -> SerialLink:
@@ -96,11 +115,19 @@ class SerialBoard(ProtocolDevice):
             raise DeviceRefused(f"{self.port} leads to board {found}, not {self.uid}; use the port of the board that is meant")
         assert self._link is not None
         self._link.lock_board(found)
+        if not self._waits_as_told:
+            clock_hz = self.board.clock_hz if self.board else max(hello.timer_hz, SLOWEST_CLOCK_HZ)
+            client.timeouts = _timeouts(self.baud, infer_s(self.graph, hello.patch_capacity, clock_hz))
         return hello
 
 
-def _timeouts(baud: int) -> Timeouts:
-    """The default waits, lengthened by the time the longest exchange spends on the wire (10 bits a byte)."""
+def infer_s(graph: IntegerGraph, patch_capacity: int, clock_hz: int) -> float:
+    """Seconds after which an inference that began will not end any more, at a core's clock."""
+    return most_instructions(graph, patch_capacity) * CYCLES_PER_INSTRUCTION / clock_hz
+
+
+def _timeouts(baud: int, work_s: float = 0.0) -> Timeouts:
+    """The default waits, lengthened by the time the longest exchange spends on the wire (10 bits a byte), INFER's by its work."""
     wire_s = LARGEST_EXCHANGE_BYTES * 10 / baud
-    default = Timeouts()
-    return Timeouts(default.hello_s + wire_s / 8, default.request_s + wire_s, default.infer_s + wire_s)
+    default = DEFAULT_TIMEOUTS
+    return Timeouts(default.hello_s + wire_s / 8, default.request_s + wire_s, default.request_s + work_s + wire_s)

@@ -89,7 +89,7 @@ class DeviceError(EdgeChaosError):
 
 
 class DeviceHang(DeviceError):
-    """The device ran ten times its clean instruction count, or did not answer within its time-out."""
+    """The device ran more instructions than its model can take under any plan, or did not answer within its time-out."""
 
     outcome = "hang"
 

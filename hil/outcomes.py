@@ -24,7 +24,7 @@ OUTCOMES: Mapping[str, str] = MappingProxyType(
         "sdc_other": "another class, but no right answer was lost",
         "detected": "the device reported the fault",
         "crash": "the device took a fault exception",
-        "hang": "ten times the clean instruction count",
+        "hang": "more instructions than the model can take under any plan, or silence for as long",
         "reset": "the device restarted on its own",
         "infrastructure": "link, host or worker failed: not in any denominator",
     }

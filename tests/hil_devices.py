@@ -94,7 +94,7 @@ class ScriptedDevice(ReferenceDevice):
             if kind == "crash-on-3" and 3 in ids:
                 raise DeviceCrash("unmapped read at 0x00000000")
             if kind == "hang-always":
-                raise DeviceHang("ten times the clean count")
+                raise DeviceHang("more instructions than it can take")
             if kind == "segfault":
                 os.kill(os.getpid(), signal.SIGSEGV)
             if kind == "silent":

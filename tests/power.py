@@ -10,7 +10,6 @@ import numpy as np
 
 from edgechaos.devices import frames
 from edgechaos.devices.emulator_build import hook_library
-from edgechaos.devices.emulator_link import FRAME_BUDGET
 from edgechaos.devices.emulator_machine import EmulatedMachine
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.firmware_image import load_elf
@@ -18,8 +17,11 @@ from edgechaos.devices.link import Link
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.protocol import ResetCause
+from edgechaos.firmware_gen.work import most_request_instructions
 from edgechaos.graph import IntegerGraph
 from tests.firmware_host import HostLibrary
+
+BUDGET = most_request_instructions(load_board("mps2-an386"))
 
 
 class Board(ABC):
@@ -116,18 +118,18 @@ class EmulatedBoard(Board):
         self.board = load_board("mps2-an386")
         self.machine = EmulatedMachine(load_elf(elf), self.board, hook_library())
         self.ram = ram
-        self.machine.power_on(FRAME_BUDGET)
+        self.machine.power_on(BUDGET)
         before = np.frombuffer(self.memory(), "<u4")
         self.reset()
         after = np.frombuffer(self.memory(), "<u4")
         self.counters = tuple(4 * int(k) for k in np.flatnonzero((before == 1) & (after == 2)))
-        self.machine.power_on(FRAME_BUDGET)
+        self.machine.power_on(BUDGET)
 
     def memory(self) -> bytes:
         return bytes(self.machine._engine.mem_read(self.board.ram.origin, self.board.ram.bytes))
 
     def exchange(self, data: bytes, steps: int | None = None) -> tuple[bytes, int]:
-        done = self.machine.exchange(data, FRAME_BUDGET if steps is None else max(1, steps))
+        done = self.machine.exchange(data, BUDGET if steps is None else max(1, steps))
         if steps is None:
             assert done.stopped is None, done.stopped
         else:
@@ -135,11 +137,11 @@ class EmulatedBoard(Board):
         return done.sent, done.executed
 
     def lose_power(self) -> None:
-        started = self.machine.power_on(FRAME_BUDGET, self.ram(self.memory(), self.counters))
+        started = self.machine.power_on(BUDGET, self.ram(self.memory(), self.counters))
         assert started.stopped is None, started.stopped
 
     def reset(self) -> None:
-        self.machine.pin_reset(FRAME_BUDGET)
+        self.machine.pin_reset(BUDGET)
 
 
 class CutLink(Link):

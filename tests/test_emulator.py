@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -10,16 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.devices import emulator_build, emulator_link
-from edgechaos.devices.emulator import HANG_FACTOR, EmulatedDevice
+from edgechaos.devices import emulator_build, emulator_link, frames
+from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.emulator_build import hook_library
-from edgechaos.devices.emulator_link import FRAME_BUDGET, INFER_BUDGET, EmulatorLink
+from edgechaos.devices.emulator_link import EmulatorLink
 from edgechaos.devices.emulator_machine import EmulatedMachine
 from edgechaos.devices.firmware_image import load_elf
 from edgechaos.devices.instruction_classes import CLASSES, classify
+from edgechaos.devices.link import Link
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.errors import ArtifactError, DeviceCrash, DeviceHang, DeviceReset, EdgeChaosError, LinkError, UnsupportedError
 from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
+from edgechaos.firmware_gen.work import most_instructions
 from tests.device_conformance import GRAPHS, agrees
 from tests.firmwares import compiled
 from tests.graphs import codes_for
@@ -148,7 +152,7 @@ def test_classes(mnemonic: str, kind: str) -> None:
 )
 def test_misdeeds_are_named_with_their_place(command: bytes, outcome: str, said: str) -> None:
     kinds = {"crash": DeviceCrash, "hang": DeviceHang, "babble": LinkError}
-    link = EmulatorLink(compiled(), "mps2-an386", hook_library())
+    link = EmulatorLink(compiled(), "mps2-an386", hook_library(), BUDGET)
     try:
         assert link.read(0) == b"1"
         link.write(command)
@@ -253,16 +257,6 @@ def test_python_hooks_count_the_firmware_alike(device: EmulatedDevice) -> None:
     assert counted.instructions == other_counted.instructions
 
 
-def test_an_inference_may_take_ten_times_a_clean_one(device: EmulatedDevice) -> None:
-    link = device._link
-    assert link is not None
-    clean = link.infer_budget // HANG_FACTOR
-    assert 0 < clean < INFER_BUDGET
-    full = device.infer(np.full((1, 70), 127, np.int8)).instructions
-    assert full is not None
-    assert full[0] < clean
-
-
 def test_a_hang_is_counted_in_instructions(device: EmulatedDevice) -> None:
     link = device._link
     assert link is not None
@@ -289,16 +283,52 @@ def test_a_process_that_does_not_answer_is_killed(device: EmulatedDevice, monkey
     assert link is not None
     os.kill(link.process.pid, signal.SIGSTOP)
     monkeypatch.setattr(link.process, "_guard_s", 0.2)
-    with pytest.raises(LinkError, match=r"did not answer within 0\.2 s"):
+    monkeypatch.setattr(link.process, "_slowest_hz", 2 * link.request_budget)  # half a second for what a frame may take
+    with pytest.raises(LinkError, match=r"did not answer within 0\.7 s"):
         device.infer(codes_for(GRAPH, 1))
     device.reset()
+    assert agrees(device, GRAPH)
+
+
+def test_every_frame_has_the_time_that_its_own_work_takes(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = device._link
+    assert link is not None
+    waits: list[int] = []
+    receive = link.process.receive
+
+    def noted(budget: int = 0) -> Any:
+        waits.append(budget)
+        return receive(budget)
+
+    monkeypatch.setattr(link.process, "receive", noted)
+    device.infer(codes_for(GRAPH, 3))
+    assert waits == [link.request_budget, link.infer_budget] * 3 + [link.request_budget]  # and a HELLO
+    assert link.infer_budget == most_instructions(GRAPH, BOARD.patch_capacity)
+
+
+def test_an_infer_of_many_samples_may_take_as_many_times_longer(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = device._link
+    assert link is not None
+    device.infer(codes_for(GRAPH, 1))
+    (once,) = link.windows
+    monkeypatch.setattr(link, "infer_budget", 2 * once)
+    device._opened().client.request(Verb.INFER, INFER_HEAD.pack(0, 0, 0, 20))
+    assert link.windows[1] > 10 * once
+    monkeypatch.setattr(link, "infer_budget", 2**31)
+    assert link._budget(frames.decode(frames.encode(Verb.INFER, 1, INFER_HEAD.pack(0, 0, 0, 2**32 - 1)).strip(b"\0"))) == 2**62
+
+
+def test_no_pause_of_this_machine_is_a_hang(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute passes between any two looks at the clock."""
+    minutes = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(Link, "now", lambda link: next(minutes))
     assert agrees(device, GRAPH)
 
 
 def test_a_firmware_that_restarts_is_found_out(device: EmulatedDevice) -> None:
     link = device._link
     assert link is not None
-    link.process.call({"op": "pin_reset", "budget": FRAME_BUDGET})
+    link.process.call({"op": "pin_reset", "budget": BUDGET})
     with pytest.raises(DeviceReset):
         device.infer(codes_for(GRAPH, 1))
     device.reset()

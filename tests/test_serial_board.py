@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from edgechaos.devices.link import Timeouts
 from edgechaos.devices.serial_board import SerialBoard, SerialLink, _timeouts
 from edgechaos.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError
 from edgechaos.faults import resolve
+from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause
+from edgechaos.firmware_gen.work import most_instructions
 from tests.device_conformance import GRAPHS, PLANS, agrees
 from tests.graphs import codes_for
 from tests.ptys import Pty, ServedPty
@@ -202,3 +205,21 @@ def test_time_outs_leave_the_wire_its_time() -> None:
     slow, fast = _timeouts(9600), _timeouts(921_600)
     assert slow.request_s > 2 * 4096 * 10 / 9600
     assert fast.request_s < 2
+
+
+def test_an_inference_is_waited_for_as_long_as_it_can_take(board: ServedPty) -> None:
+    most, known = most_instructions(GRAPH, board.board.hello.patch_capacity), load_board("stm32l4r5")
+
+    def waits(device: SerialBoard) -> Timeouts:
+        with device:
+            return device._opened().client.timeouts
+
+    def work_s(device: SerialBoard) -> float:
+        return waits(device).infer_s - waits(device).request_s
+
+    assert work_s(SerialBoard(GRAPH, board.path, board=known)) == pytest.approx(2 * most / known.clock_hz, abs=1e-9)
+    for timer_hz, clock_hz in ((16_000_000, 16_000_000), (0, 1_000_000), (1, 1_000_000)):
+        board.board.hello = replace(board.board.hello, timer_hz=timer_hz)
+        assert work_s(SerialBoard(GRAPH, board.path)) == pytest.approx(2 * most / clock_hz, abs=1e-9)
+    own = Timeouts(2.0, 3.0, 4.0)
+    assert waits(SerialBoard(GRAPH, board.path, board=known, timeouts=own)) == own
