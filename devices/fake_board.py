@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgechaos.artifact import content_hash
 from edgechaos.devices import frames
@@ -35,6 +36,7 @@ class _State:
     parameters: dict[str, int] = field(default_factory=dict)
     faulty: IntegerGraph | None = None
     result: Result | None = None
+    read: NDArray[Any] | None = None
     inferences: int = 0
     good: int = 0
     replayed: int = 0
@@ -182,15 +184,17 @@ class FakeBoard:
         if state.faulty is None:
             state.faulty = apply(self.graph, state.faults.plan())
         sample_id = (sample + count - 1) & 0xFFFFFFFF
+        read = readout_input(self.graph, head)
         state.result = run(
             state.faulty,
             codes,
             seed=seed,
             samples=[sample_id],
             head=head.name,
-            keep=(readout_input(self.graph, head),),
+            keep=(read,) if read != head.input else (),
             parameters=state.parameters,
         )
+        state.read = state.result.tensors.get(read, codes)
         state.inferences += count
         room = (self.hello.max_payload - p.INFER_REPLY.size) // 4
         return p.INFER_REPLY.pack(int(state.result.labels[0]), 0) + self._logits()[: 4 * room]
@@ -220,10 +224,9 @@ class FakeBoard:
         return logits[4 * first :][: self.hello.max_payload // 4 * 4]
 
     def _state_hash(self, payload: bytes) -> bytes:
-        result = self._state.result
-        if result is None:
+        result, read = self._state.result, self._state.read
+        if result is None or read is None:
             raise Refusal(p.ErrorCode.NO_RESULT)
-        (read,) = result.tensors.values()
         return int(state_hash(read, result.logits)[0]).to_bytes(4, "little")
 
     def _logits(self, detail: int = 0) -> bytes:

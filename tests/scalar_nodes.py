@@ -93,6 +93,15 @@ def thermal_noise(x: Row, codes: Row, k: int, shifts: tuple[int, int], seed: int
     ]
 
 
+def sampled(node: dict[str, Any], x: Row, seed: int, sample: int) -> Row:
+    """Counts of a layer that draws one word per neuron, or none."""
+    fires = [int(v > threshold) for v, threshold in zip(x, node["threshold"], strict=True)]
+    if node["sampling"] == "expected":
+        return fires
+    table = scalar.binomial_table(node["ticks"], node["fail_q"])
+    return [f * scalar.binomial_count(scalar.word(seed, sample, 0, node["fail_stream"], n), table) for n, f in enumerate(fires)]
+
+
 def flat(value: Any) -> Row:
     """Row-major."""
     return [v for part in value for v in flat(part)] if isinstance(value, list) else [value]
@@ -113,7 +122,8 @@ def run(nodes: list[dict[str, Any]], entry: str, codes: Any, seed: int, sample: 
 def evaluate(node: dict[str, Any], values: dict[str, Any], seed: int, sample: int) -> Any:
     kind, x = node["kind"], values[node["input"]]
     if kind in ("MatMul", "Readout"):
-        return scalar.matmul(node["weight"], node["bias"], flat(x))
+        gain = node.get("gain", 1)
+        return scalar.matmul([[gain * w for w in row] for row in node["weight"]], node["bias"], flat(x))
     if kind == "Conv":
         return conv(node["weight"], node["bias"], x, node["stride"], node["pad"])
     if kind in ("MaxPool", "AveragePool"):
@@ -135,6 +145,8 @@ def evaluate(node: dict[str, Any], values: dict[str, Any], seed: int, sample: in
     if kind == "ThermalNoise":
         shifts = node["shift_a"], node["shift_b"]
         return thermal_noise(x, flat(values[node["codes"]]), node["k"], shifts, seed, sample, node["stream"])
+    if kind == "ChaosLayer" and node["sampling"] != "ticks":
+        return sampled(node, x, seed, sample)
     if kind == "ChaosLayer":
         layer = {"sigma": [0] * len(x), **node, "sigma_shift": max(1, node["sigma_shift"])}
         spikes = scalar.layer(layer, [x] * node["ticks"], seed, sample, node["fail_q"], [], [])

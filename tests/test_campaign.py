@@ -17,7 +17,7 @@ from edgechaos.devices.contract import DeviceInfo, Inference
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.plan_payloads import check_plan as check_device_plan
 from edgechaos.errors import ConfigError, DataError, DeviceCrash, EdgeChaosError, FaultError
-from edgechaos.faults import CLEAN, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph import Encoding, IntegerGraph, Readout, ThermalNoise
 from edgechaos.hil import evaluate
 from edgechaos.hil.config import Images, Sweep, read_campaign, warnings
@@ -110,6 +110,12 @@ def test_seeds_depend_on_campaign_and_mask_alone() -> None:
     for cell in few.cells:
         twin = next(c for c in many.cells if (c.sweep, c.rate, c.device) == (cell.sweep, cell.rate, "plain"))
         assert twin.trials[:3] == cell.trials
+
+
+def test_fault_sites_have_seeds_of_their_own() -> None:
+    """With the words' seed instead, which neurons die would follow from which spikes are lost."""
+    cell = next(c for c in plan_campaign(campaign(masks=3)).cells if c.sweep.fault == "dead" and c.rate > 0)
+    assert [(trial.seed, fault.seed) for trial in cell.trials for fault in trial.plan.faults if isinstance(fault, DeadNeurons)] == SEEDS
 
 
 def test_masks_are_many_or_refused(tmp_path: Path) -> None:

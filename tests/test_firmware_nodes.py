@@ -195,15 +195,33 @@ def test_the_k_largest_of_many_equals(tmp_path: Path) -> None:
     """Requantized to a few values of both signs: the k-th is shared by many, and more units are dead than can lose."""
     b = Builder(np.random.default_rng(1))
     x = b.tensor("codes", "int8", (20,))
-    ranked = b.requantize(b.matmul(x, "layer", 300), "rank", "int16", 3e7)
-    ranked = b.requantize(ranked, "coarse", "int16", 32767.0 * 2**12)
+    ranked = b.requantize(b.matmul(x, "layer", 300), "rank", "int16", 2e4)
+    ranked = b.requantize(ranked, "coarse", "int16", 32767.0 * 2**11)
     winners = b.requantize(b.add(TopK, ranked, "int16", (300,), k=120), "winners", "int8", 64.0)
     b.head("main", x, b.matmul(winners, "readout", 7, Readout), Encoding("codes"))
     graph = b.graph()
     host = library(graph, tmp_path)
+    last = set()
     for rate in (0.0, 0.3, 0.8, 1.0):
-        check(graph, host, resolve(graph, FaultPlan((DeadNeurons(rate=rate, seed=1),))), seed=4)
+        plan = resolve(graph, FaultPlan((DeadNeurons(rate=rate, seed=1),)))
+        check(graph, host, plan, seed=4)
+        last |= _last_winners(apply(graph, plan), ranked)
     host.close()
+    assert min(last) < 0 < max(last)
+
+
+def _last_winners(graph: IntegerGraph, ranked: str) -> set[int]:
+    """The k-th values of all items where several units have it and only some of them are among the k largest."""
+    node = next(n for n in graph.nodes if isinstance(n, TopK))
+    codes = items_for(graph, 8, seed=4)
+    tensors = reference.run(graph, codes, keep=(ranked, node.output)).tensors
+    alive = graph.value(node.dead) == 0 if node.dead else np.ones(graph.tensors[ranked].size, bool)
+    found = set()
+    for values, kept in zip(tensors[ranked][:, alive], tensors[node.output][:, alive], strict=True):
+        kth = int(np.sort(values)[-node.k]) if node.k <= len(values) else 0
+        if kth != 0 and 0 < np.count_nonzero(kept == kth) < np.count_nonzero(values == kth):
+            found.add(kth)
+    return found
 
 
 @given(bits=st.sampled_from([4, 2]), n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))

@@ -16,7 +16,11 @@ from edgechaos.faults import ResolvedPlan, apply
 from edgechaos.firmware_gen.generate import Firmware, generate
 from edgechaos.firmware_gen.memory_plan import BYTES, plan_memory
 from edgechaos.graph import IntegerGraph
+from tests.edges import SAMPLES as EDGE_SAMPLES
+from tests.edges import SEED as EDGE_SEED
+from tests.edges import edge_graph, edge_items
 from tests.firmware_host import GCC, HostLibrary, compile_host
+from tests.vector_cases import vectors
 from tests.zoo import SAMPLES, SEED, items, plans, zoo
 
 MEMORY = Path(__file__).parent / "firmware" / "memory.c"
@@ -120,4 +124,18 @@ def test_every_kernel(name: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(seen[1], labels, err_msg=head.name)
             assert host.state_hash(index) == hashed, head.name
             assert memory.touched(head.name) == [], head.name
+    host.close()
+
+
+def test_values_where_a_rule_decides(tmp_path: Path) -> None:
+    """Sums, membranes, losses, counts, tokens and amplitudes at their limits: the committed integers."""
+    edges = edge_graph()
+    host = HostLibrary(edges, compile_host(generate(edges, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="edges.so"))
+    for index, (head, case) in enumerate(zip(edges.heads, vectors("edges"), strict=True)):
+        (run,) = case["runs"]
+        for item, sample, logits, hashed in zip(
+            edge_items(head.name), EDGE_SAMPLES, run["tensors"][case["logits"]], run["state_hashes"], strict=True
+        ):
+            found = host.infer(item[None], EDGE_SEED, [sample], index)[0]
+            assert (found[0].tolist(), host.state_hash(index)) == (logits, hashed), head.name
     host.close()

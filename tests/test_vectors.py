@@ -111,7 +111,7 @@ def test_graphs(case: dict[str, Any]) -> None:
     assert len(different) == len(case["runs"]), "every fault shows in some logit"
 
 
-@pytest.mark.parametrize("case", vectors("nodes"), ids=lambda c: c["family"])
+@pytest.mark.parametrize("case", vectors("nodes") + vectors("edges"), ids=lambda c: c["family"])
 def test_nodes(case: dict[str, Any]) -> None:
     different = set()
     for run in case["runs"]:
@@ -127,6 +127,28 @@ def test_nodes(case: dict[str, Any]) -> None:
             assert scalar.state_hash(read, found[case["logits"]]) == run["state_hashes"][k]
         different.add(json.dumps(run["tensors"]))
     assert len(different) == len(case["runs"]), "every fault shows in some tensor"
+
+
+def test_edge_vectors_lie_on_the_edge() -> None:
+    """What the vectors are for: without these equalities they would hold nothing that the others do not."""
+    cases = {case["family"]: case for case in vectors("edges")}
+    for name in ("sum", "membrane", "binomial", "expected"):
+        node = next(n for n in cases[name]["nodes"] if n["kind"] == "ChaosLayer")
+        (drive,) = {tuple(row) for row in cases[name]["runs"][0]["tensors"][node["input"]]}
+        assert [d - threshold for d, threshold in zip(drive, node["threshold"], strict=True)] == [1, 0, -1] * 3
+        drawn = [
+            scalar.word(cases[name]["seed"], sample, t, node["fail_stream"], 0)
+            for sample in cases[name]["samples"]
+            for t in range(node["ticks"])
+        ]
+        if node["sampling"] == "ticks":
+            assert node["fail_q"] in [word & 0xFFFF for word in drawn]
+        elif node["sampling"] == "binomial":
+            assert scalar.binomial_table(1, node["fail_q"])[0] in [word >> 1 for word in drawn]
+    bag = next(n for n in cases["tokens"]["nodes"] if n["kind"] == "EmbeddingBag")
+    assert [len(bag["weight"]), 0, 0] in cases["tokens"]["codes"]
+    noise = next(n for n in cases["amplitude"]["nodes"] if n["kind"] == "ThermalNoise")
+    assert any(scalar.rounded_shift(scalar_nodes.norm(c) * noise["k"], noise["shift_a"]) > 32767 for c in cases["amplitude"]["codes"])
 
 
 def test_node_vectors_name_every_kind() -> None:

@@ -13,6 +13,7 @@ from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.faults import apply, resolve
 from edgechaos.models import words
+from tests.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.vector_cases import vector_graph, vector_plan, vectors
 
 CASES = pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
@@ -52,6 +53,25 @@ def test_graphs_on_devices(spec: str, case: dict[str, Any]) -> None:
         for run in case["runs"]:
             device.inject(resolve(graph, vector_plan(run)))
             assert_written(device.infer(codes, **draws), run)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-off", "onnxruntime-on", "onnx-reference"])
+def test_edges_on_interpreters(engine: Any) -> None:
+    graph = edge_graph()
+    for case in vectors("edges"):
+        head = case["family"]
+        found = engines.run(graph, edge_items(head), engine=engine, seed=SEED, samples=SAMPLES, head=head)
+        assert found.logits.tolist() == case["runs"][0]["tensors"][case["logits"]], head
+
+
+@pytest.mark.parametrize("spec", ["host", "unicorn", "fake"])
+def test_edges_on_devices(spec: str) -> None:
+    graph = edge_graph()
+    with open_device(spec, graph) as device:
+        for case in vectors("edges"):
+            head = case["family"]
+            found = device.infer(edge_items(head), seed=SEED, samples=SAMPLES, head=head)
+            assert found.logits.tolist() == case["runs"][0]["tensors"][case["logits"]], head
 
 
 def test_words_in_torch() -> None:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgechaos import evaluate_nodes, random_bits, reference
 from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Readout, Requantize, ThermalNoise, TopK, Weighted
+from edgechaos.graph import ChaosLayer, Constant, Head, IntegerGraph, MatMul, Readout, Requantize, ThermalNoise, TopK, Weighted
 from edgechaos.mortal import mortal
 from edgechaos.quantize.rounding import requantize, rounded_shift
+from tests.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import Mixed, items_for, mixed_graph
 
@@ -324,17 +327,45 @@ def nodes() -> list[dict[str, Any]]:
         for name, flipped, killed in faults:
             plan: list[Fault] = [WeightBitFlip(node, target, bits=((word, bit),)) for node, target, word, bit in flipped]
             plan += [DeadNeurons(node, neurons=units) for node, units in killed]
-            keep = tuple(node.output for node in graph.path())
-            found = reference.run(apply(graph, FaultPlan(tuple(plan))), codes, seed=seed, samples=samples, keep=keep).tensors
-            hashes = reference.state_hash(found[reference.readout_input(graph, head)], found[head.logits])
-            tensors = {tensor: found[tensor].tolist() for tensor in keep}
-            runs.append({"name": name, "flips": flipped, "dead": killed, "tensors": tensors, "state_hashes": hashes.tolist()})
-        about = {"family": spec.family, "input": head.input, "readout_input": reference.readout_input(graph, head), "logits": head.logits}
-        written.append({**about, "nodes": describe(graph), "seed": seed, "samples": samples, "codes": codes.tolist(), "runs": runs})
+            outputs = _tensors(apply(graph, FaultPlan(tuple(plan))), head, codes, seed, samples)
+            runs.append({"name": name, "flips": flipped, "dead": killed, **outputs})
+        written.append({"family": spec.family, **_about(graph, head, codes, seed, samples), "runs": runs})
     return written
 
 
-VECTORS = {"random_words": random_words, "arithmetic": arithmetic, "stateful": stateful, "sites": sites, "graphs": graphs, "nodes": nodes}
+def _about(graph: IntegerGraph, head: Head, codes: NDArray[Any], seed: int, samples: list[int]) -> dict[str, Any]:
+    places = {"input": head.input, "readout_input": reference.readout_input(graph, head), "logits": head.logits}
+    return {**places, "nodes": describe(graph, head.name), "seed": seed, "samples": samples, "codes": codes.tolist()}
+
+
+def _tensors(graph: IntegerGraph, head: Head, codes: NDArray[Any], seed: int, samples: list[int]) -> dict[str, Any]:
+    """What every node of a head wrote, per item."""
+    keep = tuple(node.output for node in graph.path(head.name))
+    found = reference.run(graph, codes, seed=seed, samples=samples, head=head.name, keep=keep).tensors
+    read = {head.input: codes, **found}[reference.readout_input(graph, head)]
+    hashes = reference.state_hash(read, found[head.logits])
+    return {"tensors": {tensor: found[tensor].tolist() for tensor in keep}, "state_hashes": hashes.tolist()}
+
+
+def edges() -> list[dict[str, Any]]:
+    """The heads of tests/edges.py: values that lie exactly where a rule decides."""
+    graph, written = edge_graph(), []
+    for head in graph.heads:
+        codes, samples = edge_items(head.name), SAMPLES.tolist()
+        clean = {"name": "clean", "flips": [], "dead": [], **_tensors(graph, head, codes, SEED, samples)}
+        written.append({"family": head.name, **_about(graph, head, codes, SEED, samples), "runs": [clean]})
+    return written
+
+
+VECTORS: dict[str, Callable[[], Any]] = {
+    "random_words": random_words,
+    "arithmetic": arithmetic,
+    "stateful": stateful,
+    "sites": sites,
+    "graphs": graphs,
+    "nodes": nodes,
+    "edges": edges,
+}
 
 
 def render(name: str) -> str:
