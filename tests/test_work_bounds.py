@@ -45,7 +45,8 @@ def busiest(graph: IntegerGraph, head: str, seed: int) -> NDArray[Any]:
 def worst_plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     """Those with the most to do: no fault, almost every spike lost, all stuck, all dead, patch rows up to the board's capacity."""
     words = sum(graph.value(n.weight).size for n in graph.weighted())
-    faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=min(1.0, 0.9 * BOARD.patch_capacity / words) / 8, seed=1),)]
+    rate = 1.0 if words <= BOARD.patch_capacity else 0.9 * BOARD.patch_capacity / words / 8  # flips of one word are one row
+    faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=rate, seed=1),)]
     if mortal(graph):
         faults.append(tuple(DeadNeurons(n.name, rate=1.0) for n in mortal(graph)))
     if graph.chaos_layers():
