@@ -50,6 +50,8 @@ def test_an_interrupt_before_the_command_exits_130(monkeypatch: pytest.MonkeyPat
     assert "interrupted: nothing was written" in result.stderr
 
 
+@pytest.mark.trains
+@pytest.mark.backends
 def test_a_campaign_counts_the_trials_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgechaos.hil import runner
 
@@ -104,6 +106,8 @@ def test_a_campaign_stopped_before_the_first_trial_keeps_none(tmp_path: Path, mo
     assert "no trial was finished" in result.stderr
 
 
+@pytest.mark.trains
+@pytest.mark.backends
 def test_prune_counts_the_points_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgechaos.quantize import prune_curve
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from edgechaos.cli import COMMANDS, main
 from edgechaos.cli.file_kinds import unwritable
 
+pytestmark = [pytest.mark.trains, pytest.mark.backends]  # of what the commands print, nothing depends on sums
 CAMPAIGN = 'name = "c"\nmasks = 2\ndevices = ["fake"]\n[images]\ncount = 5\n[[sweep]]\nfault = "dead"\nrates = [0, 0.5]\n'
 
 
