@@ -79,7 +79,7 @@ def test_a_campaign_counts_the_trials_that_are_kept(tmp_path: Path, monkeypatch:
     seen: list[int] = []
     monkeypatch.setattr(runner, "run_campaign", lambda *a, progress, **k: whole(*a, progress=lambda done, total: seen.append(done), **k))
     assert run(*options, "--resume").exit_code == 0
-    assert min(seen) == 5  # what was said to be kept was kept
+    assert min(done for done in seen if done) == 5  # none was run again; 0 is said before the ledger is open
 
 
 def write_data(path: Path) -> Path:

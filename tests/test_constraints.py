@@ -19,7 +19,8 @@ def needs_python(pin: Requirement) -> SpecifierSet | None:
         release = importlib.metadata.metadata(pin.name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    return SpecifierSet(release["Requires-Python"] or "") if pin.specifier.contains(release["Version"]) else None
+    needs = release["Requires-Python"] if "Requires-Python" in release else ""
+    return SpecifierSet(needs) if pin.specifier.contains(release["Version"]) else None
 
 
 def test_most_pins_are_the_versions_installed_here() -> None:

@@ -173,7 +173,7 @@ GOOD = np.zeros((4, 3), np.uint8)
     [
         ({"items": GOOD}, "has no array labels"),
         ({"items": GOOD, "labels": np.zeros(3, int)}, r"4 items, but labels are \(3,\)"),
-        ({"items": GOOD.astype(float), "labels": np.zeros(4, int)}, "items must be uint8"),
+        ({"items": GOOD.astype(float), "labels": np.zeros(4, int)}, "items are float64: images are uint8"),
         ({"items": GOOD, "labels": np.zeros(4)}, "labels must be a vector of integers"),
         ({"items": GOOD, "labels": np.array([0, -1, 0, 0])}, r"labels must lie in 0..65535, not -1..0"),
         ({"items": GOOD, "labels": np.array([0, 10**9, 0, 0])}, "labels must lie in"),

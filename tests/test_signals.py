@@ -171,7 +171,7 @@ def test_layouts_are_stated_and_mean_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": None}, r"samples \(float32\) need a layout: .*channels,time; time,channels; channels"),
+        ({"layout": None}, r"items are float32: .* need a layout: .*channels,time; time,channels; channels"),
         ({"layout": "CT"}, "layout is 'CT'; state what the axes of one item are"),
         ({"layout": "channels"}, "layout 'channels' needs items of 2 axes"),
         ({"items": np.zeros((60, 3, 8))}, r"samples are float64; save them as float32 or int16"),
