@@ -19,7 +19,7 @@ def needs_python(pin: Requirement) -> SpecifierSet | None:
         release = importlib.metadata.metadata(pin.name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    needs = release["Requires-Python"] if "Requires-Python" in release else ""
+    needs = "".join(release.get_all("Requires-Python") or ())
     return SpecifierSet(needs) if pin.specifier.contains(release["Version"]) else None
 
 

@@ -42,7 +42,8 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
     if items.dtype.kind == "f" or items.dtype == np.int16 or "layout" in stored:
         if "layout" not in stored:
             raise DataError(
-                f"{source}: items are {items.dtype}: images are uint8, and samples of a sensor need a layout: np.savez(path, items=..., labels=..., layout=...) with one of: "
+                f"{source}: items are {items.dtype}: images are uint8, and samples of a sensor need a layout: "
+                "np.savez(path, items=..., labels=..., layout=...) with one of: "
                 f"{'; '.join(LAYOUTS)}"
             )
         return from_signals(items, labels, name=source.stem, layout=str(stored["layout"]), source=source.name)
