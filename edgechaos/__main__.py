@@ -2,4 +2,5 @@
 
 from edgechaos.cli import main
 
-main(prog_name="edgechaos")
+if __name__ == "__main__":
+    main(prog_name="edgechaos")
