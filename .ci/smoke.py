@@ -15,7 +15,7 @@ import numpy as np
 import edgechaos
 from edgechaos import artifact, faults, reference
 from edgechaos.devices.registry import open_device
-from edgechaos.errors import MissingExtra
+from edgechaos.support.errors import MissingExtra
 
 EXTRAS = {
     *("torch", "brevitas", "sklearn", "mlxtend", "pooch", "PIL", "onnx", "onnxruntime", "tvm", "ziglang", "elftools", "unicorn"),

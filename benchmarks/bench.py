@@ -27,11 +27,11 @@ from edgechaos.data import load
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.faults import DeadNeurons, FaultPlan, Omission, resolve
-from edgechaos.files import write_atomic
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.files import write_atomic
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"

@@ -39,7 +39,7 @@ from edgechaos.models.build import build as build_model
 from edgechaos.models.build import recipe_for
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.statistics import Estimate, mean_over, mean_over_masks_and_seeds
+from edgechaos.support.statistics import Estimate, mean_over, mean_over_masks_and_seeds
 from edgechaos.train import Recipe, train
 
 TUNING_ITEMS, TUNING_MASKS, VALIDATION_ITEMS = 10_000, 5, 5_000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests are not installed with the package
 
-from edgechaos.statistics import proportion
+from edgechaos.support.statistics import proportion
 from tests.matrix import BACKENDS, WIDTHS, Cell, available, row
 
 

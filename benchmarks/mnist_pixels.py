@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from edgechaos import artifact, data, reference
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, resolve
-from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.statistics import mcnemar, mean_over_masks
+from edgechaos.support.files import write_atomic
+from edgechaos.support.statistics import mcnemar, mean_over_masks
 from edgechaos.train import Progress, Recipe, new_model, train
 
 RECIPE = Recipe(epochs=25, batch=256, learning_rate=5e-3, weight_decay=0.1, omission=0.5)

@@ -33,7 +33,6 @@ from edgechaos import artifact, data, reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults import CLEAN
-from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.energy import board_energy, energy_per_inference
 from edgechaos.inspect import inspect
@@ -41,7 +40,8 @@ from edgechaos.models import checkpoint
 from edgechaos.models.build import build as build_model
 from edgechaos.models.build import recipe_for
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.statistics import proportion
+from edgechaos.support.files import write_atomic
+from edgechaos.support.statistics import proportion
 from edgechaos.train import Progress, Recipe, train
 
 BOARD = "mps2-an386"

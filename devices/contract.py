@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.errors import LinkError
 from edgechaos.faults import ResolvedPlan
+from edgechaos.support.errors import LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]
 

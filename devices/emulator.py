@@ -20,10 +20,10 @@ from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.emulator_build import hook_library
 from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.errors import LinkError, MissingExtra
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.errors import LinkError, MissingExtra
 
 PACKAGES = ("unicorn", "capstone", "elftools")
 

@@ -11,8 +11,8 @@ import platform
 import tempfile
 from pathlib import Path
 
-from edgechaos.files import write_atomic
 from edgechaos.firmware_gen.toolchain import cache_folder, zig_cc, zig_version
+from edgechaos.support.files import write_atomic
 
 SOURCE = Path(__file__).parent / "emulator_hooks.c"
 FLAGS = ("-shared", "-fPIC", "-O2", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fno-sanitize=all")

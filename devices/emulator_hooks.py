@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.instruction_classes import CodeMap, counts_by_class
-from edgechaos.extras import need
+from edgechaos.support.extras import need
 
 PERIPHERAL_BYTES = 0x1000
 SYSTEM_BASE = 0xE000E000

@@ -20,10 +20,19 @@ from typing import Any
 from edgechaos.devices import frames
 from edgechaos.devices.emulator_messages import LENGTHS, pack, unpack
 from edgechaos.devices.link import Link
-from edgechaos.errors import ArtifactError, ConfigError, DeviceCrash, DeviceError, DeviceHang, EdgeChaosError, LinkError, UnsupportedError
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
 from edgechaos.firmware_gen.work import most_request_instructions
+from edgechaos.support.errors import (
+    ArtifactError,
+    ConfigError,
+    DeviceCrash,
+    DeviceError,
+    DeviceHang,
+    EdgeChaosError,
+    LinkError,
+    UnsupportedError,
+)
 
 GUARD_S = 120.0
 """Seconds that a process may take for an answer beyond the time that its instructions take."""

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from edgechaos.devices.emulator_hooks import CompiledHooks, PythonHooks, Stop
 from edgechaos.devices.firmware_image import FirmwareImage
 from edgechaos.devices.instruction_classes import map_code
-from edgechaos.errors import UnsupportedError
-from edgechaos.extras import need
 from edgechaos.firmware_gen.boards import Board
+from edgechaos.support.errors import UnsupportedError
+from edgechaos.support.extras import need
 
 NEVER = 0xFFFFFFFE
 """An address that code never reaches: emulation ends at WFI, or where a hook stops it."""

@@ -17,8 +17,8 @@ from typing import Any
 from edgechaos.devices.emulator_machine import EmulatedMachine, Exchange
 from edgechaos.devices.emulator_messages import pack, receive
 from edgechaos.devices.firmware_image import load_elf
-from edgechaos.errors import EdgeChaosError
 from edgechaos.firmware_gen.boards import load_board
+from edgechaos.support.errors import EdgeChaosError
 
 
 def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:

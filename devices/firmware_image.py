@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgechaos.errors import ArtifactError
-from edgechaos.extras import need
-from edgechaos.files import read_file
+from edgechaos.support.errors import ArtifactError
+from edgechaos.support.extras import need
+from edgechaos.support.files import read_file
 
 MAX_BYTES = 1 << 24
 """Of an image in memory: the largest Cortex-M parts have a few megabytes."""

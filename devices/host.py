@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.link import Link
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.errors import DeviceError, LinkError
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.graph import IntegerGraph
 from edgechaos.reference import check_inputs
+from edgechaos.support.errors import DeviceError, LinkError
 
 WINDOW = 64
 _POINTER, _U8, _U32 = ctypes.c_void_p, ctypes.c_uint8, ctypes.c_uint32

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.firmware_image import FirmwareImage
-from edgechaos.errors import UnsupportedError
-from edgechaos.extras import need
+from edgechaos.support.errors import UnsupportedError
+from edgechaos.support.extras import need
 
 CLASSES = (
     "alu",  # data processing, moves, shifts, saturation, IT, parallel add and subtract

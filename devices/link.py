@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgechaos.devices import frames
-from edgechaos.errors import DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
 from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, SESSION, VERSION, ErrorCode, Hello, ResetCause, Verb
+from edgechaos.support.errors import DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
 
 BABBLE_BYTES = 4 * frames.MAX_FRAME
 """More bytes than this without the reply that is awaited is babble: no queue of stale replies is as long."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import filelock
 
-from edgechaos.errors import LinkError
+from edgechaos.support.errors import LinkError
 
 SHARED_FOLDERS: tuple[Path, ...] = (Path("/run/lock"), Path("/tmp"))
 

@@ -20,21 +20,12 @@ from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, 
 from edgechaos.devices.frames import MAX_PAYLOAD
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
-from edgechaos.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 from edgechaos.faults import CLEAN, ResolvedPlan
-from edgechaos.firmware_gen.protocol import (
-    COUNTERS_REPLY,
-    HELLO_REPLY,
-    INFER_HEAD,
-    INFER_REPLY,
-    PARAM,
-    Hello,
-    ResetCause,
-    Verb,
-)
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
 from edgechaos.graph import Head, IntegerGraph
 from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import check_inputs, check_parameters
+from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 
 GROUP = 64
 """Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory, and to find a restart soon."""

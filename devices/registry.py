@@ -17,10 +17,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgechaos.devices.contract import Device, Kind
-from edgechaos.errors import ConfigError, MissingExtra
 from edgechaos.firmware_gen.boards import board_names, load_board
 from edgechaos.graph import IntegerGraph
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, MissingExtra
+from edgechaos.support.suggest import suggestion
 
 GROUP = "edgechaos.devices"
 DEFAULT_BOARD = "mps2-an386"

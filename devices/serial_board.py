@@ -14,11 +14,11 @@ import serial
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Timeouts
 from edgechaos.devices.locks import hold_board, hold_port
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.errors import DeviceRefused, LinkError
 from edgechaos.firmware_gen.boards import Board
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.errors import DeviceRefused, LinkError
 
 WRITE_TIMEOUT_S = 2.0
 READ_BYTES = 4096

@@ -11,7 +11,7 @@ _FACE = {
     "Campaign": "edgechaos.hil.config",
     "Dataset": "edgechaos.data",
     "DeadNeurons": "edgechaos.faults",
-    "EdgeChaosError": "edgechaos.errors",
+    "EdgeChaosError": "edgechaos.support.errors",
     "EvaluationSet": "edgechaos.hil.evaluate",
     "FaultPlan": "edgechaos.faults",
     "IntegerGraph": "edgechaos.graph",
@@ -41,7 +41,6 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/te
     from edgechaos.data import Dataset
     from edgechaos.data import load as load_dataset
     from edgechaos.devices.registry import open_device
-    from edgechaos.errors import EdgeChaosError
     from edgechaos.export.verify import verify
     from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
     from edgechaos.graph import IntegerGraph
@@ -52,6 +51,7 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/te
     from edgechaos.models.checkpoint import load as load_checkpoint
     from edgechaos.quantize.pipeline import quantize as quantize_model
     from edgechaos.reference import encode, run
+    from edgechaos.support.errors import EdgeChaosError
     from edgechaos.train import train as train_model
 
 __all__ = [

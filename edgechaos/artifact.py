@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from edgechaos.errors import ArtifactError, EdgeChaosError
-from edgechaos.files import read_file, write_atomic
 from edgechaos.graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tensor
+from edgechaos.support.errors import ArtifactError, EdgeChaosError
+from edgechaos.support.files import read_file, write_atomic
 
 FORMAT_VERSION = 1
 """Changes whenever docs/semantics.md changes what a stored graph computes."""

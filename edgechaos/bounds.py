@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgechaos.errors import AccumulatorOverflow
 from edgechaos.evaluate_nodes import AMPLITUDE_MAX
 from edgechaos.graph import (
     DTYPE_RANGE,
@@ -34,6 +33,7 @@ from edgechaos.graph import (
 )
 from edgechaos.nodes import FINER_BITS
 from edgechaos.random_bits import gaussian_table
+from edgechaos.support.errors import AccumulatorOverflow
 
 Interval = tuple[int, int]
 ACCUMULATOR = 2**31 - 1

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import random_bits
-from edgechaos.errors import AccumulatorOverflow, FaultError
 from edgechaos.graph import (
     ChaosLayer,
     Constant,
@@ -38,6 +37,7 @@ from edgechaos.graph import (
 )
 from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
 from edgechaos.seeds import check_seed
+from edgechaos.support.errors import AccumulatorOverflow, FaultError
 
 DEAD_STREAM = 0x10000
 STUCK_STREAM = 0x20000

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import signals
-from edgechaos.errors import ConfigError, GraphError
 from edgechaos.nodes import (
     MAX_TICKS,
     NODE_KINDS,
@@ -40,8 +39,9 @@ from edgechaos.nodes import (
     Weighted,
     expected_gain,
 )
-from edgechaos.shown import html_table
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, GraphError
+from edgechaos.support.shown import html_table
+from edgechaos.support.suggest import suggestion
 from edgechaos.text import Text
 
 __all__ = [

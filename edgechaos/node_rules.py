@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from edgechaos.errors import GraphError
 from edgechaos.graph import (
     DTYPE_RANGE,
     MAX_TICKS,
@@ -37,6 +36,7 @@ from edgechaos.graph import (
 from edgechaos.mortal import finishes_plain_layer, loud
 from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.random_bits import FAIL_ONE
+from edgechaos.support.errors import GraphError
 from edgechaos.windows import output_size
 
 MAX_VOCABULARY = 1 << 16

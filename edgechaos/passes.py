@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from edgechaos import signals
-from edgechaos.errors import GraphError, UnsupportedError
 from edgechaos.quantize.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
 from edgechaos.quantize.float_nodes import Array
+from edgechaos.support.errors import GraphError, UnsupportedError
 
 Pass = Callable[[FloatModel], FloatModel]
 

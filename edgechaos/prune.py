@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import GraphError, UnsupportedError
 from edgechaos.prune_criteria import (
     DEFAULT,
     Criterion,
@@ -32,6 +31,7 @@ from edgechaos.prune_criteria import (
     weight_scores,
 )
 from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
+from edgechaos.support.errors import GraphError, UnsupportedError
 
 RENUMBERED = "kept neurons are numbered from 0 in each layer; random words and fault sites follow the new numbers"
 

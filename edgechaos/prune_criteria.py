@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import random_bits
-from edgechaos.errors import UnsupportedError
 from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners, stored_name
+from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[np.float64]
 Criterion = Literal["reconstruction", "current", "magnitude", "random"]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.errors import UnsupportedError
 from edgechaos.graph import (
     AveragePool,
     ChaosLayer,
@@ -31,6 +30,7 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
+from edgechaos.support.errors import UnsupportedError
 
 Mask = NDArray[np.bool_]
 BETWEEN = (Requantize, ChaosLayer, Lut, TopK, ThermalNoise, MaxPool, AveragePool)

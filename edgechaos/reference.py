@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import evaluate_nodes, random_bits
-from edgechaos.errors import GraphError, ShapeError
 from edgechaos.graph import (
     Q15,
     ArgMax,
@@ -38,6 +37,7 @@ from edgechaos.graph import (
 from edgechaos.quantize.rounding import rounded_shift, saturate16
 from edgechaos.seeds import check_seed
 from edgechaos.signals import require_finite
+from edgechaos.support.errors import GraphError, ShapeError
 
 BATCH = 256
 """Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""

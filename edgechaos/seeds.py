@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 
-from edgechaos.errors import SeedError
+from edgechaos.support.errors import SeedError
 
 MAX_SEED = 2**32 - 1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import DataError
+from edgechaos.support.errors import DataError
 
 RANGE = 4.0
 """A channel's reach in units of the `std` that models normalize with: normalized values lie in -4..4."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgechaos.errors import GraphError, UnsupportedError
 from edgechaos.evaluate_nodes import AMPLITUDE_MAX
 from edgechaos.graph import IntegerGraph, MatMul, ThermalNoise
 from edgechaos.random_bits import GAUSSIAN_BITS
+from edgechaos.support.errors import GraphError, UnsupportedError
 
 NOISE_PER_ROOT_TEMPERATURE = 0.01
 """Standard deviation of the noise on one weight at T = 1."""

@@ -27,8 +27,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.files import write_atomic
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
@@ -36,6 +34,8 @@ from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.random_bits import fail_q, stream_head, words
 from edgechaos.seeds import check_seed
+from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.support.files import write_atomic
 
 EPOCH_STREAM = 0x60000
 SHARE_STREAM = 0x70000

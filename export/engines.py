@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.errors import ConfigError
 from edgechaos.export.to_onnx import SAMPLE, SEED, parameter_inputs, to_onnx
 from edgechaos.export.to_tvm import tvm_evaluator
-from edgechaos.extras import need
 from edgechaos.graph import IntegerGraph
 from edgechaos.reference import BATCH, Result, check_inputs, check_parameters
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError
+from edgechaos.support.extras import need
+from edgechaos.support.suggest import suggestion
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from edgechaos.errors import ConfigError, UnsupportedError
 from edgechaos.graph import IntegerGraph
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, UnsupportedError
+from edgechaos.support.suggest import suggestion
 
 GROUP = "edgechaos.exporters"
 BUILT_IN: Mapping[str, str] = MappingProxyType(

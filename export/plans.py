@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from edgechaos.errors import FaultError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
 from edgechaos.graph import IntegerGraph, Weighted
 from edgechaos.mortal import Mortal, chaos_and_topk, mortal, plain_layers
+from edgechaos.support.errors import FaultError
 
 PATCH_ROWS = 64
 """Words flipped by any of these plans, at most: what the patch memory of a small board holds."""

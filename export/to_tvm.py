@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from edgechaos.errors import BuildError
 from edgechaos.export.exporters import Exporter
 from edgechaos.export.to_onnx import to_onnx
-from edgechaos.extras import need
-from edgechaos.files import write_atomic
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.errors import BuildError
+from edgechaos.support.extras import need
+from edgechaos.support.files import write_atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto

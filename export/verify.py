@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.artifact import content_hash
-from edgechaos.errors import EdgeChaosError, ShapeError, VerificationError
 from edgechaos.export.engines import EngineModel
 from edgechaos.faults import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.graph import IntegerGraph
-from edgechaos.shown import html_table
+from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError
+from edgechaos.support.shown import html_table
 
 ONNX_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")
 """What `edgechaos[onnx]` brings; `tvm` is the fourth."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgechaos.errors import ConfigError
 from edgechaos.firmware_gen.ports import SHOWN, Port, load_port, port_choices
-from edgechaos.settings import read_toml, strict_converter, structure
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError
+from edgechaos.support.settings import read_toml, strict_converter, structure
+from edgechaos.support.suggest import suggestion
 
 BOARD_FOLDER = Path(__file__).parent / "boards"
 CPU_FLAGS = MappingProxyType(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgechaos.errors import BuildError
-from edgechaos.extras import need
-from edgechaos.files import write_atomic
 from edgechaos.firmware_gen.generate import Firmware
 from edgechaos.firmware_gen.toolchain import arm_gcc, zig_cc
+from edgechaos.support.errors import BuildError
+from edgechaos.support.extras import need
+from edgechaos.support.files import write_atomic
 
 Compiler = Literal["zig", "gcc"]
 

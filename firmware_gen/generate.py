@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from edgechaos import __version__
 from edgechaos.artifact import content_hash
 from edgechaos.bounds import GAUSSIAN_MAX
-from edgechaos.errors import BuildError
 from edgechaos.firmware_gen.boards import CPU_FLAGS, GCC_CPU_FLAGS, Board
 from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
 from edgechaos.firmware_gen.limits import check_supported
@@ -27,6 +26,7 @@ from edgechaos.firmware_gen.signal_source import signal_files
 from edgechaos.firmware_gen.writer import Writer
 from edgechaos.graph import IntegerGraph, ThermalNoise
 from edgechaos.random_bits import gaussian_table
+from edgechaos.support.errors import BuildError
 
 RUNTIME = Path(__file__).parent / "runtime"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -12,11 +12,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from edgechaos.files import write_atomic
 from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.toolchain import cache_folder, zig_cc, zig_version
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.files import write_atomic
 
 
 def build_host(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults: bool = True, kernel: Choice = "auto") -> Path:

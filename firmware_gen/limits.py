@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
-from edgechaos.errors import UnsupportedError
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
 from edgechaos.graph import (
     ArgMax,
@@ -28,6 +27,7 @@ from edgechaos.graph import (
 )
 from edgechaos.mortal import mortal
 from edgechaos.random_bits import FAIL_ONE
+from edgechaos.support.errors import UnsupportedError
 
 MOST_OUTPUTS = 65535
 MOST_SITES = 255

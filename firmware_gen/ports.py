@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from edgechaos.errors import EdgeChaosError
-from edgechaos.files import read_file
-from edgechaos.settings import read_toml, structure
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import EdgeChaosError
+from edgechaos.support.files import read_file
+from edgechaos.support.settings import read_toml, structure
+from edgechaos.support.suggest import suggestion
 
 PORT_FOLDER = Path(__file__).parent / "runtime" / "board"
 OWN = "ec_port.c"

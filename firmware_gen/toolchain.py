@@ -15,8 +15,8 @@ from pathlib import Path
 
 import platformdirs
 
-from edgechaos.errors import BuildError
-from edgechaos.extras import need
+from edgechaos.support.errors import BuildError
+from edgechaos.support.extras import need
 
 ARM_GCC = "arm-none-eabi-gcc"
 TIMEOUT_S = 300.0

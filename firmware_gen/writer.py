@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import BuildError
+from edgechaos.support.errors import BuildError
 
 RESERVED_FILES = frozenset(
     (

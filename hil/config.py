@@ -16,10 +16,10 @@ from itertools import islice
 from operator import is_
 from typing import NewType
 
-from edgechaos.errors import ConfigError, SeedError
 from edgechaos.faults import ALL, FAULT_KINDS, Omission, WeightBitFlip
 from edgechaos.seeds import check_seed
-from edgechaos.settings import quantity, read_toml, strict_converter, structure
+from edgechaos.support.errors import ConfigError, SeedError
+from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
 Seconds = NewType("Seconds", float)
 Kelvin = NewType("Kelvin", float)

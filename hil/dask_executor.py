@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from edgechaos.errors import EdgeChaosError
-from edgechaos.extras import need
 from edgechaos.hil.evaluate import Event, NotBegun, Setup
 from edgechaos.hil.executor import Executor, exclusive
 from edgechaos.hil.plan import Work
 from edgechaos.hil.pool import KILLS_ALLOWED, PoolExecutor
+from edgechaos.support.errors import EdgeChaosError
+from edgechaos.support.extras import need
 
 RESOURCE = "board:"
 PLUGIN = "edgechaos-pool"

@@ -14,11 +14,11 @@ from typing import Any
 
 import cattrs
 
-from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.faults import FAULT_KINDS
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.results import FORMAT, Agreement, Curve, Point
-from edgechaos.settings import strict_converter, structure
+from edgechaos.support.errors import ArtifactError, ConfigError
+from edgechaos.support.settings import strict_converter, structure
 
 MOST = 1 << 62
 """Beyond any count there is; a float holds it without overflow."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgechaos.errors import EdgeChaosError
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.support.errors import EdgeChaosError
 
 BOLTZMANN_J_PER_K = 1.380649e-23
 """Exact since the SI of 2019."""

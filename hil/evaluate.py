@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from edgechaos.artifact import from_bytes
 from edgechaos.devices.contract import Device, DeviceInfo, checked
-from edgechaos.errors import DeviceError, EdgeChaosError
 from edgechaos.faults import CLEAN, ResolvedPlan, resolve
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
 from edgechaos.hil.plan import Probe, Trial, Work
+from edgechaos.support.errors import DeviceError, EdgeChaosError
 
 Opener = Callable[[str, IntegerGraph], Device]
 """(spec, graph) -> Device. One of your own may have an attribute `exclusive`, spec -> bool: whether one worker alone may hold it,

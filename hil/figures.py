@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgechaos.extras import need
+from edgechaos.support.extras import need
 
 Point = Mapping[str, Any]
 

@@ -19,7 +19,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from edgechaos.devices.contract import DeviceInfo
-from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.evaluate import Failed, Finished, TrialResult
 from edgechaos.hil.ledger_file import (
     COLUMNS,
@@ -36,6 +35,7 @@ from edgechaos.hil.ledger_file import (
     sound_rows,
 )
 from edgechaos.hil.plan import CampaignPlan, Group, Trial
+from edgechaos.support.errors import EdgeChaosError
 
 INFRASTRUCTURE = "infrastructure"
 Key = tuple[str, int, str, str, int]

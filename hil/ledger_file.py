@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgechaos.errors import EdgeChaosError
+from edgechaos.support.errors import EdgeChaosError
 
 FORMAT = 2
 _SCHEMA = """

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from edgechaos import random_bits
-from edgechaos.errors import ConfigError, FaultError
 from edgechaos.faults import (
     FAULT_KINDS,
     DeadNeurons,
@@ -29,6 +28,7 @@ from edgechaos.faults import (
 )
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Sweep
+from edgechaos.support.errors import ConfigError, FaultError
 
 MASK_STREAM = 0x40000
 """Stream of the campaign's own seeds: beyond the layers' 0..65535 and the fault sites' 0x10000..0x3FFFF."""

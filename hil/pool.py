@@ -18,11 +18,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from edgechaos.errors import ConfigError
 from edgechaos.hil.channel import Channel, packed
 from edgechaos.hil.evaluate import Began, Event, Failed, Fatal, Finished, NotBegun, Opened, Setup
 from edgechaos.hil.executor import Executor, exclusive
 from edgechaos.hil.plan import Group, Trial, Work
+from edgechaos.support.errors import ConfigError
 
 OPEN_TIMEOUT_S = 300.0
 """The first trial on a device may include a compiler run."""

@@ -18,8 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgechaos.devices.instruction_classes import EXTRAS
-from edgechaos.errors import ArtifactError, EdgeChaosError
-from edgechaos.files import read_file, write_atomic
 from edgechaos.firmware_gen.boards import board_names, load_board
 from edgechaos.hil.documents import check_document
 from edgechaos.hil.energy import Cycles
@@ -27,6 +25,8 @@ from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figur
 from edgechaos.hil.headline import Figure, headline
 from edgechaos.hil.numbers import FILTERS
 from edgechaos.hil.outcomes import OUTCOMES
+from edgechaos.support.errors import ArtifactError, EdgeChaosError
+from edgechaos.support.files import read_file, write_atomic
 
 Document = Mapping[str, Any]
 

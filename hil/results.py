@@ -21,7 +21,6 @@ import numpy as np
 from edgechaos import __version__
 from edgechaos.artifact import content_hash
 from edgechaos.devices.instruction_classes import EXTRAS
-from edgechaos.files import write_atomic
 from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.campaign_file import to_toml
 from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
@@ -33,16 +32,9 @@ from edgechaos.hil.numbers import interval, percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
 from edgechaos.random_bits import FAIL_ONE
-from edgechaos.shown import html_table
-from edgechaos.statistics import (
-    Estimate,
-    NonInferiority,
-    mcnemar,
-    mean_over_masks,
-    non_inferiority,
-    paired_difference,
-    proportion,
-)
+from edgechaos.support.files import write_atomic
+from edgechaos.support.shown import html_table
+from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, mean_over_masks, non_inferiority, paired_difference, proportion
 
 FORMAT = 2
 

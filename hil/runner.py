@@ -15,7 +15,6 @@ from pathlib import Path
 
 from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.devices.registry import check_specs
-from edgechaos.errors import DataError, EdgeChaosError
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Campaign, refuse
 from edgechaos.hil.energy import board_energy
@@ -26,6 +25,7 @@ from edgechaos.hil.plan import CampaignPlan, Probe, Work, check_devices, check_p
 from edgechaos.hil.pool import PoolExecutor
 from edgechaos.hil.results import Results, summarize
 from edgechaos.reference import check_inputs, check_parameters
+from edgechaos.support.errors import DataError, EdgeChaosError
 
 Progress = Callable[[int, int], None]
 """Called with (trials that have an outcome, trials)."""

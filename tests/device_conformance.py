@@ -18,20 +18,9 @@ from hypothesis import strategies as st
 
 from edgechaos import artifact, reference
 from edgechaos.devices.contract import Device
-from edgechaos.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError
-from edgechaos.faults import (
-    ALL,
-    CLEAN,
-    DeadNeurons,
-    FaultPlan,
-    Omission,
-    ResolvedPlan,
-    StuckAtOne,
-    WeightBitFlip,
-    apply,
-    resolve,
-)
+from edgechaos.faults import ALL, CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError
 from tests.graphs import chaos_graph, codes_for
 
 GRAPHS = {

@@ -20,10 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos import reference
 from edgechaos.artifact import content_hash
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
-from edgechaos.errors import DeviceCrash, DeviceError, DeviceHang, LinkError
 from edgechaos.faults import CLEAN, FAULT_KINDS, ResolvedPlan, apply
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.outcomes import activated
+from edgechaos.support.errors import DeviceCrash, DeviceError, DeviceHang, LinkError
 
 PER_INFERENCE = {"alu": 1000, "load": 400, "branch_taken": 100}
 

@@ -18,7 +18,6 @@ from edgechaos import reference
 from edgechaos.cli.verify_command import opened_backends
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import DATA_FOLDER, Dataset, load
-from edgechaos.errors import VerificationError
 from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
 from edgechaos.faults import FaultPlan, apply
@@ -27,6 +26,7 @@ from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.pipeline import quantize
+from edgechaos.support.errors import VerificationError
 from edgechaos.thermal import thermal_k
 from edgechaos.train import Recipe, train
 

@@ -14,7 +14,6 @@ import torch
 from edgechaos import data, passes, reference
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
-from edgechaos.errors import UnsupportedError
 from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
@@ -26,6 +25,7 @@ from edgechaos.mortal import mortal
 from edgechaos.quantize.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.quantize.pipeline import fake_quantized, fine_tuning, quantize, to_graph
 from edgechaos.random_bits import fail_q
+from edgechaos.support.errors import UnsupportedError
 from edgechaos.text import Text
 from edgechaos.train import DEFAULT_OMISSION, Recipe, train
 from tests.exactness import assert_integers_equal

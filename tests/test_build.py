@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from edgechaos import artifact, data
 from edgechaos.cli import main
-from edgechaos.errors import ConfigError, DataError
 from edgechaos.models.build import KINDS, build
+from edgechaos.support.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.trains
 

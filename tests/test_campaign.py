@@ -16,7 +16,6 @@ from edgechaos.devices import protocol_device
 from edgechaos.devices.contract import DeviceInfo, Inference
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.plan_payloads import check_plan as check_device_plan
-from edgechaos.errors import ConfigError, DataError, DeviceCrash, EdgeChaosError, FaultError
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph import Encoding, IntegerGraph, Readout, ThermalNoise
 from edgechaos.hil import evaluate
@@ -25,6 +24,7 @@ from edgechaos.hil.evaluate import EvaluationSet, Setup
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import check_plan, plan_campaign, seeds
 from edgechaos.hil.runner import run_campaign
+from edgechaos.support.errors import ConfigError, DataError, DeviceCrash, EdgeChaosError, FaultError
 from tests.campaigns import GRAPH, InProcess, campaign, items, run
 from tests.hil_devices import open_device
 from tests.mixed_graphs import Builder, mixed_graph

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.errors import ConfigError, EdgeChaosError
 from edgechaos.hil import pool
 from edgechaos.hil.channel import LENGTH, Channel, packed
 from edgechaos.hil.config import Campaign, Sweep
 from edgechaos.hil.evaluate import EvaluationSet
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import LEFT_AFTER, run_campaign
+from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.campaigns import GRAPH, campaign, children, items, rows, run, run_pool
 from tests.hil_devices import open_device
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from edgechaos.artifact import save, to_bytes
-from edgechaos.errors import ConfigError, EdgeChaosError
 from edgechaos.faults import resolve
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.evaluate import Bench, Setup
 from edgechaos.hil.plan import Work, plan_campaign
 from edgechaos.hil.pool import PoolExecutor, _Worker
 from edgechaos.hil.runner import run_campaign
+from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.campaigns import GRAPH, SCRIPT, campaign, children, items, rows, run, run_pool
 from tests.hil_devices import open_device
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import random_bits
-from edgechaos.errors import ConfigError, ShapeError, UnsupportedError
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.models import words
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults
 from edgechaos.quantize.float_model import Spiking
+from edgechaos.support.errors import ConfigError, ShapeError, UnsupportedError
 from tests import chaosnet_oracle
 
 MODES = ("parallel", "stateful")

@@ -13,8 +13,8 @@ from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.data import Dataset, from_torch, load
 from edgechaos.data.remembered import recall, remember, remembered
-from edgechaos.errors import DataError
 from edgechaos.models import checkpoint
+from edgechaos.support.errors import DataError
 
 pytestmark = pytest.mark.trains
 

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.data import load
-from edgechaos.errors import ConfigError, VerificationError
 from edgechaos.graph import Conv, EmbeddingBag
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.published import import_published
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.support.errors import ConfigError, VerificationError
 
 pytestmark = pytest.mark.trains
 

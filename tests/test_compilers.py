@@ -13,7 +13,6 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
-from edgechaos.errors import BuildError
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults import apply, resolve
 from edgechaos.firmware_gen.boards import board_names, load_board
@@ -23,6 +22,7 @@ from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
 from edgechaos.firmware_gen.writer import Names
 from edgechaos.graph import IntegerGraph
+from edgechaos.support.errors import BuildError
 from tests.firmware_host import GCC, HostLibrary, compile_host
 from tests.graphs import Spec, chaos_graph
 from tests.mixed_graphs import Mixed, items_for, mixed_graph

@@ -19,11 +19,11 @@ from edgechaos.continual import ewc, measures
 from edgechaos.continual.recipe import Settings, compare, learn
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn
+from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.train import Recipe
 
 pytestmark = pytest.mark.trains

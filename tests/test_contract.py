@@ -9,10 +9,10 @@ import pytest
 
 from edgechaos.artifact import to_bytes
 from edgechaos.devices.contract import Inference, checked
-from edgechaos.errors import LinkError
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.evaluate import Bench, Event, Failed, Finished, Setup
 from edgechaos.hil.plan import plan_campaign
+from edgechaos.support.errors import LinkError
 from tests.campaigns import GRAPH, campaign, items
 from tests.hil_devices import ReferenceDevice
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgechaos import artifact
 from edgechaos.data.idx import MNIST_FILES
-from edgechaos.settings import read_toml
+from edgechaos.support.settings import read_toml
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import mixed_graph
 

@@ -10,12 +10,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from edgechaos.artifact import to_bytes
-from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.dask_executor import DaskExecutor
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import run_campaign
+from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, campaign, items, rows, run
 from tests.hil_devices import open_device
 

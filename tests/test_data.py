@@ -13,7 +13,7 @@ import pytest
 
 from edgechaos import data
 from edgechaos.data import idx, npz
-from edgechaos.errors import ConfigError, DataError, MissingExtra
+from edgechaos.support.errors import ConfigError, DataError, MissingExtra
 
 
 def test_digits8x8_is_a_fixed_stratified_split() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edgechaos import data
 from edgechaos.data import pictures
-from edgechaos.errors import DataError, MissingExtra
+from edgechaos.support.errors import DataError, MissingExtra
 
 CLASSES = pictures.CIFAR_CLASSES
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)

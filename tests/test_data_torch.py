@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from edgechaos import data
 from edgechaos.data import arrays
-from edgechaos.errors import DataError
+from edgechaos.support.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 5), np.uint8)
 LABELS = np.arange(20) % 2

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.errors import ArtifactError
 from edgechaos.graph import Encoding, IntegerGraph, Readout
 from edgechaos.hil import figures
 from edgechaos.hil.config import EnergySettings, Sweep
 from edgechaos.hil.report import Inputs, compose, load_inputs
+from edgechaos.support.errors import ArtifactError
 from tests.campaigns import GRAPH, campaign, run
 from tests.mixed_graphs import Builder, mixed_graph
 from tests.test_report import BUILD, VERIFICATION, words

@@ -5,17 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgechaos.devices.instruction_classes import CLASSES, EXTRAS
-from edgechaos.errors import ConfigError, EdgeChaosError
 from edgechaos.firmware_gen.boards import board_names, load_board
-from edgechaos.hil.energy import (
-    CORTEX_M4,
-    CYCLE_MODELS,
-    ORIGIN,
-    bits_overwritten,
-    board_energy,
-    energy_per_inference,
-    landauer_bound,
-)
+from edgechaos.hil.energy import CORTEX_M4, CYCLE_MODELS, ORIGIN, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.graphs import chaos_graph
 
 MIX = {"alu": 1000.0, "load": 400.0, "load_store_multiple": 10.0, "multiple_registers": 40.0, "branch_taken": 100.0, "pc_loads": 5.0}

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.artifact import content_hash
-from edgechaos.errors import (
+from edgechaos.export import exporters
+from edgechaos.export.engines import EngineModel, run
+from edgechaos.export.to_onnx import to_onnx
+from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
+from edgechaos.graph import Constant, IntegerGraph, Readout, Tensor
+from edgechaos.support.errors import (
     BuildError,
     ConfigError,
     EdgeChaosError,
@@ -28,11 +33,6 @@ from edgechaos.errors import (
     ShapeError,
     UnsupportedError,
 )
-from edgechaos.export import exporters
-from edgechaos.export.engines import EngineModel, run
-from edgechaos.export.to_onnx import to_onnx
-from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
-from edgechaos.graph import Constant, IntegerGraph, Readout, Tensor
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 
 ONNX_ENGINES = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")

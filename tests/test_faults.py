@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import random_bits, reference
-from edgechaos.errors import FaultError, GraphError
 from edgechaos.faults import (
     CLEAN,
     FAULT_KINDS,
@@ -28,6 +27,7 @@ from edgechaos.faults import (
     resolve,
 )
 from edgechaos.graph import Constant, IntegerGraph, Readout
+from edgechaos.support.errors import FaultError, GraphError
 from tests import scalar
 from tests.graphs import chaos_graph, codes_for
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.errors import EdgeChaosError
-from edgechaos.files import read_file, write_atomic
+from edgechaos.support.errors import EdgeChaosError
+from edgechaos.support.files import read_file, write_atomic
 
 
 def test_written_whole_with_its_folders(tmp_path: Path) -> None:

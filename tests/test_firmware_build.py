@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.errors import BuildError, ConfigError, MissingExtra, UnsupportedError
 from edgechaos.faults import DeadNeurons, FaultPlan, WeightBitFlip, apply
 from edgechaos.firmware_gen import toolchain
 from edgechaos.firmware_gen.boards import BOARD_FOLDER, board_names, load_board
@@ -24,6 +23,7 @@ from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.writer import Names, Writer
 from edgechaos.graph import Constant, Encoding, IntegerGraph, Readout
+from edgechaos.support.errors import BuildError, ConfigError, MissingExtra, UnsupportedError
 from tests.firmware_host import GCC, ZIG, compile_host, library
 from tests.graphs import Spec, chaos_graph
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, mixed_graph

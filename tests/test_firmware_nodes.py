@@ -20,7 +20,6 @@ from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.errors import GraphError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
@@ -30,6 +29,7 @@ from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
 from edgechaos.graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
 from edgechaos.mortal import mortal
+from edgechaos.support.errors import GraphError
 from tests.firmware_host import HostLibrary, library
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_firmware_exact import NATIVE, WIDE

@@ -23,8 +23,8 @@ import pytest
 import torch
 
 from edgechaos import artifact
-from edgechaos.errors import ArtifactError
 from edgechaos.models import checkpoint
+from edgechaos.support.errors import ArtifactError
 from tests.graphs import chaos_graph
 
 CPU_S = 15
@@ -35,7 +35,7 @@ import importlib, resource, sys
 for name in sys.argv[1].split(","):
     importlib.import_module(name)
 from edgechaos.cli import main
-from edgechaos.errors import EdgeChaosError
+from edgechaos.support.errors import EdgeChaosError
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 resource.setrlimit(resource.RLIMIT_AS, (size + {MEMORY},) * 2)

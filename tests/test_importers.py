@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.models import architecture, checkpoint, importers
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
@@ -27,6 +26,7 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.text import Text
 
 CHECKPOINTS = Path(os.environ.get("EDGECHAOS_CHECKPOINTS", "nowhere"))

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.ledger import Ledger
 from edgechaos.hil.plan import plan_campaign
 from edgechaos.hil.runner import open_ledger
+from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, SCRIPT, campaign, items, rows, run
 from tests.graphs import chaos_graph
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.evaluate import Failed, Finished
 from edgechaos.hil.ledger import Ledger
 from edgechaos.hil.ledger_file import checksum, connect
 from edgechaos.hil.plan import plan_campaign
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import open_ledger
+from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, campaign, items, rows, run
 
 SPEC = campaign(masks=3)

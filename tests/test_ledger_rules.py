@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.errors import EdgeChaosError
 from edgechaos.hil.evaluate import Failed
 from edgechaos.hil.ledger import INFRASTRUCTURE, Identity, Ledger
 from edgechaos.hil.plan import plan_campaign
+from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import campaign
 
 PLAN = plan_campaign(campaign())

@@ -16,7 +16,9 @@ from edgechaos.devices.fake import FakeDevice, Misbehavior
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import Frame, FrameDecoder, encode
 from edgechaos.devices.plan_payloads import KIND_OF, plan_requests
-from edgechaos.errors import (
+from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
+from edgechaos.support.errors import (
     DeviceCrash,
     DeviceError,
     DeviceHang,
@@ -27,8 +29,6 @@ from edgechaos.errors import (
     FaultError,
     LinkError,
 )
-from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
 from tests.graphs import chaos_graph, codes_for
 
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)

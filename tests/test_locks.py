@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from edgechaos.devices import locks
-from edgechaos.errors import LinkError
+from edgechaos.support.errors import LinkError
 
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
 from edgechaos.devices import locks
-from edgechaos.errors import LinkError
+from edgechaos.support.errors import LinkError
 locks.SHARED_FOLDERS = (Path(sys.argv[1]),)
 os.umask(0o077)
 if os.geteuid() == 0 and sys.argv[3] == "another":

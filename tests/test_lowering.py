@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgechaos import artifact, data, passes, reference
 from edgechaos.data import Dataset
-from edgechaos.errors import DataError, GraphError, UnsupportedError
 from edgechaos.graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
@@ -28,6 +27,7 @@ from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import Gelu, Relu, Thermal
 from edgechaos.quantize.lower import lower
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
+from edgechaos.support.errors import DataError, GraphError, UnsupportedError
 from edgechaos.text import Text
 from edgechaos.train import Recipe, train
 from tests.exactness import assert_integers_equal, assert_training_computes_the_same

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import artifact, reference
-from edgechaos.errors import FaultError, GraphError
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
 from edgechaos.faults import UNIT_STREAM, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
 from edgechaos.mortal import mortal
+from edgechaos.support.errors import FaultError, GraphError
 from tests import scalar
 from tests.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_graph import with_constant, with_node

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from edgechaos import reference
 from edgechaos.artifact import content_hash, from_bytes, to_bytes
 from edgechaos.bounds import prove_bounds
-from edgechaos.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from edgechaos.evaluate_nodes import topk
 from edgechaos.graph import (
     NODE_KINDS,
@@ -33,6 +32,7 @@ from edgechaos.graph import (
     TopK,
 )
 from edgechaos.random_bits import gaussian_table
+from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from edgechaos.thermal import ThermalCodes, thermal_codes, thermal_k
 from tests import scalar_nodes
 from tests.mixed_graphs import FAMILIES, WORDS, Mixed, items_for, mixed_graph, mixed_specs

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgechaos import passes
-from edgechaos.errors import GraphError, UnsupportedError
 from edgechaos.graph import Encoding
 from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
+from edgechaos.support.errors import GraphError, UnsupportedError
 
 RNG = np.random.default_rng(0)
 

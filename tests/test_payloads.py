@@ -10,10 +10,10 @@ import pytest
 
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.plan_payloads import check_plan, patched_nodes, plan_requests
-from edgechaos.errors import FaultError
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
 from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.random_bits import binomial_table
+from edgechaos.support.errors import FaultError
 from tests.graphs import chaos_graph
 
 GRAPH = chaos_graph(sizes=(12, 60, 6, 4))

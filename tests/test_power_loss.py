@@ -17,13 +17,13 @@ from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.link import Client
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.errors import DeviceError, DevicePowerLoss, DeviceReset, LinkError
 from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.config import Images, Sweep
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.runner import run_campaign
+from edgechaos.support.errors import DeviceError, DevicePowerLoss, DeviceReset, LinkError
 from tests.campaigns import GRAPH as CAMPAIGN_GRAPH
 from tests.campaigns import InProcess, campaign, items, rows
 from tests.firmware_host import library

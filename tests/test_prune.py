@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 from edgechaos import artifact, data, passes, reference
 from edgechaos.cli import main, quantize_command
-from edgechaos.errors import FaultError, GraphError, UnsupportedError
 from edgechaos.faults import DeadNeurons, FaultPlan, apply
 from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.inspect import inspect
@@ -29,6 +28,7 @@ from edgechaos.prune_criteria import CRITERIA, RIDGE, Criterion, NeuronActivity,
 from edgechaos.quantize.float_model import FloatModel, Linear
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
+from edgechaos.support.errors import FaultError, GraphError, UnsupportedError
 from edgechaos.train import Recipe, train
 
 pytestmark = pytest.mark.trains

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from edgechaos import data, reference
 from edgechaos.cli import main
-from edgechaos.errors import DataError, FaultError, UnsupportedError
 from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply
 from edgechaos.inspect import inspect
 from edgechaos.models import checkpoint
@@ -22,7 +21,8 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.quantize.prune_curve import Curve, from_json, prune_curve
 from edgechaos.quantize.prune_report import rich_table, save_picture
-from edgechaos.statistics import mean_over_masks, proportion
+from edgechaos.support.errors import DataError, FaultError, UnsupportedError
+from edgechaos.support.statistics import mean_over_masks, proportion
 from edgechaos.train import Recipe, train
 
 pytestmark = pytest.mark.trains

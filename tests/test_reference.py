@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.errors import GraphError, ShapeError
 from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Requantize
+from edgechaos.support.errors import GraphError, ShapeError
 from tests import scalar
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 

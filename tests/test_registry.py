@@ -14,10 +14,10 @@ from edgechaos.devices import registry
 from edgechaos.devices.contract import Device
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.registry import DeviceEntry, check_spec, check_specs, is_exclusive, open_device
-from edgechaos.errors import ConfigError, EdgeChaosError, MissingExtra
 from edgechaos.graph import IntegerGraph
 from edgechaos.hil.executor import exclusive
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, EdgeChaosError, MissingExtra
+from edgechaos.support.suggest import suggestion
 from tests.device_conformance import GRAPHS
 from tests.ptys import Pty
 

@@ -15,7 +15,6 @@ import pytest
 
 from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.cli.show import print_table, terminal
-from edgechaos.errors import ArtifactError, EdgeChaosError
 from edgechaos.hil import numbers
 from edgechaos.hil.campaign_file import to_toml
 from edgechaos.hil.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
@@ -25,6 +24,7 @@ from edgechaos.hil.report import Inputs, compose, find_inputs, load_inputs, writ
 from edgechaos.hil.results import Results
 from edgechaos.hil.runner import run_campaign
 from edgechaos.hil.terminal import results_table
+from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from tests.campaigns import GRAPH, InProcess, campaign, items
 from tests.hil_devices import PER_INFERENCE, open_device
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos.errors import UnsupportedError
 from edgechaos.quantize import rounding
 from edgechaos.random_bits import gaussian_table
+from edgechaos.support.errors import UnsupportedError
 
 factors = st.floats(2.0**-31, 1.0)
 accumulators = st.integers(-(2**30) + 1, 2**30 - 1)

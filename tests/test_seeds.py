@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from edgechaos import artifact, faults, random_bits, reference
 from edgechaos.cli import main
 from edgechaos.data import load
-from edgechaos.errors import ConfigError, SeedError
 from edgechaos.export.engines import EngineModel
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.hil.config import read_campaign
 from edgechaos.models.build import build
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.seeds import MAX_SEED, check_seed
+from edgechaos.support.errors import ConfigError, SeedError
 from edgechaos.train import Recipe
 from tests.graphs import chaos_graph, codes_for
 

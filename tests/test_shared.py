@@ -15,7 +15,6 @@ from edgechaos import artifact, data, passes, reference
 from edgechaos.continual.retention import Retention
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.devices.registry import open_device
-from edgechaos.errors import ArtifactError, ConfigError, DataError, GraphError, UnsupportedError
 from edgechaos.export import engines
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
 from edgechaos.graph import IntegerGraph, Weighted
@@ -25,6 +24,7 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.float_model import Linear
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
+from edgechaos.support.errors import ArtifactError, ConfigError, DataError, GraphError, UnsupportedError
 from edgechaos.train import Progress, Recipe
 from tests.exactness import assert_integers_equal
 from tests.paired import assert_loses_at_most

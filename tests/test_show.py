@@ -21,8 +21,8 @@ from rich.text import Text
 from edgechaos import artifact
 from edgechaos.cli import COMMANDS, main
 from edgechaos.cli.show import checklist, mark, print_table, say, say_error, terminal
-from edgechaos.errors import EdgeChaosError
-from edgechaos.printable import LONGEST_LINE, message_line, printable
+from edgechaos.support.errors import EdgeChaosError
+from edgechaos.support.printable import LONGEST_LINE, message_line, printable
 from tests.graphs import chaos_graph
 
 NUMBERS = ("1,234,567,890", "93.34 [91.20, 95.10]", "0.000012 µJ")

@@ -21,13 +21,13 @@ from edgechaos import artifact, data, reference, signals
 from edgechaos.cli import main
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data.signals import scaling_of
-from edgechaos.errors import ArtifactError, DataError, GraphError, ShapeError
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.host import build_host
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.graph import Encoding, IntegerGraph
+from edgechaos.support.errors import ArtifactError, DataError, GraphError, ShapeError
 from tests.firmware_host import GCC, ZIG
 from tests.graphs import Spec, chaos_graph
 

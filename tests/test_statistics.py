@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from edgechaos.statistics import (
+from edgechaos.support.statistics import (
     accuracy_interval,
     mcnemar,
     mean_over,

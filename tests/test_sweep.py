@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from edgechaos import data
 from edgechaos.cli import main
-from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
-from edgechaos.quantize.pictures import picture_format
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.quantize.sweep import Measured, Outcome, Sweep, pareto, save_picture, sweep
-from edgechaos.statistics import proportion
+from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
+from edgechaos.support.pictures import picture_format
+from edgechaos.support.statistics import proportion
 from edgechaos.train import Recipe, train
 
 pytestmark = pytest.mark.trains

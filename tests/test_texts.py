@@ -14,7 +14,7 @@ import pytest
 from edgechaos import data
 from edgechaos.data import tars, texts
 from edgechaos.data.texts import vocabulary
-from edgechaos.errors import DataError, EdgeChaosError
+from edgechaos.support.errors import DataError, EdgeChaosError
 
 
 def test_vocabularies_are_ranked_by_count_then_first_occurrence() -> None:

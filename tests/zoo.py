@@ -14,18 +14,7 @@ from numpy.typing import NDArray
 
 from edgechaos import random_bits, reference
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
-from edgechaos.graph import (
-    AveragePool,
-    ChaosLayer,
-    Encoding,
-    IntegerGraph,
-    MatMul,
-    MaxPool,
-    Readout,
-    Text,
-    TopK,
-    expected_gain,
-)
+from edgechaos.graph import AveragePool, ChaosLayer, Encoding, IntegerGraph, MatMul, MaxPool, Readout, Text, TopK, expected_gain
 from edgechaos.mortal import mortal
 from tests.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 

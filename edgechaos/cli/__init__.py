@@ -18,8 +18,8 @@ import click
 from edgechaos import __version__
 from edgechaos.cli.interrupts import imports_are_finished
 from edgechaos.cli.show import say_error
-from edgechaos.errors import ConfigError, EdgeChaosError
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, EdgeChaosError
+from edgechaos.support.suggest import suggestion
 
 COMMANDS = (
     "train",

@@ -39,10 +39,10 @@ def command(model: Path, board: str, kernel: Any, compiler: Any, no_faults: bool
     Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
     """
     from edgechaos import artifact
-    from edgechaos.files import write_atomic
     from edgechaos.firmware_gen.boards import load_board
     from edgechaos.firmware_gen.build import build, record
     from edgechaos.firmware_gen.generate import generate
+    from edgechaos.support.files import write_atomic
 
     target = load_board(board)
     firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)

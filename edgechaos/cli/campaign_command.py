@@ -47,11 +47,11 @@ def command(
     """
     from edgechaos import artifact
     from edgechaos.devices.registry import open_device
-    from edgechaos.errors import ConfigError
     from edgechaos.hil.config import read_campaign
     from edgechaos.hil.evaluate import EvaluationSet, Setup
     from edgechaos.hil.runner import run_campaign
     from edgechaos.hil.terminal import results_table
+    from edgechaos.support.errors import ConfigError
 
     if dask is not None and workers is not None:
         raise click.UsageError("--workers means nothing with --dask: the cluster has its own; leave one of them out")
@@ -111,11 +111,11 @@ def command(
 
 def _record_memory(graph: IntegerGraph, board: str, path: Path) -> None:
     """What the model takes of the board whose joules are shown, for the report; a note where it cannot be built here."""
-    from edgechaos.errors import EdgeChaosError
-    from edgechaos.files import write_atomic
     from edgechaos.firmware_gen.boards import load_board
     from edgechaos.firmware_gen.build import build, record
     from edgechaos.firmware_gen.generate import generate
+    from edgechaos.support.errors import EdgeChaosError
+    from edgechaos.support.files import write_atomic
 
     try:
         firmware = generate(graph, load_board(board))

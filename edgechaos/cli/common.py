@@ -12,9 +12,9 @@ from click.core import ParameterSource
 
 from edgechaos.cli.file_kinds import ARTIFACT, DATA, Output, unwritable
 from edgechaos.cli.show import note
-from edgechaos.errors import ConfigError, DataError, EdgeChaosError, SeedError
 from edgechaos.seeds import MAX_SEED, check_seed
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, DataError, EdgeChaosError, SeedError
+from edgechaos.support.suggest import suggestion
 
 if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     import numpy as np

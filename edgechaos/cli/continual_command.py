@@ -68,7 +68,7 @@ def command(
     from edgechaos.continual.recipe import COMPARED, RECIPE, Settings, compare
     from edgechaos.continual.tasks import StreamKind, TaskStream
     from edgechaos.data import load
-    from edgechaos.quantize.pictures import picture_format
+    from edgechaos.support.pictures import picture_format
 
     _refuse_mixed(context, strategies or COMPARED)
     if picture is not None:

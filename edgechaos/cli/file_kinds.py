@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from edgechaos.files import open_regular
+from edgechaos.support.files import open_regular
 
 PEEK = 1 << 18
 

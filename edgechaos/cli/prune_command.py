@@ -79,8 +79,9 @@ def command(
     \b
     Example: edgechaos prune pixels.safetensors --share 0 --share 0.5 --fault dead=0.25 --picture pixels.png
     """
-    from edgechaos.files import write_atomic
-    from edgechaos.quantize import pictures, prune_curve, prune_report
+    from edgechaos.quantize import prune_curve, prune_report
+    from edgechaos.support import pictures
+    from edgechaos.support.files import write_atomic
 
     refuse_without_effect(context, no_fine_tuning(options["method"]))
     if picture is not None:
@@ -122,9 +123,9 @@ def command(
 
 def _before(path: Path) -> Curve | None:
     """What an earlier run left. Raises DataError for a file that holds something else: it is not ours to overwrite."""
-    from edgechaos.errors import DataError
-    from edgechaos.files import read_file
     from edgechaos.quantize.prune_curve import from_json
+    from edgechaos.support.errors import DataError
+    from edgechaos.support.files import read_file
 
     if not path.exists():
         return None

@@ -116,8 +116,8 @@ def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Data
 
     Raises ConfigError for a shared cortex, which has several.
     """
-    from edgechaos.errors import ConfigError
     from edgechaos.models import checkpoint as checkpoints
+    from edgechaos.support.errors import ConfigError
 
     model = checkpoints.load(checkpoint)
     if model.family == "shared":
@@ -135,8 +135,9 @@ def _sweep(
     output: Path | None,
     options: dict[str, Any],
 ) -> None:
-    from edgechaos.files import write_atomic
-    from edgechaos.quantize import pictures, sweep
+    from edgechaos.quantize import sweep
+    from edgechaos.support import pictures
+    from edgechaos.support.files import write_atomic
 
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after
@@ -176,9 +177,9 @@ def _quantize(
 
 def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset | dict[str, Dataset]]:
     """As model_and_data; of a shared cortex the data set of every task, by name."""
-    from edgechaos.errors import ConfigError
     from edgechaos.models import checkpoint as checkpoints
     from edgechaos.models.shared import SharedChaosNet
+    from edgechaos.support.errors import ConfigError
 
     model = checkpoints.load(checkpoint)
     if not isinstance(model, SharedChaosNet):

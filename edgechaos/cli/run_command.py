@@ -70,7 +70,7 @@ def command(
     from edgechaos.devices.registry import check_spec, open_device
     from edgechaos.faults import resolve
     from edgechaos.hil.energy import board_energy, energy_per_inference
-    from edgechaos.statistics import proportion
+    from edgechaos.support.statistics import proportion
 
     check_spec(spec)
     energy_board = board_energy(board or DEFAULT_ENERGY_BOARD)
@@ -148,7 +148,7 @@ def command(
 
 def _require_counts(device: Device, spec: str, codes: NDArray[Any], head: str | None) -> None:
     """Raises ConfigError where a device counts no instructions: no board's figures mean anything to it."""
-    from edgechaos.errors import ConfigError
+    from edgechaos.support.errors import ConfigError
 
     device.infer(codes[:1], head=head)
     if not device.counters().instructions:

@@ -1,6 +1,6 @@
 """All that the commands print: results on stdout, errors, notes and progress on stderr.
 
-Names out of files and boards pass through `edgechaos.printable` here. Tables never cut a number or a command: where the terminal is
+Names out of files and boards pass through `edgechaos.support.printable` here. Tables never cut a number or a command: where the terminal is
 too narrow for them side by side, every row becomes a block of lines.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.printable import message_line, printable
+from edgechaos.support.printable import message_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

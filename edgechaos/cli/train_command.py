@@ -181,8 +181,8 @@ def _train_shared(
     """Train the tasks one after another and print what is still known of each."""
     from edgechaos.continual.retention import Retention
     from edgechaos.continual.sequence import train_in_sequence
-    from edgechaos.errors import ConfigError
     from edgechaos.models.build import build, recipe_for
+    from edgechaos.support.errors import ConfigError
     from edgechaos.train import Recipe
 
     datasets, fronts = {}, {}

@@ -46,9 +46,9 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 def _check_backends(names: tuple[str, ...]) -> None:
     """Raises ConfigError for a name that is neither an engine nor a device, or stands there twice; MissingExtra."""
     from edgechaos.devices.registry import check_specs, device_names
-    from edgechaos.errors import ConfigError
     from edgechaos.export.engines import ENGINES
-    from edgechaos.suggest import suggestion
+    from edgechaos.support.errors import ConfigError
+    from edgechaos.support.suggest import suggestion
 
     known = (*ENGINES, *device_names())
     for k, name in enumerate(names):
@@ -96,7 +96,7 @@ def command(
     from edgechaos import artifact
     from edgechaos.export.plans import standard_plans
     from edgechaos.export.verify import combine, verify
-    from edgechaos.files import write_atomic
+    from edgechaos.support.files import write_atomic
 
     backends = backends or DEFAULT_BACKENDS
     _check_backends(backends)

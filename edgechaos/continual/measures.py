@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.statistics import mean_over
+from edgechaos.support.statistics import mean_over
 
 Matrix = NDArray[np.float64]
 

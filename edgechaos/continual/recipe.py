@@ -27,8 +27,6 @@ from edgechaos.continual.ewc import Anchored
 from edgechaos.continual.measures import MEASURES, average_accuracy, over_seeds
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data import Dataset
-from edgechaos.errors import ArtifactError, ConfigError
-from edgechaos.files import read_file, write_atomic
 from edgechaos.graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
@@ -36,6 +34,8 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.tnn import Tnn
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.random_bits import stream_head
+from edgechaos.support.errors import ArtifactError, ConfigError
+from edgechaos.support.files import read_file, write_atomic
 from edgechaos.train import Recipe, fit
 
 STRATEGIES = ("plain", "sparse", "ewc", "sparse+ewc", "sparse+sleep", "sparse+ewc+sleep")

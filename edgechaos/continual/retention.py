@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgechaos.continual.measures import Matrix, average_accuracy, forgetting
-from edgechaos.statistics import proportion
+from edgechaos.support.statistics import proportion
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,7 @@ class Retention:
         return matrix
 
     def interval(self, after: int, task: int) -> tuple[float, float]:
-        """The 95 % interval of R[after][task], of `edgechaos.statistics.proportion`."""
+        """The 95 % interval of R[after][task], of `edgechaos.support.statistics.proportion`."""
         found = proportion(self.correct[after][task], self.items[task])
         return found.low, found.high
 

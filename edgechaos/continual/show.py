@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgechaos.quantize.pictures import save_figure
+from edgechaos.support.pictures import save_figure
 
 if TYPE_CHECKING:
     from rich.table import Table

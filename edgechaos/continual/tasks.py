@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
 from edgechaos.data.dataset import shuffled
-from edgechaos.errors import ConfigError, DataError
+from edgechaos.support.errors import ConfigError, DataError
 
 StreamKind = Literal["split", "permuted"]
 Items = tuple[NDArray[Any], NDArray[np.int64]]

@@ -19,8 +19,8 @@ from edgechaos.data.dataset import MAX_BYTES, MAX_CLASSES, OWN, Dataset, normali
 from edgechaos.data.idx import DIGITS, MNIST_NORMALIZATION
 from edgechaos.data.npz import read_npz
 from edgechaos.data.signals import LAYOUTS, from_signals
-from edgechaos.errors import DataError
-from edgechaos.extras import need
+from edgechaos.support.errors import DataError
+from edgechaos.support.extras import need
 
 LOSSLESS = 1e-3
 """How far a float times 255 may be from a code: ToTensor's float32 are within 2e-5."""

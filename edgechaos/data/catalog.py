@@ -13,8 +13,8 @@ from types import MappingProxyType
 from edgechaos.data import arrays, pictures, texts
 from edgechaos.data.dataset import Dataset
 from edgechaos.data.idx import IDX_SETS, idx_set
-from edgechaos.errors import ConfigError
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError
+from edgechaos.support.suggest import suggestion
 
 Folder = str | os.PathLike[str] | None
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import random_bits
-from edgechaos.errors import DataError
-from edgechaos.shown import html_table
+from edgechaos.support.errors import DataError
+from edgechaos.support.shown import html_table
 from edgechaos.text import Text
 
 SPLIT_STREAM = 0x50000

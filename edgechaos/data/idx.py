@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from edgechaos.data.dataset import MAX_BYTES, Dataset, Normalization
 from edgechaos.data.places import DATA_FOLDER, place_of
-from edgechaos.errors import DataError
-from edgechaos.files import open_regular, open_zip
+from edgechaos.support.errors import DataError
+from edgechaos.support.files import open_regular, open_zip
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES: Mapping[str, str] = MappingProxyType(

@@ -16,8 +16,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from edgechaos.data.dataset import MAX_BYTES
-from edgechaos.errors import DataError
-from edgechaos.files import open_regular, open_zip
+from edgechaos.support.errors import DataError
+from edgechaos.support.files import open_regular, open_zip
 
 MAX_ARRAYS = 100
 ENCRYPTED = 1

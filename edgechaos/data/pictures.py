@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from edgechaos.data.dataset import MAX_BYTES, OWN, Dataset, Normalization, shuffled, split
 from edgechaos.data.places import DATA_FOLDER, place_of
 from edgechaos.data.tars import members
-from edgechaos.errors import DataError
-from edgechaos.extras import need
-from edgechaos.files import open_regular, open_zip
+from edgechaos.support.errors import DataError
+from edgechaos.support.extras import need
+from edgechaos.support.files import open_regular, open_zip
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_NORMALIZATION: Normalization = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

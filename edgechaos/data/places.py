@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgechaos.errors import DataError
-from edgechaos.extras import need
+from edgechaos.support.errors import DataError
+from edgechaos.support.extras import need
 
 DATA_FOLDER = "EDGECHAOS_DATA"
 """Environment variable: a folder that holds a folder per data set, such as `mnist/train-images-idx3-ubyte.gz` and its companions."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from edgechaos.data.catalog import NAMES, load
 from edgechaos.data.dataset import OWN, Dataset
-from edgechaos.errors import DataError
-from edgechaos.files import read_file, write_atomic
+from edgechaos.support.errors import DataError
+from edgechaos.support.files import read_file, write_atomic
 from edgechaos.text import Text
 
 HASH = re.compile(r"[0-9a-f]{64}")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.data.dataset import MAX_CLASSES, OWN, Dataset, Normalization, split_order
-from edgechaos.errors import DataError
 from edgechaos.signals import MAX_REACH, MIN_REACH, RANGE, require_finite
+from edgechaos.support.errors import DataError
 
 LAYOUTS = ("channels,time", "time,channels", "channels")
 """What the axes behind the first one are. `channels`: one value each, as of a table of features."""

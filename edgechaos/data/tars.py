@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from edgechaos.data.places import DATA_FOLDER
-from edgechaos.errors import DataError
-from edgechaos.files import open_regular
+from edgechaos.support.errors import DataError
+from edgechaos.support.files import open_regular
 
 MAX_UNPACKED = 1 << 29
 """The largest of the published archives, IMDB's, unpacks to about 0.4 GB."""

@@ -1,5 +1,5 @@
 """Trainable torch models, their random words and checkpoints. Needs the extra `train`; names the command that installs it."""
 
-from edgechaos.extras import need
+from edgechaos.support.extras import need
 
 need("torch", "train")

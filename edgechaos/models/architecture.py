@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from edgechaos.errors import ConfigError
+from edgechaos.support.errors import ConfigError
 
 Pair = tuple[int, int]
 Kind = Literal["conv", "linear", "relu", "gelu", "maxpool", "avgpool"]

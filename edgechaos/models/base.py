@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.errors import ShapeError
 from edgechaos.graph import Encoding
 from edgechaos.models import words
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
 from edgechaos.signals import RANGE
+from edgechaos.support.errors import ShapeError
 
 
 class Config(Protocol):

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ConfigError, DataError
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
@@ -22,7 +21,8 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.seeds import check_seed
-from edgechaos.suggest import suggestion
+from edgechaos.support.errors import ConfigError, DataError
+from edgechaos.support.suggest import suggestion
 
 KINDS: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
     {

@@ -20,8 +20,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from edgechaos.artifact import read_header
-from edgechaos.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.files import read_file, write_atomic
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
@@ -29,6 +27,8 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.shared import SharedChaosNet, SharedConfig
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
+from edgechaos.support.files import read_file, write_atomic
 
 FAMILIES: Mapping[str, tuple[type[Model], type]] = MappingProxyType(
     {

@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgechaos.errors import ArtifactError, ConfigError
-from edgechaos.files import read_file
 from edgechaos.models import architecture
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
@@ -28,6 +26,8 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.state_dict import read_state_dict
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.support.errors import ArtifactError, ConfigError
+from edgechaos.support.files import read_file
 from edgechaos.text import FIRST_WORD, Text
 
 State = Mapping[str, Tensor]

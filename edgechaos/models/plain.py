@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from edgechaos.errors import ConfigError
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
@@ -31,6 +30,7 @@ from edgechaos.quantize.float_model import (
     Readout,
     Relu,
 )
+from edgechaos.support.errors import ConfigError
 
 AUGMENTATION_STREAM = 0x8000
 

@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ConfigError, VerificationError
 from edgechaos.graph import IntegerGraph
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.importers import load_published
 from edgechaos.quantize.pipeline import quantize
+from edgechaos.support.errors import ConfigError, VerificationError
 
 TOLERANCE = 0.01
 """One point: test sets differ, and so do sums of floats; a wrong architecture costs more."""

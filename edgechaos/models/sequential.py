@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from edgechaos.errors import ConfigError
 from edgechaos.graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
@@ -30,6 +29,7 @@ from edgechaos.quantize.float_model import (
     Readout,
     Relu,
 )
+from edgechaos.support.errors import ConfigError
 from edgechaos.windows import output_size
 
 

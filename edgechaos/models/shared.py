@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.errors import ConfigError
 from edgechaos.graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, Cortex, config_for
 from edgechaos.models.options import unknown_option
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
+from edgechaos.support.errors import ConfigError
 
 CORTEX = ("hidden", "ticks", "mode", "threshold", "noise_std", "decay", "refractory_decay", "fail_prob", "signed", "embed")
 """Fields of ChaosNetConfig that define the cortex: the same for all tasks."""

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgechaos.errors import UnsupportedError
 from edgechaos.faults import ResolvedPlan
 from edgechaos.models import words
 from edgechaos.quantize.float_model import FailingLayer, Spiking
 from edgechaos.random_bits import fail_q
+from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0
 """Steepness of the surrogate derivative, per membrane unit."""

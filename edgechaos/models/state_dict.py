@@ -14,8 +14,8 @@ import pickletools
 import torch
 from torch import Tensor
 
-from edgechaos.errors import ArtifactError
-from edgechaos.files import open_zip, read_file
+from edgechaos.support.errors import ArtifactError
+from edgechaos.support.files import open_zip, read_file
 
 REMEDY = "save it with torch.save(model.state_dict(), path)"
 MAX_PICKLE = 1 << 18

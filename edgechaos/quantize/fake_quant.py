@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.extras import need
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
@@ -44,6 +43,7 @@ from edgechaos.quantize.float_model import (
     Winners,
     stored_name,
 )
+from edgechaos.support.extras import need
 
 WEIGHTED = (Linear, Conv, EmbeddingMean)
 INT8 = (-128, 127)

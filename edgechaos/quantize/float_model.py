@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos.errors import GraphError
 from edgechaos.graph import IDENTIFIER, Encoding
 from edgechaos.quantize.float_nodes import (
     Augmentation,
@@ -35,6 +34,7 @@ from edgechaos.quantize.float_nodes import (
     Winners,
     stored_name,
 )
+from edgechaos.support.errors import GraphError
 
 __all__ = [
     "Augmentation",

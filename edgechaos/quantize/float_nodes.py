@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import GraphError
 from edgechaos.graph import TickMode
+from edgechaos.support.errors import GraphError
 from edgechaos.windows import output_size
 
 Shape = tuple[int, ...]

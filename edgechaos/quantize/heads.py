@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
-from edgechaos.errors import DataError
 from edgechaos.quantize.float_model import FloatModel
+from edgechaos.support.errors import DataError
 
 
 def by_head(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.errors import UnsupportedError
 from edgechaos.graph import (
     MAX_TICKS,
     ArgMax,
@@ -50,6 +49,7 @@ from edgechaos.quantize.float_model import (
 )
 from edgechaos.quantize.lower_activations import ActivationLowering
 from edgechaos.random_bits import fail_q
+from edgechaos.support.errors import UnsupportedError
 
 INT16_MAX = 32767
 EXPECTED_SCALE = 256

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgechaos import passes, reference
 from edgechaos.data import Dataset
-from edgechaos.errors import UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.prune_silent import without_silent
@@ -24,6 +23,7 @@ from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Line
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
 from edgechaos.seeds import check_seed
+from edgechaos.support.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from edgechaos import passes, prune, prune_criteria, reference
 from edgechaos.data import Dataset
-from edgechaos.errors import DataError, UnsupportedError
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, apply
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
@@ -27,7 +26,8 @@ from edgechaos.prune_criteria import Criterion, NeuronActivity
 from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 from edgechaos.quantize.importance import activity, currents
 from edgechaos.quantize.pipeline import Method, fake_quantized, measured, to_graph
-from edgechaos.statistics import Estimate, accuracy_interval, mean_over_masks
+from edgechaos.support.errors import DataError, UnsupportedError
+from edgechaos.support.statistics import Estimate, accuracy_interval, mean_over_masks
 
 if TYPE_CHECKING:
     from edgechaos.models.base import Model

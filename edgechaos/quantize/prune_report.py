@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechaos.prune_criteria import CRITERIA
-from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.prune_curve import CLEAN, Curve, Point, Settings, label
+from edgechaos.support.pictures import grid, save_figure
 
 if TYPE_CHECKING:
     from rich.table import Table

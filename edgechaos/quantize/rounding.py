@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.random_bits import GAUSSIAN_BITS
+from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
 
 INT32_MAX = 2**31 - 1
 SIGMA_MAX = 2**15 - 1

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechaos.data import Dataset
-from edgechaos.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.inspect import inspect
 from edgechaos.prune_criteria import DEFAULT, Criterion
-from edgechaos.quantize.pictures import grid, save_figure
 from edgechaos.quantize.pipeline import Method, quantize
+from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
+from edgechaos.support.pictures import grid, save_figure
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from edgechaos.models.base import Model
-from edgechaos.statistics import accuracy_interval
+from edgechaos.support.statistics import accuracy_interval
 
 WEIGHT_BITS = (8, 4, 2)
 MARKERS = {False: "o", True: "s"}

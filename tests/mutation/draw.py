@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgechaos.settings import read_toml, structure
+from edgechaos.support.settings import read_toml, structure
 from tests.mutation.c_mutants import c_mutants
 from tests.mutation.mutants import OPERATORS, Mutant
 from tests.mutation.python_mutants import python_mutants

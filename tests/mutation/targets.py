@@ -36,7 +36,7 @@ TARGETS = (
     Target("protocol", ("devices/frames.py", "devices/link.py"), _t("frames", "link")),
     Target("protocol", ("devices/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),
     Target("protocol", ("devices/protocol_device.py",), (*_t("link", "frames"), "tests/test_devices.py::TestFake")),
-    Target("figures", ("edgechaos/statistics.py",), _t("statistics")),
+    Target("figures", ("edgechaos/support/statistics.py",), _t("statistics")),
     Target("figures", ("hil/energy.py",), _t("energy")),
     Target("figures", ("hil/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
     Target("figures", ("hil/outcomes.py",), _t("outcomes")),

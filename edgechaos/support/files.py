@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from edgechaos.errors import EdgeChaosError
+from edgechaos.support.errors import EdgeChaosError
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, executable: bool = False) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from edgechaos.errors import MissingExtra
+from edgechaos.support.errors import MissingExtra
 
 
 def need(package: str, extra: str) -> Any:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import cattrs
 
-from edgechaos.errors import ConfigError
-from edgechaos.files import read_file
+from edgechaos.support.errors import ConfigError
+from edgechaos.support.files import read_file
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgechaos.errors import UnsupportedError
-from edgechaos.extras import need
-from edgechaos.files import write_atomic
+from edgechaos.support.errors import UnsupportedError
+from edgechaos.support.extras import need
+from edgechaos.support.files import write_atomic
 
 PICTURES = (".png", ".svg")
 STYLE = {"svg.hashsalt": "edgechaos", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
