@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.link import Request
 from edgechaos.faults import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
 from edgechaos.graph import ChaosLayer, IntegerGraph
 from edgechaos.mortal import mortal
-from edgechaos.random_bits import binomial_table
 from edgechaos.support.errors import FaultError, GraphError
 
 KIND_OF = {

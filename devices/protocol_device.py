@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.artifact import content_hash
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
 from edgechaos.devices.frames import MAX_PAYLOAD
@@ -23,7 +24,6 @@ from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_r
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
 from edgechaos.graph import Head, IntegerGraph
-from edgechaos.random_bits import RANDOM_ID
 from edgechaos.reference import check_inputs, check_parameters
 from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.evaluate_nodes import AMPLITUDE_MAX
 from edgechaos.graph import (
     DTYPE_RANGE,
@@ -32,7 +33,6 @@ from edgechaos.graph import (
     Weighted,
 )
 from edgechaos.nodes import FINER_BITS
-from edgechaos.random_bits import gaussian_table
 from edgechaos.support.errors import AccumulatorOverflow
 
 Interval = tuple[int, int]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.rounding import requantize, rounded_shift
+from edgechaos.arithmetic.windows import window_index
 from edgechaos.graph import (
     AveragePool,
     Conv,
@@ -28,9 +30,7 @@ from edgechaos.graph import (
     Weighted,
 )
 from edgechaos.nodes import LUT_ENTRIES
-from edgechaos.quantize.rounding import requantize, rounded_shift
 from edgechaos.text import PAD, UNKNOWN
-from edgechaos.windows import window_index
 
 Array = NDArray[Any]
 AMPLITUDE_MAX = 32767

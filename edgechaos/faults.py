@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.graph import (
     ChaosLayer,
     Constant,
@@ -36,7 +37,6 @@ from edgechaos.graph import (
     fault_constant,
 )
 from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
-from edgechaos.seeds import check_seed
 from edgechaos.support.errors import AccumulatorOverflow, FaultError
 
 DEAD_STREAM = 0x10000

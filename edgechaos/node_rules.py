@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from edgechaos.arithmetic.random_bits import FAIL_ONE
+from edgechaos.arithmetic.windows import output_size
 from edgechaos.graph import (
     DTYPE_RANGE,
     MAX_TICKS,
@@ -35,9 +37,7 @@ from edgechaos.graph import (
 )
 from edgechaos.mortal import finishes_plain_layer, loud
 from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
-from edgechaos.random_bits import FAIL_ONE
 from edgechaos.support.errors import GraphError
-from edgechaos.windows import output_size
 
 MAX_VOCABULARY = 1 << 16
 """Token ids are uint16."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
-from edgechaos.random_bits import FAIL_ONE
+from edgechaos.arithmetic.random_bits import FAIL_ONE
 
 MAX_TICKS = 127
 """Spike counts are int8."""

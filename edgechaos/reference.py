@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos import evaluate_nodes, random_bits
+from edgechaos import evaluate_nodes
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.rounding import rounded_shift, saturate16
+from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.graph import (
     Q15,
     ArgMax,
@@ -34,8 +37,6 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.quantize.rounding import rounded_shift, saturate16
-from edgechaos.seeds import check_seed
 from edgechaos.signals import require_finite
 from edgechaos.support.errors import GraphError, ShapeError
 

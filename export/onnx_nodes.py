@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edgechaos.arithmetic.windows import window_index
 from edgechaos.evaluate_nodes import AMPLITUDE_MAX, DEAD_RANK, faulty_weight
 from edgechaos.export.onnx_random import Words, gaussian, rounded_shift
 from edgechaos.export.onnx_writer import OnnxWriter
@@ -32,7 +33,6 @@ from edgechaos.graph import (
 )
 from edgechaos.nodes import LUT_ENTRIES
 from edgechaos.text import PAD, UNKNOWN
-from edgechaos.windows import window_index
 
 
 class Emit(Protocol):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgechaos.arithmetic.random_bits import GOLDEN, MUL_1, MUL_2, SECOND_PREFIX, gaussian_table
 from edgechaos.export.onnx_writer import OnnxWriter
-from edgechaos.random_bits import GOLDEN, MUL_1, MUL_2, SECOND_PREFIX, gaussian_table
 
 
 class Words:
@@ -18,7 +18,7 @@ class Words:
         self.w, self.sample, self.seed, self.neurons = w, sample, seed, neurons
 
     def stream(self, stream: int, ticks: int) -> str:
-        """uint32 (batch, ticks, neurons): `edgechaos.random_bits.words`, operation by operation."""
+        """uint32 (batch, ticks, neurons): `edgechaos.arithmetic.random_bits.words`, operation by operation."""
         w = self.w
         key = w.constant(f"stream_{stream}", np.uint32(GOLDEN * (stream + 1) & 0xFFFFFFFF))
         head_a = self._mix(w.op("BitwiseXor", self.seed, key))

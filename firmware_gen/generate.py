@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos import __version__
+from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.artifact import content_hash
 from edgechaos.bounds import GAUSSIAN_MAX
 from edgechaos.firmware_gen.boards import CPU_FLAGS, GCC_CPU_FLAGS, Board
@@ -25,7 +26,6 @@ from edgechaos.firmware_gen.protocol_header import protocol_header
 from edgechaos.firmware_gen.signal_source import signal_files
 from edgechaos.firmware_gen.writer import Writer
 from edgechaos.graph import IntegerGraph, ThermalNoise
-from edgechaos.random_bits import gaussian_table
 from edgechaos.support.errors import BuildError
 
 RUNTIME = Path(__file__).parent / "runtime"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
 from edgechaos.graph import (
@@ -26,7 +27,6 @@ from edgechaos.graph import (
     fault_constant,
 )
 from edgechaos.mortal import mortal
-from edgechaos.random_bits import FAIL_ONE
 from edgechaos.support.errors import UnsupportedError
 
 MOST_OUTPUTS = 65535

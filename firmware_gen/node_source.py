@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
 from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, padded_fan_in
@@ -35,7 +36,6 @@ from edgechaos.graph import (
 )
 from edgechaos.mortal import Mortal, mortal
 from edgechaos.nodes import LUT_ENTRIES
-from edgechaos.random_bits import FAIL_ONE, binomial_table
 
 ALIGNED = " EC_ALIGNED"
 SAMPLING = {"ticks": "EC_SAMPLE_TICKS", "binomial": "EC_SAMPLE_BINOMIAL", "expected": "EC_SAMPLE_EXPECTED"}

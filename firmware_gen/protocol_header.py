@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.writer import Writer
-from edgechaos.random_bits import RANDOM_ID
 
 ENUMS: tuple[tuple[str, type[IntEnum]], ...] = (
     ("VERB", protocol.Verb),

@@ -16,8 +16,8 @@ from itertools import islice
 from operator import is_
 from typing import NewType
 
+from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.faults import ALL, FAULT_KINDS, Omission, WeightBitFlip
-from edgechaos.seeds import check_seed
 from edgechaos.support.errors import ConfigError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
 from edgechaos.faults import (
     FAULT_KINDS,
     DeadNeurons,

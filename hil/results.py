@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgechaos import __version__
+from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.artifact import content_hash
 from edgechaos.devices.instruction_classes import EXTRAS
 from edgechaos.graph import ChaosLayer, IntegerGraph
@@ -31,7 +32,6 @@ from edgechaos.hil.model_facts import model_facts
 from edgechaos.hil.numbers import interval, percent
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.plan import CampaignPlan, Cell, Trial
-from edgechaos.random_bits import FAIL_ONE
 from edgechaos.support.files import write_atomic
 from edgechaos.support.shown import html_table
 from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, mean_over_masks, non_inferiority, paired_difference, proportion

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
 
 GOLDEN = Path(__file__).parent / "golden" / "chaosnet.npz"
 SIZES = (16, 12, 8, 5)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
 from edgechaos.graph import ChaosLayer, EmbeddingBag, Encoding, IntegerGraph, MatMul, Readout, Requantize, Text, ThermalNoise, expected_gain
 from tests.mixed_graphs import WORDS, Builder
 

@@ -9,6 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.rounding import multiplier_shift
+from edgechaos.arithmetic.windows import output_size
 from edgechaos.graph import (
     ArgMax,
     AveragePool,
@@ -31,9 +33,7 @@ from edgechaos.graph import (
     TopK,
 )
 from edgechaos.nodes import FINER_BITS
-from edgechaos.quantize.rounding import multiplier_shift
 from edgechaos.thermal import thermal_codes
-from edgechaos.windows import output_size
 
 WORDS = tuple(f"word{i}" for i in range(28))
 REACH = {8: 127, 4: 7, 2: 1}

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from edgechaos import data, passes, reference
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
 from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
@@ -24,7 +25,6 @@ from edgechaos.models.units import augmented, delivered
 from edgechaos.mortal import mortal
 from edgechaos.quantize.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.quantize.pipeline import fake_quantized, fine_tuning, quantize, to_graph
-from edgechaos.random_bits import fail_q
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.text import Text
 from edgechaos.train import DEFAULT_OMISSION, Recipe, train

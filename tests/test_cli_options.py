@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from edgechaos import artifact
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.cli import main
 from edgechaos.models import checkpoint
 from edgechaos.models.build import KINDS
 from edgechaos.models.options import OPTIONS, without_effect
 from edgechaos.models.shared import CORTEX
-from edgechaos.random_bits import fail_q
 
 TASKS = ("--task", "a=dense:digits8x8", "--task", "b=dense:digits8x8")
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos import random_bits, reference
+from edgechaos import reference
+from edgechaos.arithmetic import random_bits
 from edgechaos.faults import (
     CLEAN,
     FAULT_KINDS,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from edgechaos import reference, thermal
+from edgechaos.arithmetic import rounding
 from edgechaos.bounds import prove_bounds
 from edgechaos.faults import DeadNeurons, FaultPlan, resolve
 from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
 from edgechaos.node_rules import CHECKS
-from edgechaos.quantize import rounding
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError
 from tests.graphs import Spec, chaos_graph
 from tests.mixed_graphs import mixed_graph

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
+from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.artifact import content_hash, from_bytes, to_bytes
 from edgechaos.bounds import prove_bounds
 from edgechaos.evaluate_nodes import topk
@@ -31,7 +32,6 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.random_bits import gaussian_table
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from edgechaos.thermal import ThermalCodes, thermal_codes, thermal_k
 from tests import scalar_nodes

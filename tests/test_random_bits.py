@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
 from edgechaos.faults import nested_sites
 
 SEED = 20240229

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos.quantize import rounding
-from edgechaos.random_bits import gaussian_table
+from edgechaos.arithmetic import rounding
+from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.support.errors import UnsupportedError
 
 factors = st.floats(2.0**-31, 1.0)

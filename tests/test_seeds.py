@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgechaos import artifact, faults, random_bits, reference
+from edgechaos import artifact, faults, reference
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.seeds import MAX_SEED, check_seed
 from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.export.engines import EngineModel
@@ -18,7 +20,6 @@ from edgechaos.export.verify import engine_backend, verify
 from edgechaos.hil.config import read_campaign
 from edgechaos.models.build import build
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.seeds import MAX_SEED, check_seed
 from edgechaos.support.errors import ConfigError, SeedError
 from edgechaos.train import Recipe
 from tests.graphs import chaos_graph, codes_for

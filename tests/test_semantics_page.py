@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos import faults, random_bits
+from edgechaos import faults
+from edgechaos.arithmetic import random_bits
 from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import FAULT_KINDS
 from edgechaos.graph import IDENTIFIER, NODE_KINDS

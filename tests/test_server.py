@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgechaos import random_bits, reference
+from edgechaos import reference
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.limits import lowest_fail_q
 from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
 from edgechaos.graph import ChaosLayer, Constant, ThermalNoise
 from edgechaos.mortal import mortal
-from edgechaos.random_bits import binomial_table
 from tests.firmware_host import GCC, HostLibrary, compile_host
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import items_for, mixed_graph

@@ -14,13 +14,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from edgechaos import data
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.data import Dataset
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.evaluate import evaluate, evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead, spiking_ticks
-from edgechaos.random_bits import fail_q
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.train import Progress, Recipe, new_model, train
 

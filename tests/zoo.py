@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits, reference
+from edgechaos import reference
+from edgechaos.arithmetic import random_bits
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
 from edgechaos.graph import AveragePool, ChaosLayer, Encoding, IntegerGraph, MatMul, MaxPool, Readout, Text, TopK, expected_gain
 from edgechaos.mortal import mortal

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from edgechaos.arithmetic.seeds import MAX_SEED, check_seed
 from edgechaos.cli.file_kinds import ARTIFACT, DATA, Output, unwritable
 from edgechaos.cli.show import note
-from edgechaos.seeds import MAX_SEED, check_seed
 from edgechaos.support.errors import ConfigError, DataError, EdgeChaosError, SeedError
 from edgechaos.support.suggest import suggestion
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from edgechaos.models import words
+from edgechaos.arithmetic import torch_words as words
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 
 from edgechaos import artifact, reference
+from edgechaos.arithmetic.random_bits import stream_head
 from edgechaos.continual.ewc import Anchored
 from edgechaos.continual.measures import MEASURES, average_accuracy, over_seeds
 from edgechaos.continual.tasks import TaskStream
@@ -33,7 +34,6 @@ from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.tnn import Tnn
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.random_bits import stream_head
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.files import read_file, write_atomic
 from edgechaos.train import Recipe, fit

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import random_bits
+from edgechaos.arithmetic import random_bits
 from edgechaos.support.errors import DataError
 from edgechaos.support.shown import html_table
 from edgechaos.text import Text

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgechaos.arithmetic import torch_words as words
 from edgechaos.graph import Encoding
-from edgechaos.models import words
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
 from edgechaos.signals import RANGE

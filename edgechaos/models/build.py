@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
@@ -20,7 +21,6 @@ from edgechaos.models.options import unknown_option
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.shared import SharedChaosNet, shared_config
 from edgechaos.models.tnn import Tnn, TnnConfig
-from edgechaos.seeds import check_seed
 from edgechaos.support.errors import ConfigError, DataError
 from edgechaos.support.suggest import suggestion
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.data import Dataset
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions, LayerFaults, torch_faults
-from edgechaos.random_bits import fail_q
 from edgechaos.support.errors import UnsupportedError
 
 BATCH = 256

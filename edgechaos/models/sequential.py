@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from edgechaos.arithmetic.windows import output_size
 from edgechaos.graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
@@ -30,7 +31,6 @@ from edgechaos.quantize.float_model import (
     Relu,
 )
 from edgechaos.support.errors import ConfigError
-from edgechaos.windows import output_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgechaos.arithmetic import torch_words as words
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.faults import ResolvedPlan
-from edgechaos.models import words
 from edgechaos.quantize.float_model import FailingLayer, Spiking
-from edgechaos.random_bits import fail_q
 from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edgechaos.models import words
+from edgechaos.arithmetic import torch_words as words
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.quantize.float_model import Augmentation, FailingLayer
-from edgechaos.random_bits import fail_q
 
 
 def delivered(x: Tensor, layer: FailingLayer, conditions: Conditions) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
@@ -37,7 +38,6 @@ from edgechaos.quantize.float_model import (
     Thermal,
     Winners,
 )
-from edgechaos.quantize.rounding import bias_codes, multiplier_shift, requantize
 
 
 def exact_tensors(model: FakeQuantModel, codes: Tensor, conditions: Conditions, head: str | None = None) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.windows import output_size
 from edgechaos.graph import TickMode
 from edgechaos.support.errors import GraphError
-from edgechaos.windows import output_size
 
 Shape = tuple[int, ...]
 Array = NDArray[np.float64]

@@ -1,7 +1,7 @@
 """From fake-quantized weights to the IntegerGraph: thresholds, multipliers and biases in code units.
 
 Enters: a FakeQuantModel and the largest membranes of its stateful layers. Leaves: a validated graph. Every constant is
-rounded once, here, by `edgechaos.quantize.rounding`. Source: docs/semantics.md.
+rounded once, here, by `edgechaos.arithmetic.rounding`. Source: docs/semantics.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic import rounding
+from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.graph import (
     MAX_TICKS,
     ArgMax,
@@ -29,7 +31,6 @@ from edgechaos.graph import (
 from edgechaos.graph import Conv as ConvNode
 from edgechaos.graph import Readout as ReadoutNode
 from edgechaos.nodes import FINER_BITS
-from edgechaos.quantize import rounding
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import (
@@ -48,7 +49,6 @@ from edgechaos.quantize.float_model import (
     Winners,
 )
 from edgechaos.quantize.lower_activations import ActivationLowering
-from edgechaos.random_bits import fail_q
 from edgechaos.support.errors import UnsupportedError
 
 INT16_MAX = 32767

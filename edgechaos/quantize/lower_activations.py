@@ -13,8 +13,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic import rounding
 from edgechaos.graph import AveragePool, Dtype, Lut, MaxPool, ThermalNoise, TopK
-from edgechaos.quantize import rounding
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
 from edgechaos.quantize.graph_builder import GraphBuilder

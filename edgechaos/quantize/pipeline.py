@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import passes, reference
+from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import DEFAULT, Criterion
@@ -22,7 +23,6 @@ from edgechaos.prune_silent import without_silent
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
-from edgechaos.seeds import check_seed
 from edgechaos.support.errors import UnsupportedError
 
 if TYPE_CHECKING:

@@ -26,12 +26,14 @@ RUNTIME = ("firmware_gen/runtime/ec_*.[ch]", "firmware_gen/runtime/host/ec_host.
 """Left out: board/ (start-up code and registers of chips) and the server's main program of the host."""
 TARGETS = (
     Target("semantics", ("edgechaos/reference.py",), _t("vectors", "limits", "reference", "node_faults", "nodes")),
-    Target("semantics", ("edgechaos/evaluate_nodes.py", "edgechaos/windows.py"), _t("vectors", "nodes", "node_faults", "reference")),
+    Target(
+        "semantics", ("edgechaos/evaluate_nodes.py", "edgechaos/arithmetic/windows.py"), _t("vectors", "nodes", "node_faults", "reference")
+    ),
     Target("semantics", RULES, _t("limits", "graph", "nodes", "faults", "node_faults", "reference")),
-    Target("semantics", ("edgechaos/random_bits.py",), _t("vectors", "random_bits", "reference")),
+    Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),
     Target("semantics", ("edgechaos/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
     Target("semantics", ("edgechaos/faults.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),
-    Target("semantics", ("edgechaos/quantize/rounding.py",), _t("limits", "vectors", "rounding")),
+    Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "vectors", "rounding")),
     Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),
     Target("protocol", ("devices/frames.py", "devices/link.py"), _t("frames", "link")),
     Target("protocol", ("devices/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),

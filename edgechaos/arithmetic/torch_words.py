@@ -1,4 +1,4 @@
-"""The counter-based random words of `edgechaos.random_bits` in torch, bit for bit.
+"""The counter-based random words of `edgechaos.arithmetic.random_bits` in torch, bit for bit.
 
 Enters: seed, stream, sample ids. Leaves: int32 tensors that hold the bit patterns of the uint32 words, because torch
 has no uint32 arithmetic: int32 products and sums wrap to the same bits, and a right shift is masked to a logical one.
@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edgechaos import random_bits
-from edgechaos.random_bits import GAUSSIAN_BITS, GOLDEN, MUL_1, MUL_2, second_head, stream_head
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.random_bits import GAUSSIAN_BITS, GOLDEN, MUL_1, MUL_2, second_head, stream_head
 
 
 def _signed(word: int) -> int:

@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.seeds import check_seed
+from edgechaos.arithmetic.seeds import check_seed
 
 RANDOM_ID = 0xEC000001
 """Identifies this function on the wire: a device that draws other words must report another number."""

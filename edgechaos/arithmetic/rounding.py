@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.random_bits import GAUSSIAN_BITS
+from edgechaos.arithmetic.random_bits import GAUSSIAN_BITS
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
 
 INT32_MAX = 2**31 - 1

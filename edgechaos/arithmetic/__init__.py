@@ -1,0 +1,1 @@
+"""Exact arithmetic that every target repeats: rounding, random words, seeds, windows."""
