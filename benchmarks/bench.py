@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edgechaos import artifact, reference
+from edgechaos import reference
 from edgechaos.data import load
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
@@ -30,7 +30,8 @@ from edgechaos.faults import DeadNeurons, FaultPlan, Omission, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.files import write_atomic
 
 HERE = Path(__file__).parent

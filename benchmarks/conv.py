@@ -21,7 +21,7 @@ from edgechaos.firmware_gen.build import write_sources
 from edgechaos.firmware_gen.generate import Firmware, generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.toolchain import zig_cc
-from edgechaos.graph import ArgMax, Constant, Conv, Encoding, Head, IntegerGraph, Readout, Requantize, Tensor
+from edgechaos.graph.integer_graph import ArgMax, Constant, Conv, Encoding, Head, IntegerGraph, Readout, Requantize, Tensor
 
 BOARD = load_board("mps2-an386")
 SHAPES = ((1, 28, 28, 8), (1, 28, 28, 16), (8, 14, 14, 16), (16, 14, 14, 32))

@@ -30,9 +30,10 @@ import torch
 from mnist_pixels import Results, integer_predict
 from train_all import PIXELS, costs
 
-from edgechaos import artifact, data
+from edgechaos import data
 from edgechaos.data import Dataset
 from edgechaos.faults import CLEAN, UNIT_STREAM, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.build import build as build_model

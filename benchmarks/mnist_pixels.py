@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgechaos import artifact, data, reference
+from edgechaos import data, reference
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, resolve
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.evaluate import evaluate_under

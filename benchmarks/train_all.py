@@ -29,13 +29,14 @@ from typing import Any
 import numpy as np
 from mnist_pixels import float_predict, integer_predict, paired_accuracy
 
-from edgechaos import artifact, data, reference
+from edgechaos import data, reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults import CLEAN
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.energy import board_energy, energy_per_inference
-from edgechaos.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build as build_model
 from edgechaos.models.build import recipe_for

@@ -22,7 +22,7 @@ from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.work import most_instructions
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import LinkError, MissingExtra
 
 PACKAGES = ("unicorn", "capstone", "elftools")

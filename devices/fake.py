@@ -15,7 +15,7 @@ from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Link, Timeouts
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, ErrorCode, ResetCause, Verb
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 
 Misbehavior = Literal[
     "ok",

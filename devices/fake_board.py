@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.artifact import content_hash
 from edgechaos.devices import frames
 from edgechaos.devices.fake_faults import LoadedFaults, Refusal, out_of_range
 from edgechaos.faults import apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.reference import Result, readout_input, run, state_hash
 
 UID = bytes.fromhex("fa4e") + bytes(14)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edgechaos.faults import ResolvedPlan
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.limits import bias_limit, lowest_fail_q
-from edgechaos.graph import ChaosLayer, Conv, IntegerGraph, MatMul
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, MatMul
+from edgechaos.graph.units import mortal
 
 Site = tuple[int, int, int]
 """Matrix, row, column; the column is BIAS_INPUT for a bias."""

@@ -19,7 +19,7 @@ from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.link import Link
 from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.protocol import ResetCause
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import check_inputs
 from edgechaos.support.errors import DeviceError, LinkError
 

@@ -16,8 +16,8 @@ from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.link import Request
 from edgechaos.faults import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
-from edgechaos.graph import ChaosLayer, IntegerGraph
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.units import mortal
 from edgechaos.support.errors import FaultError, GraphError
 
 KIND_OF = {

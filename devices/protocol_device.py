@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.artifact import content_hash
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
 from edgechaos.devices.frames import MAX_PAYLOAD
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
 from edgechaos.faults import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
-from edgechaos.graph import Head, IntegerGraph
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import check_inputs, check_parameters
 from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from edgechaos.devices.contract import Device, Kind
 from edgechaos.firmware_gen.boards import board_names, load_board
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, MissingExtra
 from edgechaos.support.suggest import suggestion
 

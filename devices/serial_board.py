@@ -17,7 +17,7 @@ from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.boards import Board
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.firmware_gen.work import most_instructions
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, LinkError
 
 WRITE_TIMEOUT_S = 2.0

@@ -14,14 +14,14 @@ _FACE = {
     "EdgeChaosError": "edgechaos.support.errors",
     "EvaluationSet": "edgechaos.hil.evaluate",
     "FaultPlan": "edgechaos.faults",
-    "IntegerGraph": "edgechaos.graph",
+    "IntegerGraph": "edgechaos.graph.integer_graph",
     "Omission": "edgechaos.faults",
     "StuckAtOne": "edgechaos.faults",
     "WeightBitFlip": "edgechaos.faults",
     "apply": "edgechaos.faults",
     "build_model": "edgechaos.models.build:build",
     "encode": "edgechaos.reference",
-    "load": "edgechaos.artifact",
+    "load": "edgechaos.graph.artifact",
     "load_checkpoint": "edgechaos.models.checkpoint:load",
     "load_dataset": "edgechaos.data:load",
     "open_device": "edgechaos.devices.registry",
@@ -30,20 +30,20 @@ _FACE = {
     "resolve": "edgechaos.faults",
     "run": "edgechaos.reference",
     "run_campaign": "edgechaos.hil.runner",
-    "save": "edgechaos.artifact",
+    "save": "edgechaos.graph.artifact",
     "train_model": "edgechaos.train:train",
     "verify": "edgechaos.export.verify",
 }
 """Name -> module, or module:name where it is called otherwise there."""
 
 if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/test_face.py compares the two
-    from edgechaos.artifact import load, save
     from edgechaos.data import Dataset
     from edgechaos.data import load as load_dataset
     from edgechaos.devices.registry import open_device
     from edgechaos.export.verify import verify
     from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
-    from edgechaos.graph import IntegerGraph
+    from edgechaos.graph.artifact import load, save
+    from edgechaos.graph.integer_graph import IntegerGraph
     from edgechaos.hil.config import Campaign, read_campaign
     from edgechaos.hil.evaluate import EvaluationSet
     from edgechaos.hil.runner import run_campaign

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     ChaosLayer,
     Constant,
     Conv,
@@ -36,7 +36,7 @@ from edgechaos.graph import (
     expected_gain,
     fault_constant,
 )
-from edgechaos.mortal import Mortal, chaos_and_topk, loud, mortal, plain_layers
+from edgechaos.graph.units import Mortal, chaos_and_topk, loud, mortal, plain_layers
 from edgechaos.support.errors import AccumulatorOverflow, FaultError
 
 DEAD_STREAM = 0x10000

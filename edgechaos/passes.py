@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgechaos import signals
+from edgechaos.graph import signals
 from edgechaos.quantize.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
 from edgechaos.quantize.float_nodes import Array
 from edgechaos.support.errors import GraphError, UnsupportedError

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,
     Constant,

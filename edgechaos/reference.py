@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos import evaluate_nodes
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import rounded_shift, saturate16
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.graph import (
+from edgechaos.graph import evaluate_nodes
+from edgechaos.graph.integer_graph import (
     Q15,
     ArgMax,
     AveragePool,
@@ -37,7 +37,7 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.signals import require_finite
+from edgechaos.graph.signals import require_finite
 from edgechaos.support.errors import GraphError, ShapeError
 
 BATCH = 256

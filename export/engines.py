@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.export.to_onnx import SAMPLE, SEED, parameter_inputs, to_onnx
 from edgechaos.export.to_tvm import tvm_evaluator
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import BATCH, Result, check_inputs, check_parameters
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.extras import need

@@ -13,7 +13,7 @@ import numpy as np
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.export.onnx_random import Words, gaussian, rounded_shift, shift_right
 from edgechaos.export.onnx_writer import OnnxWriter
-from edgechaos.graph import Q15, ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import Q15, ChaosLayer, IntegerGraph
 
 
 def chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, sample: str, seed: str) -> str:

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from edgechaos.arithmetic.windows import window_index
-from edgechaos.evaluate_nodes import AMPLITUDE_MAX, DEAD_RANK, faulty_weight
 from edgechaos.export.onnx_random import Words, gaussian, rounded_shift
 from edgechaos.export.onnx_writer import OnnxWriter
-from edgechaos.graph import (
+from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX, DEAD_RANK, faulty_weight
+from edgechaos.graph.integer_graph import (
     ArgMax,
     AveragePool,
     Conv,
@@ -31,8 +31,8 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.nodes import LUT_ENTRIES
-from edgechaos.text import PAD, UNKNOWN
+from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.tokenizer import PAD, UNKNOWN
 
 
 class Emit(Protocol):

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
-from edgechaos.graph import IntegerGraph, Weighted
-from edgechaos.mortal import Mortal, chaos_and_topk, mortal, plain_layers
+from edgechaos.graph.integer_graph import IntegerGraph, Weighted
+from edgechaos.graph.units import Mortal, chaos_and_topk, mortal, plain_layers
 from edgechaos.support.errors import FaultError
 
 PATCH_ROWS = 64

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.artifact import FORMAT_VERSION, content_hash
 from edgechaos.export.exporters import Exporter
 from edgechaos.export.onnx_chaos import chaos
 from edgechaos.export.onnx_nodes import EMIT, thermal_noise
 from edgechaos.export.onnx_random import Words
 from edgechaos.export.onnx_writer import OnnxWriter
-from edgechaos.graph import ChaosLayer, IntegerGraph, ThermalNoise
+from edgechaos.graph.artifact import FORMAT_VERSION, content_hash
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, ThermalNoise
 from edgechaos.reference import check_keep, check_parameters
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need

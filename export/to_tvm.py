@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgechaos.export.exporters import Exporter
 from edgechaos.export.to_onnx import to_onnx
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from edgechaos.support.extras import need
 from edgechaos.support.files import write_atomic

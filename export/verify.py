@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.artifact import content_hash
 from edgechaos.export.engines import EngineModel
 from edgechaos.faults import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError
 from edgechaos.support.shown import html_table
 

@@ -15,8 +15,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import gaussian_table
-from edgechaos.artifact import content_hash
-from edgechaos.bounds import GAUSSIAN_MAX
 from edgechaos.firmware_gen.boards import CPU_FLAGS, GCC_CPU_FLAGS, Board
 from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
 from edgechaos.firmware_gen.limits import check_supported
@@ -25,7 +23,9 @@ from edgechaos.firmware_gen.model_source import ModelSource
 from edgechaos.firmware_gen.protocol_header import protocol_header
 from edgechaos.firmware_gen.signal_source import signal_files
 from edgechaos.firmware_gen.writer import Writer
-from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.bounds import GAUSSIAN_MAX
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.support.errors import BuildError
 
 RUNTIME = Path(__file__).parent / "runtime"

@@ -15,7 +15,7 @@ from pathlib import Path
 from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.toolchain import cache_folder, zig_cc, zig_version
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.files import write_atomic
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgechaos.graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
+from edgechaos.graph.integer_graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
 
 Kernel = Literal["dense", "event", "packed"]
 Choice = Literal["auto", "dense", "event"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
-from edgechaos.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
-from edgechaos.graph import (
+from edgechaos.graph.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
+from edgechaos.graph.integer_graph import (
     ArgMax,
     ChaosLayer,
     Conv,
@@ -26,7 +26,7 @@ from edgechaos.graph import (
     expected_gain,
     fault_constant,
 )
-from edgechaos.mortal import mortal
+from edgechaos.graph.units import mortal
 from edgechaos.support.errors import UnsupportedError
 
 MOST_OUTPUTS = 65535

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgechaos.graph import ArgMax, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise
-from edgechaos.mortal import Mortal, mortal
+from edgechaos.graph.integer_graph import ArgMax, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise
+from edgechaos.graph.units import Mortal, mortal
 from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}

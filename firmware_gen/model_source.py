@@ -13,7 +13,7 @@ from edgechaos.firmware_gen.kernels import KernelChoice
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, input_bytes
 from edgechaos.firmware_gen.node_source import NodeSource, up
 from edgechaos.firmware_gen.writer import C_TYPES, Names, Writer, model_prefix
-from edgechaos.graph import Head, IntegerGraph
+from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import readout_input
 
 INCLUDES = ("ec_activate.h", "ec_chaos.h", "ec_conv.h", "ec_embedding.h", "ec_hashes.h", "ec_matmul.h", "ec_requantize.h", "ec_thermal.h")

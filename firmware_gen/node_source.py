@@ -18,7 +18,7 @@ from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fai
 from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, padded_fan_in
 from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.writer import Names, Writer
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,
     Conv,
@@ -34,8 +34,8 @@ from edgechaos.graph import (
     TopK,
     Weighted,
 )
-from edgechaos.mortal import Mortal, mortal
-from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.units import Mortal, mortal
 
 ALIGNED = " EC_ALIGNED"
 SAMPLING = {"ticks": "EC_SAMPLE_TICKS", "binomial": "EC_SAMPLE_BINOMIAL", "expected": "EC_SAMPLE_EXPECTED"}

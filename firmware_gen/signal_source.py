@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.firmware_gen.writer import Names, Writer, model_prefix
-from edgechaos.graph import Head, IntegerGraph
-from edgechaos.signals import factors
+from edgechaos.graph.integer_graph import Head, IntegerGraph
+from edgechaos.graph.signals import factors
 
 KINDS = {"float": "float", "int16": "int16_t"}
 """What a sample may be in C, by the ending of the function's name."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgechaos.firmware_gen.boards import load_board
-from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.support.errors import EdgeChaosError
 
 BOLTZMANN_J_PER_K = 1.380649e-23

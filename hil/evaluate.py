@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.artifact import from_bytes
 from edgechaos.devices.contract import Device, DeviceInfo, checked
 from edgechaos.faults import CLEAN, ResolvedPlan, resolve
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import from_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
 from edgechaos.hil.plan import Probe, Trial, Work
 from edgechaos.support.errors import DeviceError, EdgeChaosError

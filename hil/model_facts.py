@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgechaos.graph import ChaosLayer, IntegerGraph, TopK, Weighted
-from edgechaos.inspect import LayerInfo, inspect
+from edgechaos.graph.inspect import LayerInfo, inspect
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, TopK, Weighted
 
 
 def model_facts(graph: IntegerGraph, head: str | None = None) -> dict[str, Any]:

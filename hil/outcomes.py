@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.faults import ResolvedPlan
-from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 
 OUTCOMES: Mapping[str, str] = MappingProxyType(
     {

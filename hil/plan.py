@@ -26,7 +26,7 @@ from edgechaos.faults import (
     resolve,
     stored_words,
 )
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Sweep
 from edgechaos.support.errors import ConfigError, FaultError
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import FAIL_ONE
-from edgechaos.artifact import content_hash
 from edgechaos.devices.instruction_classes import EXTRAS
-from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.campaign_file import to_toml
 from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
 from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound

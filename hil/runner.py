@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.devices.registry import check_specs
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import content_hash, to_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.config import Campaign, refuse
 from edgechaos.hil.energy import board_energy
 from edgechaos.hil.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgechaos import reference
-from edgechaos.artifact import to_bytes
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import to_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.config import Campaign, Images, Sweep
 from edgechaos.hil.evaluate import Bench, EvaluationSet, Event, Finished, Setup
 from edgechaos.hil.executor import Executor

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgechaos import artifact, reference
+from edgechaos import reference
 from edgechaos.devices.contract import Device
 from edgechaos.faults import ALL, CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError
 from tests.graphs import chaos_graph, codes_for
 

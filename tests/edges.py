@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
-from edgechaos.graph import ChaosLayer, EmbeddingBag, Encoding, IntegerGraph, MatMul, Readout, Requantize, Text, ThermalNoise, expected_gain
+from edgechaos.graph.integer_graph import (
+    ChaosLayer,
+    EmbeddingBag,
+    Encoding,
+    IntegerGraph,
+    MatMul,
+    Readout,
+    Requantize,
+    Text,
+    ThermalNoise,
+    expected_gain,
+)
 from tests.mixed_graphs import WORDS, Builder
 
 SEED = 2026

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.faults import CLEAN, ResolvedPlan, apply
-from edgechaos.graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.exact import exact_tensors
 from edgechaos.quantize.fake_quant import FakeQuantModel

@@ -19,7 +19,7 @@ from edgechaos.firmware_gen.generate import HOST_PAYLOAD, RUNTIME, Firmware, gen
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.protocol import REPLY, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 
 
 class HostLibrary:

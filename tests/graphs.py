@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     ArgMax,
     ChaosLayer,
     Constant,

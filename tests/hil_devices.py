@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import reference
-from edgechaos.artifact import content_hash
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
 from edgechaos.faults import CLEAN, FAULT_KINDS, ResolvedPlan, apply
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.outcomes import activated
 from edgechaos.support.errors import DeviceCrash, DeviceError, DeviceHang, LinkError
 

@@ -21,13 +21,13 @@ from edgechaos.data import DATA_FOLDER, Dataset, load
 from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
 from edgechaos.faults import FaultPlan, apply
-from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.thermal import thermal_k
 from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import VerificationError
-from edgechaos.thermal import thermal_k
 from edgechaos.train import Recipe, train
 
 WIDTHS = (8, 4, 2)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic.rounding import multiplier_shift
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     ArgMax,
     AveragePool,
     ChaosLayer,
@@ -32,8 +32,8 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.nodes import FINER_BITS
-from edgechaos.thermal import thermal_codes
+from edgechaos.graph.nodes import FINER_BITS
+from edgechaos.graph.thermal import thermal_codes
 
 WORDS = tuple(f"word{i}" for i in range(28))
 REACH = {8: 127, 4: 7, 2: 1}

@@ -18,7 +18,7 @@ from edgechaos.devices.protocol_device import ProtocolDevice
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.firmware_gen.work import most_request_instructions
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from tests.firmware_host import HostLibrary
 
 BUDGET = most_request_instructions(load_board("mps2-an386"))

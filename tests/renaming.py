@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from edgechaos.graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph, Node
 
 
 def renamed(

@@ -16,17 +16,17 @@ from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
 from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.graph.tokenizer import Text
+from edgechaos.graph.units import mortal
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.models.units import augmented, delivered
-from edgechaos.mortal import mortal
 from edgechaos.quantize.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.quantize.pipeline import fake_quantized, fine_tuning, quantize, to_graph
 from edgechaos.support.errors import UnsupportedError
-from edgechaos.text import Text
 from edgechaos.train import DEFAULT_OMISSION, Recipe, train
 from tests.exactness import assert_integers_equal
 

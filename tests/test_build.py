@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgechaos import artifact, data
+from edgechaos import data
 from edgechaos.cli import main
+from edgechaos.graph import artifact
 from edgechaos.models.build import KINDS, build
 from edgechaos.support.errors import ConfigError, DataError
 

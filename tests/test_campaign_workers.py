@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.artifact import save, to_bytes
 from edgechaos.faults import resolve
+from edgechaos.graph.artifact import save, to_bytes
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.evaluate import Bench, Setup
 from edgechaos.hil.plan import Work, plan_campaign

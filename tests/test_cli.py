@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechaos import artifact
 from edgechaos.cli import COMMANDS, main
 from edgechaos.faults import FAULT_KINDS
+from edgechaos.graph import artifact
 from tests.graphs import chaos_graph
 
 pytestmark = [pytest.mark.trains, pytest.mark.backends]

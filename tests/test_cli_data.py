@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.data import Dataset, from_torch, load
 from edgechaos.data.remembered import recall, remember, remembered
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.support.errors import DataError
 

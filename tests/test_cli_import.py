@@ -11,10 +11,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.data import load
-from edgechaos.graph import Conv, EmbeddingBag
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import Conv, EmbeddingBag
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.published import import_published
 from edgechaos.models.tnn import Tnn, TnnConfig

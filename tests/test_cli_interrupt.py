@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechaos import artifact
 from edgechaos.cli import COMMANDS, main
 from edgechaos.cli.interrupts import imports_are_finished
-from edgechaos.graph import Encoding
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import Encoding
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
 from tests.graphs import chaos_graph

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgechaos import artifact
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.cli import main
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.build import KINDS
 from edgechaos.models.options import OPTIONS, without_effect

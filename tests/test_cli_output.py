@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_line(name: str, folder: Path, tmp_path: Path, monkey
 
 
 def test_what_the_system_refuses_anywhere_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgechaos import artifact
+    from edgechaos.graph import artifact
 
     def broken(path: Path) -> Any:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/some/\x1bplace")

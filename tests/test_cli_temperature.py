@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechaos import artifact, reference, thermal
+from edgechaos import reference
 from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.devices.contract import Device
 from edgechaos.export import verify as verification
-from edgechaos.graph import IntegerGraph, ThermalNoise
+from edgechaos.graph import artifact, thermal
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from tests.graphs import chaos_graph
 
 pytestmark = [pytest.mark.trains, pytest.mark.backends]

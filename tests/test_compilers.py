@@ -21,7 +21,7 @@ from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
 from edgechaos.firmware_gen.writer import Names
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from tests.firmware_host import GCC, HostLibrary, compile_host
 from tests.graphs import Spec, chaos_graph

@@ -13,12 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgechaos import artifact, data, reference
+from edgechaos import data, reference
 from edgechaos.cli import main
 from edgechaos.continual import ewc, measures
 from edgechaos.continual.recipe import Settings, compare, learn
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data import Dataset
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.spiking import Conditions

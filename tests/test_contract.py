@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.artifact import to_bytes
 from edgechaos.devices.contract import Inference, checked
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import to_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.evaluate import Bench, Event, Failed, Finished, Setup
 from edgechaos.hil.plan import plan_campaign
 from edgechaos.support.errors import LinkError

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgechaos import artifact
 from edgechaos.data.idx import MNIST_FILES
+from edgechaos.graph import artifact
 from edgechaos.support.settings import read_toml
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import mixed_graph

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from edgechaos.artifact import to_bytes
+from edgechaos.graph.artifact import to_bytes
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.dask_executor import DaskExecutor
 from edgechaos.hil.evaluate import Setup

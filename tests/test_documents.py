@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.graph import Encoding, IntegerGraph, Readout
+from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout
 from edgechaos.hil import figures
 from edgechaos.hil.config import EnergySettings, Sweep
 from edgechaos.hil.report import Inputs, compose, load_inputs

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.artifact import content_hash
 from edgechaos.export import exporters
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
 from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
-from edgechaos.graph import Constant, IntegerGraph, Readout, Tensor
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout, Tensor
 from edgechaos.support.errors import (
     BuildError,
     ConfigError,

@@ -16,8 +16,8 @@ from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.faults import DeadNeurons, FaultPlan, WeightBitFlip, apply
-from edgechaos.graph import IntegerGraph, ThermalNoise
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.units import mortal
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_export import ONNX_ENGINES, SEEDS, TVM

@@ -14,7 +14,7 @@ from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import FrameDecoder, encode
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.generate import HOST_PATCHES, HOST_PAYLOAD
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from tests.firmware_host import HostLibrary, library
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import mixed_graph

@@ -20,7 +20,7 @@ from edgechaos.export.engines import run
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults import CLEAN, FaultPlan, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.generate import generate
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 from tests.mixed_graphs import Mixed, items_for, mixed_graph, mixed_specs

@@ -27,7 +27,7 @@ from edgechaos.faults import (
     nested_sites,
     resolve,
 )
-from edgechaos.graph import Constant, IntegerGraph, Readout
+from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout
 from edgechaos.support.errors import FaultError, GraphError
 from tests import scalar
 from tests.graphs import chaos_graph, codes_for

@@ -12,11 +12,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
-from edgechaos import artifact
 from edgechaos.cli import main
 from edgechaos.cli.file_kinds import KINDS, kind_of
 from edgechaos.export.to_onnx import OnnxExporter
 from edgechaos.firmware_gen.boards import BOARD_FOLDER, board_names
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
 from tests.graphs import chaos_graph

@@ -22,7 +22,7 @@ from edgechaos.firmware_gen.kernels import choose_kernels, crossover
 from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.writer import Names, Writer
-from edgechaos.graph import Constant, Encoding, IntegerGraph, Readout
+from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Readout
 from edgechaos.support.errors import BuildError, ConfigError, MissingExtra, UnsupportedError
 from tests.firmware_host import GCC, ZIG, compile_host, library
 from tests.graphs import Spec, chaos_graph

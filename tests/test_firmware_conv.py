@@ -15,7 +15,7 @@ from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import CONV, Choice, crossover
-from edgechaos.graph import Conv, Encoding, IntegerGraph, Readout
+from edgechaos.graph.integer_graph import Conv, Encoding, IntegerGraph, Readout
 from tests.firmware_host import library
 from tests.mixed_graphs import Builder
 from tests.test_firmware_exact import NATIVE

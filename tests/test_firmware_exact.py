@@ -16,7 +16,7 @@ from edgechaos import reference
 from edgechaos.faults import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.graph import ChaosLayer, Head, IntegerGraph
+from edgechaos.graph.integer_graph import ChaosLayer, Head, IntegerGraph
 from tests.firmware_host import HostLibrary, library
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 

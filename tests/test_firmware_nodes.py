@@ -27,8 +27,8 @@ from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice, choose_kernels
 from edgechaos.firmware_gen.packing import pack
 from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.graph.units import mortal
 from edgechaos.support.errors import GraphError
 from tests.firmware_host import HostLibrary, library
 from tests.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs

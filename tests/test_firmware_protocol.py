@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.artifact import content_hash
 from edgechaos.faults import DeadNeurons, FaultPlan, apply, resolve
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import HOST_PATCHES, HOST_PAYLOAD, generate
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Injection, MaskKind, Verb
+from edgechaos.graph.artifact import content_hash
 from tests.firmware_host import HostLibrary, library
 from tests.graphs import chaos_graph, codes_for
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.bounds import prove_bounds
-from edgechaos.graph import ArgMax, Constant, Head, IntegerGraph, Tensor, expected_gain
+from edgechaos.graph.bounds import prove_bounds
+from edgechaos.graph.integer_graph import ArgMax, Constant, Head, IntegerGraph, Tensor, expected_gain
 from edgechaos.support.errors import AccumulatorOverflow, ConfigError, GraphError
 from tests.graphs import Spec, chaos_graph, codes_for, specs
 

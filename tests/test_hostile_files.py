@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos import artifact
+from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.support.errors import ArtifactError
 from tests.graphs import chaos_graph
@@ -294,7 +294,7 @@ SAFETENSORS: dict[str, tuple[Made, str]] = {
 def test_artifacts_and_checkpoints(name: str, reader: str, place: Path) -> None:
     made, message = SAFETENSORS[name]
     made(place / "x")
-    module = {"inspect": "edgechaos.artifact", "quantize": "edgechaos.models.checkpoint"}[reader]
+    module = {"inspect": "edgechaos.graph.artifact", "quantize": "edgechaos.models.checkpoint"}[reader]
     assert message in refused(module, "load", "x", cwd=place, imports=module)
     assert read(reader, place, made)  # the command says what the file is instead, where it knows
 

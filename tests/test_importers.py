@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgechaos.graph.tokenizer import Text
 from edgechaos.models import architecture, checkpoint, importers
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
@@ -27,7 +28,6 @@ from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.text import Text
 
 CHECKPOINTS = Path(os.environ.get("EDGECHAOS_CHECKPOINTS", "nowhere"))
 CLEAN: dict[str, Any] = {"fail_prob": 0.0, "noise_std": 0.0}

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from edgechaos.artifact import content_hash
-from edgechaos.inspect import inspect, rich_table
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.inspect import inspect, rich_table
 from tests.graphs import chaos_graph
 
 SIZES = (30, 20, 8, 4)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos import reference, thermal
+from edgechaos import reference
 from edgechaos.arithmetic import rounding
-from edgechaos.bounds import prove_bounds
 from edgechaos.faults import DeadNeurons, FaultPlan, resolve
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
-from edgechaos.node_rules import CHECKS
+from edgechaos.graph import thermal
+from edgechaos.graph.bounds import prove_bounds
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
+from edgechaos.graph.node_rules import CHECKS
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError
 from tests.graphs import Spec, chaos_graph
 from tests.mixed_graphs import mixed_graph
@@ -161,7 +162,7 @@ def test_a_sampled_layer_has_no_reader_but_readouts() -> None:
     ],
 )
 def test_limits_of_tensors_and_constants(change: Callable[[IntegerGraph], IntegerGraph], good: bool) -> None:
-    from edgechaos.validation import _check_constant, _check_tensor
+    from edgechaos.graph.validation import _check_constant, _check_tensor
 
     graph = change(TINY)
     try:
@@ -174,7 +175,7 @@ def test_limits_of_tensors_and_constants(change: Callable[[IntegerGraph], Intege
 
 
 def test_a_constant_without_elements_or_with_too_many() -> None:
-    from edgechaos.validation import _check_constant
+    from edgechaos.graph.validation import _check_constant
 
     for size, good in ((1 << 26, True), ((1 << 26) + 1, False), (0, False)):
         constant = Constant(np.broadcast_to(np.zeros(1, np.int8), size), 8)
@@ -249,7 +250,7 @@ def test_the_largest_shift_of_thermal_noise() -> None:
 
 def test_the_bound_of_thermal_noise_by_hand() -> None:
     """norm = isqrt(n * 128^2), amplitude and noise rounded half up; G is at most 24,976 of 2^-13."""
-    from edgechaos.bounds import GAUSSIAN_MAX
+    from edgechaos.graph.bounds import GAUSSIAN_MAX
 
     node = node_of(THERMAL, ThermalNoise)
     assert isinstance(node, ThermalNoise)
@@ -264,7 +265,7 @@ def test_the_bound_of_thermal_noise_by_hand() -> None:
 
 
 def test_the_bound_of_a_spiking_layers_noise_by_hand() -> None:
-    from edgechaos.bounds import GAUSSIAN_MAX, noise_bound
+    from edgechaos.graph.bounds import GAUSSIAN_MAX, noise_bound
 
     layer = TINY.node("cortex0")
     assert isinstance(layer, ChaosLayer)
@@ -308,8 +309,8 @@ def test_tensor_names() -> None:
 @pytest.mark.parametrize(("words", "good"), [(65534, True), (65535, False)])
 def test_the_largest_vocabulary(words: int, good: bool) -> None:
     """65,536 ids, two of them padding and the unknown word."""
-    from edgechaos.graph import EmbeddingBag
-    from edgechaos.text import Text
+    from edgechaos.graph.integer_graph import EmbeddingBag
+    from edgechaos.graph.tokenizer import Text
 
     bag = node_of(TEXT, EmbeddingBag)
     assert isinstance(bag, EmbeddingBag)
@@ -325,7 +326,7 @@ def test_the_largest_vocabulary(words: int, good: bool) -> None:
 
 
 def test_a_vocabulary_of_one_id_and_none() -> None:
-    from edgechaos.graph import EmbeddingBag
+    from edgechaos.graph.integer_graph import EmbeddingBag
 
     bag = node_of(TEXT, EmbeddingBag)
     assert isinstance(bag, EmbeddingBag)

@@ -14,9 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edgechaos import artifact, data, passes, reference
+from edgechaos import data, passes, reference
 from edgechaos.data import Dataset
-from edgechaos.graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
+from edgechaos.graph.tokenizer import Text
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
@@ -28,7 +30,6 @@ from edgechaos.quantize.float_model import Gelu, Relu, Thermal
 from edgechaos.quantize.lower import lower
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import DataError, GraphError, UnsupportedError
-from edgechaos.text import Text
 from edgechaos.train import Recipe, train
 from tests.exactness import assert_integers_equal, assert_training_computes_the_same
 from tests.paired import assert_loses_at_most

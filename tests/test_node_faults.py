@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos import artifact, reference
+from edgechaos import reference
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
 from edgechaos.faults import UNIT_STREAM, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
-from edgechaos.mortal import mortal
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
+from edgechaos.graph.units import mortal
 from edgechaos.support.errors import FaultError, GraphError
 from tests import scalar
 from tests.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import gaussian_table
-from edgechaos.artifact import content_hash, from_bytes, to_bytes
-from edgechaos.bounds import prove_bounds
-from edgechaos.evaluate_nodes import topk
-from edgechaos.graph import (
+from edgechaos.graph.artifact import content_hash, from_bytes, to_bytes
+from edgechaos.graph.bounds import prove_bounds
+from edgechaos.graph.evaluate_nodes import topk
+from edgechaos.graph.integer_graph import (
     NODE_KINDS,
     AveragePool,
     Conv,
@@ -32,8 +32,8 @@ from edgechaos.graph import (
     ThermalNoise,
     TopK,
 )
+from edgechaos.graph.thermal import ThermalCodes, thermal_codes, thermal_k
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
-from edgechaos.thermal import ThermalCodes, thermal_codes, thermal_k
 from tests import scalar_nodes
 from tests.mixed_graphs import FAMILIES, WORDS, Mixed, items_for, mixed_graph, mixed_specs
 from tests.test_graph import with_constant, with_head, with_node, with_tensor

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgechaos import passes
-from edgechaos.graph import Encoding
+from edgechaos.graph.integer_graph import Encoding
 from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
 from edgechaos.support.errors import GraphError, UnsupportedError
 

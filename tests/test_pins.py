@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos import artifact, reference
+from edgechaos import reference
 from edgechaos.devices import frames
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults import ResolvedPlan, apply, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.generate import generate
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import items_for, mixed_graph
 

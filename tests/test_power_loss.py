@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.artifact import to_bytes
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.link import Client
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import to_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.config import Images, Sweep
 from edgechaos.hil.evaluate import Setup
 from edgechaos.hil.runner import run_campaign

@@ -13,11 +13,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgechaos import artifact, data, passes, reference
+from edgechaos import data, passes, reference
 from edgechaos.cli import main, quantize_command
 from edgechaos.faults import DeadNeurons, FaultPlan, apply
-from edgechaos.graph import ChaosLayer, IntegerGraph
-from edgechaos.inspect import inspect
+from edgechaos.graph import artifact
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for

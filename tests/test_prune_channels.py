@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from edgechaos import data, passes, reference
-from edgechaos.graph import IntegerGraph
-from edgechaos.inspect import inspect
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from edgechaos import data, reference
 from edgechaos.cli import main
 from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply
-from edgechaos.inspect import inspect
+from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos import artifact, passes, reference
+from edgechaos import passes, reference
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
-from edgechaos.graph import IntegerGraph, Weighted
-from edgechaos.inspect import inspect
+from edgechaos.graph import artifact
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.prune import least_neurons, remove_neurons
 from edgechaos.prune_criteria import CRITERIA, Criterion, NeuronActivity, neuron_layers, neuron_scores, over_heads
 from edgechaos.quantize.float_model import FloatModel, Linear, stored_name

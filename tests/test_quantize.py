@@ -14,9 +14,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edgechaos import artifact, data, reference
+from edgechaos import data, reference
 from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply, resolve
-from edgechaos.graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.fake_quant import FakeQuantModel

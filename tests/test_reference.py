@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.graph import ChaosLayer, Constant, IntegerGraph, MatMul, Requantize
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul, Requantize
 from edgechaos.support.errors import GraphError, ShapeError
 from tests import scalar
 from tests.graphs import Spec, chaos_graph, codes_for, specs

@@ -14,7 +14,7 @@ from edgechaos.devices import registry
 from edgechaos.devices.contract import Device
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.registry import DeviceEntry, check_spec, check_specs, is_exclusive, open_device
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.executor import exclusive
 from edgechaos.support.errors import ConfigError, EdgeChaosError, MissingExtra
 from edgechaos.support.suggest import suggestion

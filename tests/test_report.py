@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from edgechaos.artifact import content_hash, to_bytes
 from edgechaos.cli.show import print_table, terminal
+from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.hil import numbers
 from edgechaos.hil.campaign_file import to_toml
 from edgechaos.hil.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings

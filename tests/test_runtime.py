@@ -15,7 +15,7 @@ from edgechaos import reference
 from edgechaos.faults import ResolvedPlan, apply
 from edgechaos.firmware_gen.generate import Firmware, generate
 from edgechaos.firmware_gen.memory_plan import BYTES, plan_memory
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from tests.edges import SAMPLES as EDGE_SAMPLES
 from tests.edges import SEED as EDGE_SEED
 from tests.edges import edge_graph, edge_items

@@ -8,9 +8,9 @@ import pytest
 
 from edgechaos import faults
 from edgechaos.arithmetic import random_bits
-from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import FAULT_KINDS
-from edgechaos.graph import IDENTIFIER, NODE_KINDS
+from edgechaos.graph.artifact import FORMAT_VERSION
+from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "semantics.md").read_text()
 

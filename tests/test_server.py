@@ -18,8 +18,8 @@ from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.limits import lowest_fail_q
 from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph import ChaosLayer, Constant, ThermalNoise
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, ThermalNoise
+from edgechaos.graph.units import mortal
 from tests.firmware_host import GCC, HostLibrary, compile_host
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import items_for, mixed_graph

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos import artifact, data, passes, reference
+from edgechaos import data, passes, reference
 from edgechaos.continual.retention import Retention
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
-from edgechaos.graph import IntegerGraph, Weighted
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechaos import artifact
 from edgechaos.cli import main
+from edgechaos.graph import artifact
 
 pytestmark = pytest.mark.trains
 

@@ -18,9 +18,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from edgechaos import artifact
 from edgechaos.cli import COMMANDS, main
 from edgechaos.cli.show import checklist, mark, print_table, say, say_error, terminal
+from edgechaos.graph import artifact
 from edgechaos.support.errors import EdgeChaosError
 from edgechaos.support.printable import LONGEST_LINE, message_line, printable
 from tests.graphs import chaos_graph

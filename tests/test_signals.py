@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgechaos import artifact, data, reference, signals
+from edgechaos import data, reference
 from edgechaos.cli import main
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data.signals import scaling_of
@@ -26,7 +26,8 @@ from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.host import build_host
 from edgechaos.firmware_gen.toolchain import compile_in
-from edgechaos.graph import Encoding, IntegerGraph
+from edgechaos.graph import artifact, signals
+from edgechaos.graph.integer_graph import Encoding, IntegerGraph
 from edgechaos.support.errors import ArtifactError, DataError, GraphError, ShapeError
 from tests.firmware_host import GCC, ZIG
 from tests.graphs import Spec, chaos_graph

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgechaos import data
 from edgechaos.cli import main
-from edgechaos.inspect import inspect
+from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.quantize.pipeline import quantize

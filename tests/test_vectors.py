@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgechaos.graph import NODE_KINDS
+from edgechaos.graph.integer_graph import NODE_KINDS
 from tests import scalar, scalar_nodes
 from tests.vector_cases import FOLDER, vectors
 from tests.vectors.make import VECTORS, render

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 
 from edgechaos import reference
-from edgechaos.artifact import content_hash
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
 from edgechaos.export.verify import ONNX_BACKENDS, Answer, Backend, Case, combine, engine_backend, verify
 from edgechaos.faults import FaultPlan, StuckAtOne, apply, resolve
-from edgechaos.graph import MatMul
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import MatMul
 from edgechaos.reference import Result
 from edgechaos.support.errors import EdgeChaosError, FaultError, ShapeError, VerificationError
 from tests.graphs import Spec, chaos_graph, codes_for, specs

@@ -22,8 +22,8 @@ from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.firmware_gen.work import most_instructions, most_request_instructions
-from edgechaos.graph import IntegerGraph
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.units import mortal
 from tests.graphs import Spec, chaos_graph, specs
 from tests.mixed_graphs import Mixed, mixed_graph, mixed_specs
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.artifact import FORMAT_VERSION
+from edgechaos.graph.integer_graph import IntegerGraph
 from tests.graphs import chaos_graph
 
 FOLDER = Path(__file__).parent / "vectors"

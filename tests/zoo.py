@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
-from edgechaos.graph import AveragePool, ChaosLayer, Encoding, IntegerGraph, MatMul, MaxPool, Readout, Text, TopK, expected_gain
-from edgechaos.mortal import mortal
+from edgechaos.graph.integer_graph import (
+    AveragePool,
+    ChaosLayer,
+    Encoding,
+    IntegerGraph,
+    MatMul,
+    MaxPool,
+    Readout,
+    Text,
+    TopK,
+    expected_gain,
+)
+from edgechaos.graph.units import mortal
 from tests.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 
 CODES = Encoding("codes")

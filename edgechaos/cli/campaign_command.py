@@ -16,7 +16,7 @@ from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from edgechaos.graph import IntegerGraph
+    from edgechaos.graph.integer_graph import IntegerGraph
 
 
 @click.command("campaign")
@@ -45,8 +45,8 @@ def command(
     \b
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
-    from edgechaos import artifact
     from edgechaos.devices.registry import open_device
+    from edgechaos.graph import artifact
     from edgechaos.hil.config import read_campaign
     from edgechaos.hil.evaluate import EvaluationSet, Setup
     from edgechaos.hil.runner import run_campaign

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
 
     from edgechaos.data import Dataset
     from edgechaos.faults import FaultPlan
-    from edgechaos.graph import IntegerGraph
-    from edgechaos.text import Text
+    from edgechaos.graph.integer_graph import IntegerGraph
+    from edgechaos.graph.tokenizer import Text
 
 SEED = click.IntRange(0, MAX_SEED)
 model_argument = click.argument("model", type=ARTIFACT)
@@ -143,7 +143,7 @@ def save_named(graph: IntegerGraph, path: Path) -> tuple[IntegerGraph, str]:
     """Save an artifact under the name of its file; returns the renamed graph and its content hash."""
     from dataclasses import replace
 
-    from edgechaos import artifact
+    from edgechaos.graph import artifact
 
     named = replace(graph, name=identifier(path.stem))
     return named, artifact.save(named, path)
@@ -235,8 +235,8 @@ def parameters_for(graph: IntegerGraph, temperature: float | None) -> dict[str, 
 
     Raises ConfigError for a model that has no temperature, GraphError for one above what the model carries.
     """
-    from edgechaos.graph import ThermalNoise
-    from edgechaos.thermal import thermal_k
+    from edgechaos.graph.integer_graph import ThermalNoise
+    from edgechaos.graph.thermal import thermal_k
 
     if temperature is None:
         return {}

@@ -24,8 +24,8 @@ def command(model: Path, target: str, head: str | None, as_json: bool, output: P
     \b
     Example: edgechaos export pixels.ecm -o pixels.onnx
     """
-    from edgechaos import artifact
     from edgechaos.export.exporters import exporter
+    from edgechaos.graph import artifact
 
     chosen = exporter(target)
     graph = artifact.load(model)

@@ -21,8 +21,8 @@ def command(model: Path, as_json: bool) -> None:
     \b
     Example: edgechaos inspect pixels.ecm
     """
-    from edgechaos import artifact
-    from edgechaos.inspect import inspect, rich_table
+    from edgechaos.graph import artifact
+    from edgechaos.graph.inspect import inspect, rich_table
 
     inspection = inspect(artifact.load(model))
     if as_json:

@@ -24,7 +24,7 @@ from edgechaos.cli.show import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from edgechaos.export.verify import Backend, Verification
-    from edgechaos.graph import IntegerGraph
+    from edgechaos.graph.integer_graph import IntegerGraph
 
 DEFAULT_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference", "host", "unicorn")
 
@@ -93,9 +93,9 @@ def command(
     \b
     Example: edgechaos verify pixels.ecm --backend host --backend onnxruntime-on
     """
-    from edgechaos import artifact
     from edgechaos.export.plans import standard_plans
     from edgechaos.export.verify import combine, verify
+    from edgechaos.graph import artifact
     from edgechaos.support.files import write_atomic
 
     backends = backends or DEFAULT_BACKENDS

@@ -22,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 
-from edgechaos import artifact, reference
+from edgechaos import reference
 from edgechaos.arithmetic.random_bits import stream_head
 from edgechaos.continual.ewc import Anchored
 from edgechaos.continual.measures import MEASURES, average_accuracy, over_seeds
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data import Dataset
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under

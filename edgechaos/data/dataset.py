@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
+from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import DataError
 from edgechaos.support.shown import html_table
-from edgechaos.text import Text
 
 SPLIT_STREAM = 0x50000
 MAX_BYTES = 1 << 30
@@ -41,7 +41,7 @@ class Dataset:
 
     Images are (n, height, width) or, channels first, (n, channels, height, width).
     mean, std: of the training items / 255, one per channel. content_hash: SHA-256 over all items and labels.
-    Sensor windows (signals) are items (n, channels, time) float32; mean and std are in the samples' own units (`edgechaos.signals`).
+    Sensor windows (signals) are items (n, channels, time) float32; mean and std are in the samples' own units (`edgechaos.graph.signals`).
     Texts are items (n, length) uint16, their token ids under `text`; `texts` keeps (training, test) as they were read.
     """
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from edgechaos.data.catalog import NAMES, load
 from edgechaos.data.dataset import OWN, Dataset
+from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import DataError
 from edgechaos.support.files import read_file, write_atomic
-from edgechaos.text import Text
 
 HASH = re.compile(r"[0-9a-f]{64}")
 MAX_BYTES = 1 << 16

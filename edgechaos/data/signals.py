@@ -1,7 +1,7 @@
 """Data sets of sensor windows: float32 or int16 samples with a scaling per channel that is computed on the training items.
 
 Enters: items in a layout that is stated, never guessed. Leaves: a Dataset of items (n, channels, time) float32, channels first as images
-are; its `mean` and `std` are those that models normalize with, std a quarter of the reach (`edgechaos.signals`).
+are; its `mean` and `std` are those that models normalize with, std a quarter of the reach (`edgechaos.graph.signals`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.data.dataset import MAX_CLASSES, OWN, Dataset, Normalization, split_order
-from edgechaos.signals import MAX_REACH, MIN_REACH, RANGE, require_finite
+from edgechaos.graph.signals import MAX_REACH, MIN_REACH, RANGE, require_finite
 from edgechaos.support.errors import DataError
 
 LAYOUTS = ("channels,time", "time,channels", "channels")

@@ -22,9 +22,9 @@ import numpy as np
 from edgechaos.data.dataset import MAX_CLASSES, OWN, Dataset, shuffled, split_order
 from edgechaos.data.places import place_of
 from edgechaos.data.tars import members
+from edgechaos.graph.tokenizer import FIRST_WORD, Text
 from edgechaos.support.errors import DataError
 from edgechaos.support.files import read_file
-from edgechaos.text import FIRST_WORD, Text
 
 AG_NEWS_CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 AG_NEWS_LENGTH = 128

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
-from edgechaos.graph import Encoding
+from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.signals import RANGE
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
-from edgechaos.signals import RANGE
 from edgechaos.support.errors import ShapeError
 
 
@@ -79,7 +79,7 @@ class Model(nn.Module):
 
     @property
     def signals(self) -> bool:
-        """Whether items are windows of sensor samples (`edgechaos.signals`), not pixels."""
+        """Whether items are windows of sensor samples (`edgechaos.graph.signals`), not pixels."""
         return bool(getattr(self.config, "signals", False))
 
     def encoding(self) -> Encoding:

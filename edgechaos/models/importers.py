@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgechaos.graph.tokenizer import FIRST_WORD, Text
 from edgechaos.models import architecture
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
@@ -28,7 +29,6 @@ from edgechaos.models.state_dict import read_state_dict
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.files import read_file
-from edgechaos.text import FIRST_WORD, Text
 
 State = Mapping[str, Tensor]
 CORTEX = "cortex.layers.{}.input_weights.weight"

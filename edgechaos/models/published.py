@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from edgechaos.data import Dataset
-from edgechaos.graph import IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.importers import load_published
 from edgechaos.quantize.pipeline import quantize

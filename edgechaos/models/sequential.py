@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph import Encoding
+from edgechaos.graph.integer_graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions

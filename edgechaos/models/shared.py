@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.graph import IDENTIFIER
+from edgechaos.graph.integer_graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, Cortex, config_for
 from edgechaos.models.options import unknown_option

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
+from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
 from edgechaos.models.units import winners
-from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import (

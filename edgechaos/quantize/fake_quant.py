@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
 from edgechaos.models.units import augmented, delivered, winners
-from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.float_model import (
     Conv,

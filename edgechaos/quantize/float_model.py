@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos.graph import IDENTIFIER, Encoding
+from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
 from edgechaos.quantize.float_nodes import (
     Augmentation,
     BatchNorm,

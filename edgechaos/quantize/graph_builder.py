@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
+from edgechaos.graph.integer_graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
 from edgechaos.quantize.float_model import Conv, EmbeddingMean, Linear, Shape, stored_name

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
 from edgechaos.arithmetic.random_bits import fail_q
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     MAX_TICKS,
     ArgMax,
     ChaosLayer,
@@ -28,9 +28,9 @@ from edgechaos.graph import (
     Tensor,
     expected_gain,
 )
-from edgechaos.graph import Conv as ConvNode
-from edgechaos.graph import Readout as ReadoutNode
-from edgechaos.nodes import FINER_BITS
+from edgechaos.graph.integer_graph import Conv as ConvNode
+from edgechaos.graph.integer_graph import Readout as ReadoutNode
+from edgechaos.graph.nodes import FINER_BITS
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.float_model import (

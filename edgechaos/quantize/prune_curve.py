@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from edgechaos import passes, prune, prune_criteria, reference
 from edgechaos.data import Dataset
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, apply
-from edgechaos.graph import IntegerGraph, Sampling
-from edgechaos.inspect import inspect
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import Criterion, NeuronActivity
 from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 from edgechaos.quantize.importance import activity, currents

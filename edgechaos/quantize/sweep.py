@@ -1,7 +1,7 @@
 """A sweep of weight formats: what each costs in accuracy and saves in flash, and which of them no other beats.
 
 Enters: a trained torch model and its data set. Leaves: a `Sweep` of outcomes, its JSON, a rich table and a picture. Accuracy is
-that of the integers on the test items, with its interval over them. Flash and synaptic operations are `edgechaos.inspect`'s.
+that of the integers on the test items, with its interval over them. Flash and synaptic operations are `edgechaos.graph.inspect`'s.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechaos.data import Dataset
-from edgechaos.graph import IntegerGraph, Sampling
-from edgechaos.inspect import inspect
+from edgechaos.graph.inspect import inspect
+from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.quantize.pipeline import Method, quantize
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError

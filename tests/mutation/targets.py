@@ -21,17 +21,19 @@ def _t(*names: str) -> tuple[str, ...]:
     return tuple(f"tests/test_{name}.py" for name in names)
 
 
-RULES = ("edgechaos/node_rules.py", "edgechaos/bounds.py", "edgechaos/validation.py")
+RULES = ("edgechaos/graph/node_rules.py", "edgechaos/graph/bounds.py", "edgechaos/graph/validation.py")
 RUNTIME = ("firmware_gen/runtime/ec_*.[ch]", "firmware_gen/runtime/host/ec_host.[ch]")
 """Left out: board/ (start-up code and registers of chips) and the server's main program of the host."""
 TARGETS = (
     Target("semantics", ("edgechaos/reference.py",), _t("vectors", "limits", "reference", "node_faults", "nodes")),
     Target(
-        "semantics", ("edgechaos/evaluate_nodes.py", "edgechaos/arithmetic/windows.py"), _t("vectors", "nodes", "node_faults", "reference")
+        "semantics",
+        ("edgechaos/graph/evaluate_nodes.py", "edgechaos/arithmetic/windows.py"),
+        _t("vectors", "nodes", "node_faults", "reference"),
     ),
     Target("semantics", RULES, _t("limits", "graph", "nodes", "faults", "node_faults", "reference")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),
-    Target("semantics", ("edgechaos/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
+    Target("semantics", ("edgechaos/graph/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
     Target("semantics", ("edgechaos/faults.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "vectors", "rounding")),
     Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),

@@ -15,13 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import evaluate_nodes, reference
+from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import requantize, rounded_shift
-from edgechaos.artifact import FORMAT_VERSION
 from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
-from edgechaos.graph import ChaosLayer, Constant, Head, IntegerGraph, MatMul, Readout, Requantize, ThermalNoise, TopK, Weighted
-from edgechaos.mortal import mortal
+from edgechaos.graph import evaluate_nodes
+from edgechaos.graph.artifact import FORMAT_VERSION
+from edgechaos.graph.integer_graph import (
+    ChaosLayer,
+    Constant,
+    Head,
+    IntegerGraph,
+    MatMul,
+    Readout,
+    Requantize,
+    ThermalNoise,
+    TopK,
+    Weighted,
+)
+from edgechaos.graph.units import mortal
 from tests.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.graphs import chaos_graph, codes_for
 from tests.mixed_graphs import Mixed, items_for, mixed_graph

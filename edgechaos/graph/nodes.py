@@ -1,7 +1,7 @@
 """The kinds of node of an integer graph, named as in ONNX where ONNX has the operation.
 
 Enters: names of tensors and constants. Leaves: frozen dataclasses without behavior: `docs/semantics.md` says what each computes,
-`edgechaos.reference` executes it, `edgechaos.node_rules` checks it. Images are (C, H, W), everything is row-major, also on the wire.
+`edgechaos.reference` executes it, `edgechaos.graph.node_rules` checks it. Images are (C, H, W), everything is row-major, also on the wire.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Requantize(Node):
 
     Input int32 or int16, output int8 or int16, same shape. low = 0 is a ReLU.
     multiplier, shift: (1,) or one per entry of axis 0, int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
-    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`edgechaos.mortal`); set by
+    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`edgechaos.graph.units`); set by
     faults alone.
     """
 
@@ -169,7 +169,7 @@ class ThermalNoise(Node):
         noise[n] = (G[word(n) >> 22] * amplitude + 2^(shift_b-1)) >> shift_b       word: of `stream`, tick 0
 
     input: the accumulator of a MatMul; codes: the int8 tensor that this MatMul read. k in 0..k_max carries the temperature
-    (`edgechaos.thermal`) and may be set anew for every run; shift_a, shift_b in 1..30; norm * k_max < 2^30 is proved.
+    (`edgechaos.graph.thermal`) and may be set anew for every run; shift_a, shift_b in 1..30; norm * k_max < 2^30 is proved.
     """
 
     codes: str = field(metadata={"tensor": True})

@@ -1,6 +1,6 @@
 """IntegerGraph: the one description of a model that every target runs.
 
-Enters: nodes, constants and heads, made by `edgechaos.quantize` or read by `edgechaos.artifact`. Leaves: a frozen,
+Enters: nodes, constants and heads, made by `edgechaos.quantize` or read by `edgechaos.graph.artifact`. Leaves: a frozen,
 validated graph. Nodes are named as in ONNX where ONNX has the operation. Scales are documentary: nothing at run time
 multiplies by a float. The meaning of every node is `docs/semantics.md`; `edgechaos.reference` executes it.
 """
@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import signals
-from edgechaos.nodes import (
+from edgechaos.graph import signals
+from edgechaos.graph.nodes import (
     MAX_TICKS,
     NODE_KINDS,
     ArgMax,
@@ -39,10 +39,10 @@ from edgechaos.nodes import (
     Weighted,
     expected_gain,
 )
+from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import ConfigError, GraphError
 from edgechaos.support.shown import html_table
 from edgechaos.support.suggest import suggestion
-from edgechaos.text import Text
 
 __all__ = [
     "DTYPE_RANGE",
@@ -132,7 +132,7 @@ class Encoding:
 
     "pixels": uint8 0..255 enter as x >> 1, int8, so that 0 stays 0. "codes": the item is the input's codes already.
     "tokens": the item is a text; `text` turns it into uint16 ids. Ids themselves are accepted too.
-    "signals": sensor samples, float32 or int16, (channels, time); mean and reach, one float32 per channel (`edgechaos.signals`).
+    "signals": sensor samples, float32 or int16, (channels, time); mean and reach, one float32 per channel (`edgechaos.graph.signals`).
     """
 
     kind: Literal["pixels", "codes", "tokens", "signals"] = "codes"
@@ -240,8 +240,8 @@ class IntegerGraph:
 
         Raises GraphError (a rule), AccumulatorOverflow (a bound), naming node and rule.
         """
-        from edgechaos.bounds import prove_bounds
-        from edgechaos.validation import check
+        from edgechaos.graph.bounds import prove_bounds
+        from edgechaos.graph.validation import check
 
         check(self)
         prove_bounds(self)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from edgechaos.graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tensor
+from edgechaos.graph.integer_graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tensor
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import read_file, write_atomic
 

@@ -1,6 +1,6 @@
-"""Every rule of a graph that the targets rely on, except the accumulators' bounds (`edgechaos.bounds`).
+"""Every rule of a graph that the targets rely on, except the accumulators' bounds (`edgechaos.graph.bounds`).
 
-The rules of a graph as a whole are here, those of each kind of node in `edgechaos.node_rules`.
+The rules of a graph as a whole are here, those of each kind of node in `edgechaos.graph.node_rules`.
 
 Enters: an IntegerGraph from anywhere: built in Python, or read from a file that may be hostile. Leaves: nothing, or a
 GraphError that names the node and the rule. Source: docs/semantics.md.
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     DTYPE_RANGE,
     FAULT_CONSTANT,
     IDENTIFIER,
@@ -30,9 +30,9 @@ from edgechaos.graph import (
     ThermalNoise,
     fault_constant,
 )
-from edgechaos.node_rules import CHECKS, require
-from edgechaos.signals import MAX_REACH, MIN_REACH, is_float32
-from edgechaos.text import FIRST_WORD, MAX_WORDS, PATTERNS
+from edgechaos.graph.node_rules import CHECKS, require
+from edgechaos.graph.signals import MAX_REACH, MIN_REACH, is_float32
+from edgechaos.graph.tokenizer import FIRST_WORD, MAX_WORDS, PATTERNS
 
 MAX_ELEMENTS = 1 << 26
 MAX_DEPTH = 32

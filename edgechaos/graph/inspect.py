@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgechaos.artifact import content_hash
-from edgechaos.graph import ChaosLayer, EmbeddingBag, IntegerGraph, Node, Tensor, Weighted
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import ChaosLayer, EmbeddingBag, IntegerGraph, Node, Tensor, Weighted
 
 if TYPE_CHECKING:
     from rich.table import Table

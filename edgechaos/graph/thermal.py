@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 
 from edgechaos.arithmetic.random_bits import GAUSSIAN_BITS
-from edgechaos.evaluate_nodes import AMPLITUDE_MAX
-from edgechaos.graph import IntegerGraph, MatMul, ThermalNoise
+from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX
+from edgechaos.graph.integer_graph import IntegerGraph, MatMul, ThermalNoise
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 NOISE_PER_ROOT_TEMPERATURE = 0.01

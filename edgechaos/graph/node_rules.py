@@ -13,7 +13,7 @@ import numpy as np
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     DTYPE_RANGE,
     MAX_TICKS,
     Q15,
@@ -35,8 +35,8 @@ from edgechaos.graph import (
     Weighted,
     expected_gain,
 )
-from edgechaos.mortal import finishes_plain_layer, loud
-from edgechaos.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.graph.units import finishes_plain_layer, loud
 from edgechaos.support.errors import GraphError
 
 MAX_VOCABULARY = 1 << 16

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import requantize, rounded_shift
 from edgechaos.arithmetic.windows import window_index
-from edgechaos.graph import (
+from edgechaos.graph.integer_graph import (
     AveragePool,
     Conv,
     EmbeddingBag,
@@ -29,8 +29,8 @@ from edgechaos.graph import (
     TopK,
     Weighted,
 )
-from edgechaos.nodes import LUT_ENTRIES
-from edgechaos.text import PAD, UNKNOWN
+from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.tokenizer import PAD, UNKNOWN
 
 Array = NDArray[Any]
 AMPLITUDE_MAX = 32767

@@ -7,8 +7,8 @@ docs/semantics.md, "Faults".
 
 from __future__ import annotations
 
-from edgechaos.graph import ChaosLayer, Conv, IntegerGraph, Lut, MatMul, Node, Readout, Requantize, ThermalNoise, TopK
-from edgechaos.nodes import LUT_ENTRIES
+from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, MatMul, Node, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.graph.nodes import LUT_ENTRIES
 
 Mortal = ChaosLayer | TopK | Requantize
 

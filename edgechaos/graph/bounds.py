@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import gaussian_table
-from edgechaos.evaluate_nodes import AMPLITUDE_MAX
-from edgechaos.graph import (
+from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX
+from edgechaos.graph.integer_graph import (
     DTYPE_RANGE,
     ArgMax,
     AveragePool,
@@ -32,7 +32,7 @@ from edgechaos.graph import (
     TopK,
     Weighted,
 )
-from edgechaos.nodes import FINER_BITS
+from edgechaos.graph.nodes import FINER_BITS
 from edgechaos.support.errors import AccumulatorOverflow
 
 Interval = tuple[int, int]
