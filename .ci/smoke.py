@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import edgechaos
-from edgechaos import faults, reference
+from edgechaos import reference
 from edgechaos.devices.registry import open_device
+from edgechaos.faults import plan as faults
 from edgechaos.graph import artifact
 from edgechaos.support.errors import MissingExtra
 

@@ -26,7 +26,7 @@ from edgechaos import reference
 from edgechaos.data import load
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.faults import DeadNeurons, FaultPlan, Omission, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate
@@ -79,7 +79,7 @@ def throughput(graph: IntegerGraph, items: NDArray[np.uint8], codes: NDArray[np.
     """Inferences per second of the host library, the NumPy reference, the emulator and torch, one thread each."""
     import torch
 
-    from edgechaos.faults import apply
+    from edgechaos.faults.plan import apply
     from edgechaos.models import checkpoint
     from edgechaos.models.evaluate import evaluate_under
 

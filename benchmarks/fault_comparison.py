@@ -32,7 +32,7 @@ from train_all import PIXELS, costs
 
 from edgechaos import data
 from edgechaos.data import Dataset
-from edgechaos.faults import CLEAN, UNIT_STREAM, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
+from edgechaos.faults.plan import CLEAN, UNIT_STREAM, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
 from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import data, reference
-from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models import checkpoint
@@ -97,7 +97,7 @@ def integer_predict(graph: IntegerGraph, items: NDArray[np.uint8], device: str) 
     """The integer graph on the NumPy reference or on a device."""
     codes = reference.encode(graph, items)
     if device == "reference":
-        from edgechaos.faults import apply
+        from edgechaos.faults.plan import apply
 
         yield lambda plan, seed: reference.run(apply(graph, plan), codes, seed=seed).labels
         return

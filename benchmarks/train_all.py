@@ -32,7 +32,7 @@ from mnist_pixels import float_predict, integer_predict, paired_accuracy
 from edgechaos import data, reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.faults import CLEAN
+from edgechaos.faults.plan import CLEAN
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph

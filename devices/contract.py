@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.faults import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.support.errors import LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]
@@ -25,7 +25,7 @@ Kind = Literal["host", "emulated", "board", "fake"]
 class DeviceInfo:
     """Who answered: shown in reports and recorded with every trial.
 
-    model_hash: the artifact's content hash, 64 hex digits. capabilities: fault kinds (`edgechaos.faults`) it carries.
+    model_hash: the artifact's content hash, 64 hex digits. capabilities: fault kinds (`edgechaos.faults.plan`) it carries.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Device(ABC):
 
     @abstractmethod
     def inject(self, plan: ResolvedPlan) -> None:
-        """Replace the faults that hold from now on; `edgechaos.faults.CLEAN` removes them all. Nothing is reflashed.
+        """Replace the faults that hold from now on; `edgechaos.faults.plan.CLEAN` removes them all. Nothing is reflashed.
 
         Raises FaultError where the device lacks the capability or the capacity; the device is then clean.
         """

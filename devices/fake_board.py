@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices import frames
 from edgechaos.devices.fake_faults import LoadedFaults, Refusal, out_of_range
-from edgechaos.faults import apply
+from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.faults import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.limits import bias_limit, lowest_fail_q
 from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, MatMul

@@ -20,7 +20,7 @@ from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, 
 from edgechaos.devices.frames import MAX_PAYLOAD
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
-from edgechaos.faults import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Head, IntegerGraph

@@ -10,15 +10,15 @@ __version__ = "0.1.0"
 _FACE = {
     "Campaign": "edgechaos.hil.config",
     "Dataset": "edgechaos.data",
-    "DeadNeurons": "edgechaos.faults",
+    "DeadNeurons": "edgechaos.faults.plan",
     "EdgeChaosError": "edgechaos.support.errors",
     "EvaluationSet": "edgechaos.hil.evaluate",
-    "FaultPlan": "edgechaos.faults",
+    "FaultPlan": "edgechaos.faults.plan",
     "IntegerGraph": "edgechaos.graph.integer_graph",
-    "Omission": "edgechaos.faults",
-    "StuckAtOne": "edgechaos.faults",
-    "WeightBitFlip": "edgechaos.faults",
-    "apply": "edgechaos.faults",
+    "Omission": "edgechaos.faults.plan",
+    "StuckAtOne": "edgechaos.faults.plan",
+    "WeightBitFlip": "edgechaos.faults.plan",
+    "apply": "edgechaos.faults.plan",
     "build_model": "edgechaos.models.build:build",
     "encode": "edgechaos.reference",
     "load": "edgechaos.graph.artifact",
@@ -27,7 +27,7 @@ _FACE = {
     "open_device": "edgechaos.devices.registry",
     "quantize_model": "edgechaos.quantize.pipeline:quantize",
     "read_campaign": "edgechaos.hil.config",
-    "resolve": "edgechaos.faults",
+    "resolve": "edgechaos.faults.plan",
     "run": "edgechaos.reference",
     "run_campaign": "edgechaos.hil.runner",
     "save": "edgechaos.graph.artifact",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/te
     from edgechaos.data import load as load_dataset
     from edgechaos.devices.registry import open_device
     from edgechaos.export.verify import verify
-    from edgechaos.faults import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
+    from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
     from edgechaos.graph.artifact import load, save
     from edgechaos.graph.integer_graph import IntegerGraph
     from edgechaos.hil.config import Campaign, read_campaign

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.graph.units import Mortal, chaos_and_topk, mortal, plain_layers
 from edgechaos.support.errors import FaultError
@@ -24,7 +24,7 @@ BIAS_BITS = (24, 20, 15, 11, 7, 3, 0)
 
 
 def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
-    """Twenty (name, plan) pairs, each of which `edgechaos.faults.apply` accepts for this graph."""
+    """Twenty (name, plan) pairs, each of which `edgechaos.faults.plan.apply` accepts for this graph."""
     matrices = _one_per_constant(graph, "weight")
     share = max(1, PATCH_ROWS // len(graph.weighted()))
     spiking = graph.chaos_layers()

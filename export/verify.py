@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.export.engines import EngineModel
-from edgechaos.faults import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.faults.plan import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError

@@ -17,7 +17,7 @@ from operator import is_
 from typing import NewType
 
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.faults import ALL, FAULT_KINDS, Omission, WeightBitFlip
+from edgechaos.faults.plan import ALL, FAULT_KINDS, Omission, WeightBitFlip
 from edgechaos.support.errors import ConfigError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
@@ -43,7 +43,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 class Sweep:
     """One fault kind over several rates; one curve per device.
 
-    fault: a kind of `edgechaos.faults`. layer: where neurons fail; node and target: where weight bits flip.
+    fault: a kind of `edgechaos.faults.plan`. layer: where neurons fail; node and target: where weight bits flip.
     devices, masks, images: the campaign's unless given.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import cattrs
 
-from edgechaos.faults import FAULT_KINDS
+from edgechaos.faults.plan import FAULT_KINDS
 from edgechaos.hil.outcomes import OUTCOMES
 from edgechaos.hil.results import FORMAT, Agreement, Curve, Point
 from edgechaos.support.errors import ArtifactError, ConfigError

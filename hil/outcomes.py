@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.faults import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 
 OUTCOMES: Mapping[str, str] = MappingProxyType(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults import (
+from edgechaos.faults.plan import (
     FAULT_KINDS,
     DeadNeurons,
     FaultPlan,

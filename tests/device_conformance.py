@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.devices.contract import Device
-from edgechaos.faults import ALL, CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import ALL, CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.faults import CLEAN, ResolvedPlan, apply
+from edgechaos.faults.plan import CLEAN, ResolvedPlan, apply
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.exact import exact_tensors

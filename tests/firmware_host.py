@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.devices.frames import FrameDecoder, encode
 from edgechaos.devices.link import Request
 from edgechaos.devices.plan_payloads import plan_requests
-from edgechaos.faults import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.firmware_gen.build import write_sources
 from edgechaos.firmware_gen.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
 from edgechaos.firmware_gen.kernels import Choice

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import reference
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
-from edgechaos.faults import CLEAN, FAULT_KINDS, ResolvedPlan, apply
+from edgechaos.faults.plan import CLEAN, FAULT_KINDS, ResolvedPlan, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.outcomes import activated

@@ -20,7 +20,7 @@ from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import DATA_FOLDER, Dataset, load
 from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
-from edgechaos.faults import FaultPlan, apply
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.graph.thermal import thermal_k
 from edgechaos.models.base import Model

@@ -15,7 +15,7 @@ from edgechaos import data, passes, reference
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
-from edgechaos.faults import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
 from edgechaos.graph.tokenizer import Text
 from edgechaos.graph.units import mortal
 from edgechaos.models.base import Model

@@ -15,7 +15,7 @@ from edgechaos.devices import protocol_device
 from edgechaos.devices.contract import DeviceInfo, Inference
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.plan_payloads import check_plan as check_device_plan
-from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout, ThermalNoise
 from edgechaos.hil import evaluate

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.faults import resolve
+from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import save, to_bytes
 from edgechaos.hil.config import Sweep
 from edgechaos.hil.evaluate import Bench, Setup

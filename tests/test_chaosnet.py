@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
-from edgechaos.faults import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import CLEAN, ResolvedPlan
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults

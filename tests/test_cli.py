@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgechaos.cli import COMMANDS, main
-from edgechaos.faults import FAULT_KINDS
+from edgechaos.faults.plan import FAULT_KINDS
 from edgechaos.graph import artifact
 from tests.graphs import chaos_graph
 

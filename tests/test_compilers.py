@@ -14,7 +14,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.export.plans import standard_plans
-from edgechaos.faults import apply, resolve
+from edgechaos.faults.plan import apply, resolve
 from edgechaos.firmware_gen.boards import board_names, load_board
 from edgechaos.firmware_gen.build import build, write_sources
 from edgechaos.firmware_gen.generate import generate

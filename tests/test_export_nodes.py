@@ -15,7 +15,7 @@ from edgechaos import reference
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.to_onnx import to_onnx
 from edgechaos.export.verify import engine_backend, verify
-from edgechaos.faults import DeadNeurons, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.graph.units import mortal
 from edgechaos.support.errors import GraphError, UnsupportedError

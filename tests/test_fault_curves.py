@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos import data, reference
 from edgechaos.data import Dataset
-from edgechaos.faults import DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.build import build

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults import (
+from edgechaos.faults.plan import (
     CLEAN,
     FAULT_KINDS,
     DeadNeurons,

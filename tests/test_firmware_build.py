@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.faults import DeadNeurons, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
 from edgechaos.firmware_gen import toolchain
 from edgechaos.firmware_gen.boards import BOARD_FOLDER, board_names, load_board
 from edgechaos.firmware_gen.build import build

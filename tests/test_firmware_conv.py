@@ -10,7 +10,7 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
-from edgechaos.faults import FaultPlan, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import FaultPlan, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.faults import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.firmware_gen.kernels import Choice
 from edgechaos.graph.integer_graph import ChaosLayer, Head, IntegerGraph

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.faults import DeadNeurons, FaultPlan, apply, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply, resolve
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.generate import HOST_PATCHES, HOST_PAYLOAD, generate
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Injection, MaskKind, Verb

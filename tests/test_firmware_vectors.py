@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.faults import resolve
+from edgechaos.faults.plan import resolve
 from edgechaos.firmware_gen.generate import generate
 from tests.firmware_host import GCC, compile_host, library
 from tests.graphs import chaos_graph

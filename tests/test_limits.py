@@ -11,7 +11,7 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.arithmetic import rounding
-from edgechaos.faults import DeadNeurons, FaultPlan, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, resolve
 from edgechaos.graph import thermal
 from edgechaos.graph.bounds import prove_bounds
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK

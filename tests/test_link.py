@@ -16,7 +16,7 @@ from edgechaos.devices.fake import FakeDevice, Misbehavior
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import Frame, FrameDecoder, encode
 from edgechaos.devices.plan_payloads import KIND_OF, plan_requests
-from edgechaos.faults import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
 from edgechaos.support.errors import (
     DeviceCrash,

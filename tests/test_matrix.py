@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from edgechaos.export.verify import Answer, Case, engine_backend, verify
-from edgechaos.faults import FAULT_KINDS, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.plan import FAULT_KINDS, FaultPlan, WeightBitFlip, apply
 from tests.graphs import chaos_graph, codes_for
 from tests.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, Cell, available, row
 

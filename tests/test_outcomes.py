@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgechaos.faults import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
 from edgechaos.hil.outcomes import activated, classify
 from tests.graphs import chaos_graph
 

@@ -21,7 +21,7 @@ from edgechaos import reference
 from edgechaos.devices import frames
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.export.plans import standard_plans
-from edgechaos.faults import ResolvedPlan, apply, resolve
+from edgechaos.faults.plan import ResolvedPlan, apply, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.generate import generate
 from edgechaos.graph import artifact

@@ -16,7 +16,7 @@ from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.link import Client
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.faults import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph

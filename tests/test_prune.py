@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from edgechaos import data, passes, reference
 from edgechaos.cli import main, quantize_command
-from edgechaos.faults import DeadNeurons, FaultPlan, apply
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from edgechaos import data, reference
 from edgechaos.cli import main
-from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply
 from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.chaosnet import ChaosNet, config_for

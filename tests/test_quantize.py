@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import data, reference
-from edgechaos.faults import DeadNeurons, FaultPlan, Omission, apply, resolve
+from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig

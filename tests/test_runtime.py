@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.faults import ResolvedPlan, apply
+from edgechaos.faults.plan import ResolvedPlan, apply
 from edgechaos.firmware_gen.generate import Firmware, generate
 from edgechaos.firmware_gen.memory_plan import BYTES, plan_memory
 from edgechaos.graph.integer_graph import IntegerGraph

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgechaos import faults, reference
+from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.seeds import MAX_SEED, check_seed
 from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.export.engines import EngineModel
 from edgechaos.export.verify import engine_backend, verify
+from edgechaos.faults import plan as faults
 from edgechaos.graph import artifact
 from edgechaos.hil.config import read_campaign
 from edgechaos.models.build import build

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos import faults
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults import FAULT_KINDS
+from edgechaos.faults import plan as faults
+from edgechaos.faults.plan import FAULT_KINDS
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
 

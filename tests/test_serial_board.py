@@ -16,7 +16,7 @@ from edgechaos.devices import frames
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.link import Timeouts
 from edgechaos.devices.serial_board import SerialBoard, SerialLink, _timeouts
-from edgechaos.faults import resolve
+from edgechaos.faults.plan import resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause

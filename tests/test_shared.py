@@ -16,7 +16,7 @@ from edgechaos.continual.retention import Retention
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
-from edgechaos.faults import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.models import checkpoint

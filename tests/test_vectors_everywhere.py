@@ -12,7 +12,7 @@ from edgechaos import reference
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
-from edgechaos.faults import apply, resolve
+from edgechaos.faults.plan import apply, resolve
 from tests.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.vector_cases import vector_graph, vector_plan, vectors
 

@@ -8,7 +8,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.faults import FaultPlan, Omission, apply, resolve
+from edgechaos.faults.plan import FaultPlan, Omission, apply, resolve
 from tests.graphs import Spec, chaos_graph, codes_for
 
 

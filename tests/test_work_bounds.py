@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.boards import load_board
 from edgechaos.firmware_gen.build import build
 from edgechaos.firmware_gen.generate import generate

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.graphs import chaos_graph

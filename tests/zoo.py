@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
 from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,

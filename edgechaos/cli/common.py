@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     from numpy.typing import NDArray
 
     from edgechaos.data import Dataset
-    from edgechaos.faults import FaultPlan
+    from edgechaos.faults.plan import FaultPlan
     from edgechaos.graph.integer_graph import IntegerGraph
     from edgechaos.graph.tokenizer import Text
 
@@ -159,7 +159,7 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
     """
     from dataclasses import fields
 
-    from edgechaos.faults import FAULT_KINDS, FaultPlan
+    from edgechaos.faults.plan import FAULT_KINDS, FaultPlan
 
     faults = []
     for text in options:

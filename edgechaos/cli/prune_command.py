@@ -23,7 +23,7 @@ from edgechaos.cli.quantize_command import (
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from edgechaos.faults import Fault
+    from edgechaos.faults.plan import Fault
     from edgechaos.quantize.prune_curve import Curve
 
 

@@ -67,7 +67,7 @@ def command(
     Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
     """
     from edgechaos.devices.registry import check_spec, open_device
-    from edgechaos.faults import resolve
+    from edgechaos.faults.plan import resolve
     from edgechaos.graph import artifact
     from edgechaos.hil.energy import board_energy, energy_per_inference
     from edgechaos.support.statistics import proportion

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.data import Dataset
-from edgechaos.faults import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import CLEAN, ResolvedPlan
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions, LayerFaults, torch_faults
 from edgechaos.support.errors import UnsupportedError

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgechaos import passes, prune, prune_criteria, reference
 from edgechaos.data import Dataset
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, apply
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, apply
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import Criterion, NeuronActivity

@@ -34,7 +34,7 @@ TARGETS = (
     Target("semantics", RULES, _t("limits", "graph", "nodes", "faults", "node_faults", "reference")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
-    Target("semantics", ("edgechaos/faults.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),
+    Target("semantics", ("edgechaos/faults/plan.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "vectors", "rounding")),
     Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),
     Target("protocol", ("devices/frames.py", "devices/link.py"), _t("frames", "link")),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import requantize, rounded_shift
-from edgechaos.faults import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
 from edgechaos.graph import evaluate_nodes
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import (

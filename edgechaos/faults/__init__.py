@@ -1,0 +1,1 @@
+"""Faults as data: plans, and what they do to a graph."""
