@@ -1,6 +1,6 @@
 """Pruning: smallest weights to zero; neurons and channels that carry least removed with their rows, columns and thresholds.
 
-Enters: a folded FloatModel (`edgechaos.passes.fold`) and the measured activity of its neurons. Leaves: a smaller FloatModel, validated,
+Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and the measured activity of its neurons. Leaves: a smaller FloatModel, validated,
 whose metadata say what was removed. Pure functions; nothing here needs torch. What is a neuron, and who goes first, stands in
 `edgechaos.prune_criteria`.
 
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
 from edgechaos.prune_criteria import (
     DEFAULT,
     Criterion,
@@ -30,7 +31,6 @@ from edgechaos.prune_criteria import (
     takeover,
     weight_scores,
 )
-from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 RENUMBERED = "kept neurons are numbered from 0 in each layer; random words and fault sites follow the new numbers"

@@ -1,6 +1,6 @@
 """What neurons, channels and weights are worth: the layers that can be made smaller, and the criteria that say who goes first.
 
-Enters: a folded FloatModel (`edgechaos.passes.fold`) and what its neurons were measured to send. Leaves: scores by layer, the least
+Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send. Leaves: scores by layer, the least
 of which `edgechaos.prune` removes. Neurons are the outputs of a Linear, or the channels of a Conv, that pass through spikes,
 activations or pooling into other matrices; embeddings and logits stay, and so does what one head alone sends to a matrix that heads
 share. Nothing here needs torch.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
-from edgechaos.quantize.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners, stored_name
+from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners, stored_name
 from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[np.float64]

@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from edgechaos.arithmetic.random_bits import fail_q, stream_head, words
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
+from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
-from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.support.files import write_atomic
 

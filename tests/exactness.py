@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.faults.plan import CLEAN, ResolvedPlan, apply
+from edgechaos.floatgraph.float_model import Conv, Linear, Readout, Spiking
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.exact import exact_tensors
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import Conv, Linear, Readout, Spiking
 
 SUFFIXES = ("", "_codes", "_kept", "_max", "_count", "_spikes", "_acc")
 """Of an integer tensor, after the name of the float node that it holds."""

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos import data, passes, reference
+from edgechaos import data, reference
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.graph.tokenizer import Text
 from edgechaos.graph.units import mortal
 from edgechaos.models.base import Model
@@ -24,7 +26,6 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.models.units import augmented, delivered
-from edgechaos.quantize.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.quantize.pipeline import fake_quantized, fine_tuning, quantize, to_graph
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.train import DEFAULT_OMISSION, Recipe, train

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.faults.plan import CLEAN, ResolvedPlan
+from edgechaos.floatgraph.float_model import Spiking
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults
-from edgechaos.quantize.float_model import Spiking
 from edgechaos.support.errors import ConfigError, ShapeError, UnsupportedError
 from tests import chaosnet_oracle
 

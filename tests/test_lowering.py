@@ -14,8 +14,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edgechaos import data, passes, reference
+from edgechaos import data, reference
 from edgechaos.data import Dataset
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Gelu, Relu, Thermal
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
 from edgechaos.graph.tokenizer import Text
@@ -26,7 +28,6 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import Gelu, Relu, Thermal
 from edgechaos.quantize.lower import lower
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import DataError, GraphError, UnsupportedError

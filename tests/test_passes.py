@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechaos import passes
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
 from edgechaos.graph.integer_graph import Encoding
-from edgechaos.quantize.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 RNG = np.random.default_rng(0)

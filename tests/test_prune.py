@@ -13,9 +13,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgechaos import data, passes, reference
+from edgechaos import data, reference
 from edgechaos.cli import main, quantize_command
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import FloatModel, Linear
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
@@ -26,7 +28,6 @@ from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.prune import least_neurons, prune_neurons, prune_weights, remove_neurons
 from edgechaos.prune_criteria import CRITERIA, RIDGE, Criterion, NeuronActivity, last_to_go, neuron_layers, neuron_scores, takeover
-from edgechaos.quantize.float_model import FloatModel, Linear
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
 from edgechaos.support.errors import FaultError, GraphError, UnsupportedError

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos import data, passes, reference
+from edgechaos import data, reference
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
@@ -19,7 +21,6 @@ from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.prune import least_neurons, remove_neurons, taken_over
 from edgechaos.prune_criteria import NeuronActivity, neuron_layers, neuron_scores, takeover
-from edgechaos.quantize.float_model import Conv, FloatModel, Linear
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, quantize
 from edgechaos.train import Recipe, train

@@ -157,7 +157,7 @@ def test_the_torch_peer_takes_the_same_resolved_plan() -> None:
 
 
 def wide(**options: Any) -> FakeQuantModel:
-    from edgechaos import passes
+    from edgechaos.floatgraph import passes
 
     config = ChaosNetConfig(**{"inputs": 70_000, "classes": ("a", "b"), "hidden": (1,), "mode": "stateful", **options})
     return FakeQuantModel(passes.fold(ChaosNet(config).describe()), per_channel=False)

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from edgechaos import data, passes, reference
+from edgechaos import data, reference
 from edgechaos.continual.retention import Retention
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Linear
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
-from edgechaos.quantize.float_model import Linear
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import ArtifactError, ConfigError, DataError, GraphError, UnsupportedError
 from edgechaos.train import Progress, Recipe

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
+from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FailingLayer
 
 LABEL_STREAM = 0x7D000
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
+from edgechaos.floatgraph.float_model import FailingLayer, FloatModel, Normalize, Spiking
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.graph.signals import RANGE
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FailingLayer, FloatModel, Normalize, Spiking
 from edgechaos.support.errors import ShapeError
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
+from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
 from edgechaos.graph.integer_graph import Encoding, TickMode
 from edgechaos.graph.tokenizer import FIRST_WORD, Text
 from edgechaos.models import fronts
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, spiking_ticks
-from edgechaos.quantize.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
 from edgechaos.support.errors import ConfigError, ShapeError
 
 Front = Literal["pixels", "dense", "vision", "language"]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from edgechaos.floatgraph.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, Linear, Pool, Relu, Shape
 from edgechaos.models.base import array
-from edgechaos.quantize.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, Linear, Pool, Relu, Shape
 
 if TYPE_CHECKING:
     from edgechaos.models.chaosnet import ChaosNetConfig

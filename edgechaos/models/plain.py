@@ -14,10 +14,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from edgechaos.models.base import Model, array
-from edgechaos.models.spiking import Conditions
-from edgechaos.models.units import augmented, delivered
-from edgechaos.quantize.float_model import (
+from edgechaos.floatgraph.float_model import (
     UNIT_FAIL_STREAM,
     Augmentation,
     Conv,
@@ -30,6 +27,9 @@ from edgechaos.quantize.float_model import (
     Readout,
     Relu,
 )
+from edgechaos.models.base import Model, array
+from edgechaos.models.spiking import Conditions
+from edgechaos.models.units import augmented, delivered
 from edgechaos.support.errors import ConfigError
 
 AUGMENTATION_STREAM = 0x8000

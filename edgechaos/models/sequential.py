@@ -12,12 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph.integer_graph import Encoding
-from edgechaos.models.architecture import Layer, Pair
-from edgechaos.models.base import Model, array
-from edgechaos.models.spiking import Conditions
-from edgechaos.models.units import delivered
-from edgechaos.quantize.float_model import (
+from edgechaos.floatgraph.float_model import (
     UNIT_FAIL_STREAM,
     Conv,
     FailingLayer,
@@ -30,6 +25,11 @@ from edgechaos.quantize.float_model import (
     Readout,
     Relu,
 )
+from edgechaos.graph.integer_graph import Encoding
+from edgechaos.models.architecture import Layer, Pair
+from edgechaos.models.base import Model, array
+from edgechaos.models.spiking import Conditions
+from edgechaos.models.units import delivered
 from edgechaos.support.errors import ConfigError
 
 

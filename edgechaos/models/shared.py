@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
+from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
 from edgechaos.graph.integer_graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, Cortex, config_for
 from edgechaos.models.options import unknown_option
 from edgechaos.models.spiking import Conditions
-from edgechaos.quantize.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
 from edgechaos.support.errors import ConfigError
 
 CORTEX = ("hidden", "ticks", "mode", "threshold", "noise_std", "decay", "refractory_decay", "fail_prob", "signed", "embed")

@@ -23,7 +23,7 @@ from torch import Tensor
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.faults.plan import ResolvedPlan
-from edgechaos.quantize.float_model import FailingLayer, Spiking
+from edgechaos.floatgraph.float_model import FailingLayer, Spiking
 from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0

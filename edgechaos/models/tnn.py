@@ -21,10 +21,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from edgechaos.floatgraph.float_model import (
+    UNIT_FAIL_STREAM,
+    FailingLayer,
+    FloatHead,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Readout,
+    Winners,
+)
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners
-from edgechaos.quantize.float_model import UNIT_FAIL_STREAM, FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Winners
 from edgechaos.support.errors import ConfigError
 
 GAIN_RANGE = (0.1, 10.0)

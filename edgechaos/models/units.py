@@ -12,8 +12,8 @@ from torch import Tensor
 
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
+from edgechaos.floatgraph.float_model import Augmentation, FailingLayer
 from edgechaos.models.spiking import Conditions, LayerFaults
-from edgechaos.quantize.float_model import Augmentation, FailingLayer
 
 
 def delivered(x: Tensor, layer: FailingLayer, conditions: Conditions) -> Tensor:

@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
-from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
-from edgechaos.models.base import thermal
-from edgechaos.models.fronts import embedding_mean
-from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
-from edgechaos.models.units import winners
-from edgechaos.quantize.activations import Quantizer, gelu_table
-from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import (
+from edgechaos.floatgraph.float_model import (
     Conv,
     EmbeddingMean,
     FloatNode,
@@ -38,6 +31,13 @@ from edgechaos.quantize.float_model import (
     Thermal,
     Winners,
 )
+from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.models.base import thermal
+from edgechaos.models.fronts import embedding_mean
+from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
+from edgechaos.models.units import winners
+from edgechaos.quantize.activations import Quantizer, gelu_table
+from edgechaos.quantize.fake_quant import FakeQuantModel
 
 
 def exact_tensors(model: FakeQuantModel, codes: Tensor, conditions: Conditions, head: str | None = None) -> dict[str, Tensor]:

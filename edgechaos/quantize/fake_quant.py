@@ -1,6 +1,6 @@
 """A folded FloatModel as a torch module with fake-quantized weights and activations: what is trained and calibrated.
 
-Enters: a FloatModel after `edgechaos.passes.fold`. Leaves: a module to fine-tune (QAT) or calibrate (PTQ), and from it
+Enters: a FloatModel after `edgechaos.floatgraph.passes.fold`. Leaves: a module to fine-tune (QAT) or calibrate (PTQ), and from it
 the integers and scales of every weight and activation. Spikes are binary and pass unquantized; the membrane of stateful layers
 stays float here and becomes int16 in `edgechaos.quantize.lower`. Source: Brevitas (Xilinx): narrow range -127..127, -7..7 or -1..1;
 int8 scales are largest magnitude / 127, those of fewer bits start at the least squared error and are learned.
@@ -19,13 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
-from edgechaos.models.base import thermal
-from edgechaos.models.fronts import embedding_mean
-from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
-from edgechaos.models.units import augmented, delivered, winners
-from edgechaos.quantize.activations import Quantizer
-from edgechaos.quantize.float_model import (
+from edgechaos.floatgraph.float_model import (
     Conv,
     EmbeddingMean,
     FailingLayer,
@@ -43,6 +37,12 @@ from edgechaos.quantize.float_model import (
     Winners,
     stored_name,
 )
+from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.models.base import thermal
+from edgechaos.models.fronts import embedding_mean
+from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
+from edgechaos.models.units import augmented, delivered, winners
+from edgechaos.quantize.activations import Quantizer
 from edgechaos.support.extras import need
 
 WEIGHTED = (Linear, Conv, EmbeddingMean)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
-from edgechaos.quantize.float_model import FloatModel
+from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.support.errors import DataError
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import passes, prune, prune_criteria
+from edgechaos import prune, prune_criteria
 from edgechaos.data import Dataset
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear, Readout
 from edgechaos.prune_criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
-from edgechaos.quantize.float_model import Conv, FloatModel, Linear, Readout
 from edgechaos.quantize.heads import by_head
 
 if TYPE_CHECKING:

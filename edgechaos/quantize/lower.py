@@ -15,6 +15,21 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
 from edgechaos.arithmetic.random_bits import fail_q
+from edgechaos.floatgraph.float_model import (
+    Conv,
+    EmbeddingMean,
+    FloatModel,
+    FloatNode,
+    Gelu,
+    Linear,
+    Pool,
+    Readout,
+    Relu,
+    Spiking,
+    Table,
+    Thermal,
+    Winners,
+)
 from edgechaos.graph.integer_graph import (
     MAX_TICKS,
     ArgMax,
@@ -33,21 +48,6 @@ from edgechaos.graph.integer_graph import Readout as ReadoutNode
 from edgechaos.graph.nodes import FINER_BITS
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import (
-    Conv,
-    EmbeddingMean,
-    FloatModel,
-    FloatNode,
-    Gelu,
-    Linear,
-    Pool,
-    Readout,
-    Relu,
-    Spiking,
-    Table,
-    Thermal,
-    Winners,
-)
 from edgechaos.quantize.lower_activations import ActivationLowering
 from edgechaos.support.errors import UnsupportedError
 

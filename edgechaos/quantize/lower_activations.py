@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
+from edgechaos.floatgraph.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
 from edgechaos.graph.integer_graph import AveragePool, Dtype, Lut, MaxPool, ThermalNoise, TopK
 from edgechaos.graph.thermal import thermal_codes
 from edgechaos.quantize.activations import Quantizer, gelu_table
-from edgechaos.quantize.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
 from edgechaos.quantize.graph_builder import GraphBuilder
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import passes, reference
+from edgechaos import reference
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune_criteria import DEFAULT, Criterion
 from edgechaos.prune_silent import without_silent
-from edgechaos.quantize.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
 from edgechaos.support.errors import UnsupportedError

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
+from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.float_model import FailingLayer
 from edgechaos.quantize.heads import input_codes
 from edgechaos.train import Trainable
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgechaos.floatgraph.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
+from edgechaos.floatgraph.float_nodes import Array
 from edgechaos.graph import signals
-from edgechaos.quantize.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
-from edgechaos.quantize.float_nodes import Array
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 Pass = Callable[[FloatModel], FloatModel]

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
-from edgechaos.quantize.float_nodes import (
+from edgechaos.floatgraph.float_nodes import (
     Augmentation,
     BatchNorm,
     Conv,
@@ -34,6 +33,7 @@ from edgechaos.quantize.float_nodes import (
     Winners,
     stored_name,
 )
+from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
 from edgechaos.support.errors import GraphError
 
 __all__ = [

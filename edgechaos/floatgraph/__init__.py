@@ -1,0 +1,1 @@
+"""The float description of a network, between torch and the integer graph."""
