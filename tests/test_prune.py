@@ -26,8 +26,8 @@ from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
-from edgechaos.prune import least_neurons, prune_neurons, prune_weights, remove_neurons
-from edgechaos.prune_criteria import CRITERIA, RIDGE, Criterion, NeuronActivity, last_to_go, neuron_layers, neuron_scores, takeover
+from edgechaos.prune.criteria import CRITERIA, RIDGE, Criterion, NeuronActivity, last_to_go, neuron_layers, neuron_scores, takeover
+from edgechaos.prune.removal import least_neurons, prune_neurons, prune_weights, remove_neurons
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
 from edgechaos.support.errors import FaultError, GraphError, UnsupportedError

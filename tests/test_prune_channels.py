@@ -19,8 +19,8 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
-from edgechaos.prune import least_neurons, remove_neurons, taken_over
-from edgechaos.prune_criteria import NeuronActivity, neuron_layers, neuron_scores, takeover
+from edgechaos.prune.criteria import NeuronActivity, neuron_layers, neuron_scores, takeover
+from edgechaos.prune.removal import least_neurons, remove_neurons, taken_over
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, quantize
 from edgechaos.train import Recipe, train

@@ -16,8 +16,8 @@ from edgechaos.floatgraph.float_model import FloatModel, Linear, stored_name
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
-from edgechaos.prune import least_neurons, remove_neurons
-from edgechaos.prune_criteria import CRITERIA, Criterion, NeuronActivity, neuron_layers, neuron_scores, over_heads
+from edgechaos.prune.criteria import CRITERIA, Criterion, NeuronActivity, neuron_layers, neuron_scores, over_heads
+from edgechaos.prune.removal import least_neurons, remove_neurons
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import quantize
 from tests.test_shared import DATA, trained

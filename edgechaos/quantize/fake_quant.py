@@ -68,7 +68,7 @@ class FakeQuantModel(nn.Module):
     Matrices that heads share have one weight and one scale; activations and biases belong to one head each.
     per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts), where one
     noise amplitude serves all (before thermal noise), and for embeddings. bits: 8, 4 or 2 per stored name, 8 by default.
-    Weights that were pruned (`edgechaos.prune`) stay 0 in training.
+    Weights that were pruned (`edgechaos.prune.removal`) stay 0 in training.
     """
 
     def __init__(self, model: FloatModel, per_channel: bool, bits: Mapping[str, int] | None = None) -> None:

@@ -1,6 +1,6 @@
 """What each neuron and channel carries, measured on a data set, and a model without those that carry least.
 
-Enters: a FloatModel and its data set, or one per head. Leaves: the `NeuronActivity` of every layer that `edgechaos.prune` can make
+Enters: a FloatModel and its data set, or one per head. Leaves: the `NeuronActivity` of every layer that `edgechaos.prune.removal` can make
 smaller, and the pruned model.
 """
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import prune, prune_criteria
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear, Readout
-from edgechaos.prune_criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
+from edgechaos.prune import criteria as prune_criteria
+from edgechaos.prune import removal as prune
+from edgechaos.prune.criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
 from edgechaos.quantize.heads import by_head
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
-from edgechaos.prune_criteria import DEFAULT, Criterion
-from edgechaos.prune_silent import without_silent
+from edgechaos.prune.criteria import DEFAULT, Criterion
+from edgechaos.prune.silent import without_silent
 from edgechaos.quantize.heads import by_head, input_codes
 from edgechaos.quantize.importance import pruned
 from edgechaos.support.errors import UnsupportedError
@@ -62,9 +62,9 @@ def quantize(
     meet one noise (before thermal noise), and for embeddings. False: one per matrix everywhere.
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.integer_graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
-    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune`). With any share of
-    neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune_silent`).
-    prune_by: which neurons go first (`edgechaos.prune_criteria`).
+    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune.removal`). With any share of
+    neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune.silent`).
+    prune_by: which neurons go first (`edgechaos.prune.criteria`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.
     """

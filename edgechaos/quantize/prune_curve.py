@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos import prune, prune_criteria, reference
+from edgechaos import reference
 from edgechaos.data import Dataset
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, apply
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
-from edgechaos.prune_criteria import Criterion, NeuronActivity
+from edgechaos.prune import criteria as prune_criteria
+from edgechaos.prune import removal as prune
+from edgechaos.prune.criteria import Criterion, NeuronActivity
 from edgechaos.quantize.importance import activity, currents
 from edgechaos.quantize.pipeline import Method, fake_quantized, measured, to_graph
 from edgechaos.support.errors import DataError, UnsupportedError

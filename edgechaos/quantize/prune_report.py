@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.prune_criteria import CRITERIA
+from edgechaos.prune.criteria import CRITERIA
 from edgechaos.quantize.prune_curve import CLEAN, Curve, Point, Settings, label
 from edgechaos.support.pictures import grid, save_figure
 

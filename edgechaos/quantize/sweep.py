@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgechaos.data import Dataset
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
-from edgechaos.prune_criteria import DEFAULT, Criterion
+from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.quantize.pipeline import Method, quantize
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.support.pictures import grid, save_figure

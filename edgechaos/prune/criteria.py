@@ -1,7 +1,7 @@
 """What neurons, channels and weights are worth: the layers that can be made smaller, and the criteria that say who goes first.
 
 Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send. Leaves: scores by layer, the least
-of which `edgechaos.prune` removes. Neurons are the outputs of a Linear, or the channels of a Conv, that pass through spikes,
+of which `edgechaos.prune.removal` removes. Neurons are the outputs of a Linear, or the channels of a Conv, that pass through spikes,
 activations or pooling into other matrices; embeddings and logits stay, and so does what one head alone sends to a matrix that heads
 share. Nothing here needs torch.
 """

@@ -2,10 +2,10 @@
 
 Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and the measured activity of its neurons. Leaves: a smaller FloatModel, validated,
 whose metadata say what was removed. Pure functions; nothing here needs torch. What is a neuron, and who goes first, stands in
-`edgechaos.prune_criteria`.
+`edgechaos.prune.criteria`.
 
 Removing neurons renumbers those that stay, from 0 in each layer. Random words count neurons, so noise and losses are drawn for the
-new numbers, and fault plans name them. Neurons that never act leave the integer graph instead (`edgechaos.prune_silent`), where nothing
+new numbers, and fault plans name them. Neurons that never act leave the integer graph instead (`edgechaos.prune.silent`), where nothing
 is quantized anew: without noise and losses that changes no logit.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
-from edgechaos.prune_criteria import (
+from edgechaos.prune.criteria import (
     DEFAULT,
     Criterion,
     NeuronActivity,
@@ -59,7 +59,7 @@ def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], sha
     """Remove from every layer the `share` of neurons that is worth least; others take their place.
 
     activity: by matrix name, as `edgechaos.quantize.importance.activity` measures it; layers without one stay whole. What never acts
-    leaves the integer graph (`edgechaos.prune_silent`). Raises UnsupportedError for a share outside [0, 1) or a model without such layers.
+    leaves the integer graph (`edgechaos.prune.silent`). Raises UnsupportedError for a share outside [0, 1) or a model without such layers.
     """
     removed = least_neurons(model, neuron_scores(model, by, activity), share)
     smaller = remove_neurons(model, removed, activity)
