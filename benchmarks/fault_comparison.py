@@ -41,7 +41,7 @@ from edgechaos.models.build import recipe_for
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.statistics import Estimate, mean_over, mean_over_masks_and_seeds
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 TUNING_ITEMS, TUNING_MASKS, VALIDATION_ITEMS = 10_000, 5, 5_000
 COMPARISON_ITEMS = 20_000

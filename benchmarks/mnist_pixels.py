@@ -33,7 +33,7 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.files import write_atomic
 from edgechaos.support.statistics import mcnemar, mean_over_masks
-from edgechaos.train import Progress, Recipe, new_model, train
+from edgechaos.train.fit import Progress, Recipe, new_model, train
 
 RECIPE = Recipe(epochs=25, batch=256, learning_rate=5e-3, weight_decay=0.1, omission=0.5)
 SEEDS = range(5)

@@ -43,7 +43,7 @@ from edgechaos.models.build import recipe_for
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.files import write_atomic
 from edgechaos.support.statistics import proportion
-from edgechaos.train import Progress, Recipe, train
+from edgechaos.train.fit import Progress, Recipe, train
 
 BOARD = "mps2-an386"
 ENERGY_BOARD = "stm32l4r5"

@@ -31,7 +31,7 @@ _FACE = {
     "run": "edgechaos.reference",
     "run_campaign": "edgechaos.hil.runner",
     "save": "edgechaos.graph.artifact",
-    "train_model": "edgechaos.train:train",
+    "train_model": "edgechaos.train.fit:train",
     "verify": "edgechaos.export.verify",
 }
 """Name -> module, or module:name where it is called otherwise there."""
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/te
     from edgechaos.quantize.pipeline import quantize as quantize_model
     from edgechaos.reference import encode, run
     from edgechaos.support.errors import EdgeChaosError
-    from edgechaos.train import train as train_model
+    from edgechaos.train.fit import train as train_model
 
 __all__ = [
     "Campaign",

@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 SEED, FLOATS, THREADS = "EDGECHAOS_TEST_SEED", "EDGECHAOS_TEST_FLOATS", "EDGECHAOS_TEST_THREADS"
-TRAINING = (("edgechaos.train", "", "_epoch"), ("edgechaos.quantize.fake_quant", "FakeQuantModel", "__init__"))
+TRAINING = (("edgechaos.train.fit", "", "_epoch"), ("edgechaos.quantize.fake_quant", "FakeQuantModel", "__init__"))
 """What every training and every quantization calls."""
 SUMS = ("mm", "addmm", "bmm", "mv", "addmv", "dot", "linear", "convolution", "convolution_backward", "sum", "mean", "native_batch_norm")
 STEPS = {"torch.float32": 2.0**-20, "torch.float64": 2.0**-50}
@@ -47,7 +47,7 @@ def of_this_lane() -> Iterator[None]:
 def _other_seeds(by: int) -> Iterator[None]:
     import torch
 
-    from edgechaos import train
+    from edgechaos.train import fit as train
 
     seeded, epoch = torch.manual_seed, train._epoch
 

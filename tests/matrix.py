@@ -28,7 +28,7 @@ from edgechaos.models.build import build, recipe_for
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import VerificationError
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 WIDTHS = (8, 4, 2)
 BACKENDS = ("onnxruntime-off", "onnxruntime-on", "host", "unicorn")

@@ -28,7 +28,7 @@ from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.models.units import augmented, delivered
 from edgechaos.quantize.pipeline import fake_quantized, fine_tuning, quantize, to_graph
 from edgechaos.support.errors import UnsupportedError
-from edgechaos.train import DEFAULT_OMISSION, Recipe, train
+from edgechaos.train.fit import DEFAULT_OMISSION, Recipe, train
 from tests.exactness import assert_integers_equal
 
 pytestmark = pytest.mark.trains
@@ -105,7 +105,7 @@ def test_fine_tuning_goes_on_under_the_augmentation_of_training(name: str, monke
         seen.append(Conditions(*values, **named))
         return seen[-1]
 
-    monkeypatch.setattr("edgechaos.train.Conditions", noted)
+    monkeypatch.setattr("edgechaos.train.fit.Conditions", noted)
     graph = quantize(model, data_of(name), epochs=1)
     assert seen
     expected = {layer.name for layer in model.failing_layers()}

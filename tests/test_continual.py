@@ -25,7 +25,7 @@ from edgechaos.models.build import build
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn
 from edgechaos.support.errors import ArtifactError, ConfigError
-from edgechaos.train import Recipe
+from edgechaos.train.fit import Recipe
 
 pytestmark = pytest.mark.trains
 

@@ -21,7 +21,7 @@ from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 from tests.paired import assert_follows, assert_loses_at_most
 from tests.test_lowering import texts
 

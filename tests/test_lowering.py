@@ -31,7 +31,7 @@ from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.lower import lower
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import DataError, GraphError, UnsupportedError
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 from tests.exactness import assert_integers_equal, assert_training_computes_the_same
 from tests.paired import assert_loses_at_most
 

@@ -31,7 +31,7 @@ from edgechaos.prune.removal import least_neurons, prune_neurons, prune_weights,
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
 from edgechaos.support.errors import FaultError, GraphError, UnsupportedError
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains
 

@@ -23,7 +23,7 @@ from edgechaos.prune.criteria import NeuronActivity, neuron_layers, neuron_score
 from edgechaos.prune.removal import least_neurons, remove_neurons, taken_over
 from edgechaos.quantize.importance import activity
 from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, quantize
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains
 

@@ -23,7 +23,7 @@ from edgechaos.quantize.prune_curve import Curve, from_json, prune_curve
 from edgechaos.quantize.prune_report import rich_table, save_picture
 from edgechaos.support.errors import DataError, FaultError, UnsupportedError
 from edgechaos.support.statistics import mean_over_masks, proportion
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains
 

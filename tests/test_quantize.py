@@ -23,7 +23,7 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.pipeline import calibration, fake_quantized, quantize, to_graph
 from edgechaos.support.errors import AccumulatorOverflow, DataError, UnsupportedError
-from edgechaos.train import Recipe, new_model, train
+from edgechaos.train.fit import Recipe, new_model, train
 from tests.exactness import assert_integers_equal, assert_training_computes_the_same
 from tests.paired import assert_loses_at_most
 

@@ -23,7 +23,7 @@ from edgechaos.hil.config import read_campaign
 from edgechaos.models.build import build
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import ConfigError, SeedError
-from edgechaos.train import Recipe
+from edgechaos.train.fit import Recipe
 from tests.graphs import chaos_graph, codes_for
 
 BAD: tuple[Any, ...] = (-1, -3, 2**32, 2**33 + 5, 10**400, 1.0, 1.5, float("nan"), True, False, np.True_, "1", None, np.int64(-1))

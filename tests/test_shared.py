@@ -27,7 +27,7 @@ from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import ArtifactError, ConfigError, DataError, GraphError, UnsupportedError
-from edgechaos.train import Progress, Recipe
+from edgechaos.train.fit import Progress, Recipe
 from tests.exactness import assert_integers_equal
 from tests.paired import assert_loses_at_most
 

@@ -24,7 +24,7 @@ from edgechaos.quantize.sweep import Measured, Outcome, Sweep, pareto, save_pict
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.support.pictures import picture_format
 from edgechaos.support.statistics import proportion
-from edgechaos.train import Recipe, train
+from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains
 

@@ -22,7 +22,7 @@ from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.evaluate import evaluate, evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead, spiking_ticks
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
-from edgechaos.train import Progress, Recipe, new_model, train
+from edgechaos.train.fit import Progress, Recipe, new_model, train
 
 pytestmark = pytest.mark.trains
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgechaos import train
 from edgechaos.cli import main
 from edgechaos.models import checkpoint
+from edgechaos.train import fit as train
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--hidden", 8, "--ticks", 2)

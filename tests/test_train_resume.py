@@ -15,7 +15,7 @@ from edgechaos.data import Dataset
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
-from edgechaos.train import Progress, Recipe, train
+from edgechaos.train.fit import Progress, Recipe, train
 
 pytestmark = pytest.mark.trains
 

@@ -117,7 +117,7 @@ def command(
     with kept(lambda: _what_is_kept(output, epochs)):
         _refuse_mixed(context, kind, given, tasks)
         from edgechaos.models.build import build, recipe_for
-        from edgechaos.train import Recipe, train
+        from edgechaos.train.fit import Recipe, train
 
         if kind == "shared":
             sequence = {key: value for key, value in (("strategy", strategy), ("share", share)) if value is not None}
@@ -137,7 +137,7 @@ def command(
 
 def _what_is_kept(output: Path, epochs: int) -> str:
     """What an interrupted training leaves on disk."""
-    from edgechaos.train import kept_epochs
+    from edgechaos.train.fit import kept_epochs
 
     done = kept_epochs(output)
     kept = [f"the finished tasks in {output}.tasks"] if Path(f"{output}.tasks").exists() else []
@@ -183,7 +183,7 @@ def _train_shared(
     from edgechaos.continual.sequence import train_in_sequence
     from edgechaos.models.build import build, recipe_for
     from edgechaos.support.errors import ConfigError
-    from edgechaos.train import Recipe
+    from edgechaos.train.fit import Recipe
 
     datasets, fronts = {}, {}
     for text in tasks:

@@ -49,7 +49,7 @@ def _drawn_labels(model: Model, inputs: Tensor, samples: Tensor, seed: int) -> T
 
 
 class Anchored:
-    """A model as `edgechaos.train.fit` sees it, with the penalty's gradient added to the loss's. strength: lambda; 0 adds nothing."""
+    """A model as `edgechaos.train.fit.fit` sees it, with the penalty's gradient added to the loss's. strength: lambda; 0 adds nothing."""
 
     def __init__(self, model: Model, strength: float) -> None:
         self.model = model

@@ -37,7 +37,7 @@ from edgechaos.models.tnn import Tnn
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.files import read_file, write_atomic
-from edgechaos.train import Recipe, fit
+from edgechaos.train.fit import Recipe, fit
 
 STRATEGIES = ("plain", "sparse", "ewc", "sparse+ewc", "sparse+sleep", "sparse+ewc+sleep")
 COMPARED = STRATEGIES[:4]

@@ -24,11 +24,11 @@ from edgechaos.continual.retention import Retention
 from edgechaos.data import Dataset
 from edgechaos.data.dataset import shuffled
 from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
-from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.support.errors import ArtifactError, ConfigError
-from edgechaos.train import ProgressCallback, Recipe, fit
+from edgechaos.train.companions import Alongside, Companion
+from edgechaos.train.fit import ProgressCallback, Recipe, fit
 
 Strategy = Literal["trained", "frozen", "rehearsal"]
 SHARE = 0.05

@@ -45,7 +45,7 @@ CNN_CHANNELS = (8, 16)
 
 
 def recipe_for(kind: str) -> dict[str, float]:
-    """learning_rate and weight_decay of a kind, for `edgechaos.train.Recipe`."""
+    """learning_rate and weight_decay of a kind, for `edgechaos.train.fit.Recipe`."""
     return dict(RECIPES.get(kind, OTHERS))
 
 

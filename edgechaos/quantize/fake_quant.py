@@ -63,7 +63,7 @@ class QuantizedWeight:
 
 
 class FakeQuantModel(nn.Module):
-    """The nodes of a FloatModel as modules by name; runs one head at a time. Trainable by `edgechaos.train.fit`.
+    """The nodes of a FloatModel as modules by name; runs one head at a time. Trainable by `edgechaos.train.fit.fit`.
 
     Matrices that heads share have one weight and one scale; activations and biases belong to one head each.
     per_channel: one weight scale per output channel, except where outputs are compared with each other (readouts), where one

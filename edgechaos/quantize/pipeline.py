@@ -29,7 +29,7 @@ from edgechaos.support.errors import UnsupportedError
 if TYPE_CHECKING:
     from edgechaos.models.base import Model
     from edgechaos.quantize.fake_quant import FakeQuantModel
-    from edgechaos.train import ProgressCallback, Recipe
+    from edgechaos.train.fit import ProgressCallback, Recipe
 
 Method = Literal["qat", "ptq"]
 CALIBRATION_ITEMS = 1024
@@ -120,7 +120,7 @@ def fake_quantized(
         calibrate(fake, codes, conditions, head)
     if method == "qat":
         from edgechaos.quantize.together import trainable
-        from edgechaos.train import fit
+        from edgechaos.train.fit import fit
 
         recipe = fine_tuning(folded, epochs, seed)
         module, inputs, labels = trainable(fake, datasets)
@@ -135,7 +135,7 @@ def fine_tuning(model: FloatModel, epochs: int, seed: int) -> Recipe:
 
     Dropout and noise of the network itself are in `model.augmentation`.
     """
-    from edgechaos.train import Recipe
+    from edgechaos.train.fit import Recipe
 
     facts, layers = model.metadata, model.failing_layers()
     options: dict[str, Any] = {"omission": max((layer.fail_prob for layer in layers), default=0.0), "omission_draw": "fixed"}

@@ -1,6 +1,6 @@
 """All heads of a fake-quantized model fine-tuned together: what they share must serve every one of them.
 
-Enters: a FakeQuantModel and the data set of every head. Leaves: a module, inputs and labels for `edgechaos.train.fit`.
+Enters: a FakeQuantModel and the data set of every head. Leaves: a module, inputs and labels for `edgechaos.train.fit.fit`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from edgechaos.data import Dataset
 from edgechaos.floatgraph.float_model import FailingLayer
-from edgechaos.models.alongside import Alongside, Companion
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.heads import input_codes
-from edgechaos.train import Trainable
+from edgechaos.train.companions import Alongside, Companion
+from edgechaos.train.fit import Trainable
 
 
 class HeadOf(nn.Module):
