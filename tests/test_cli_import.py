@@ -16,8 +16,8 @@ from edgechaos.data import load
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Conv, EmbeddingBag
 from edgechaos.models.chaosnet import ChaosNet, config_for
-from edgechaos.models.published import import_published
 from edgechaos.models.tnn import Tnn, TnnConfig
+from edgechaos.quantize.published import import_published
 from edgechaos.support.errors import ConfigError, VerificationError
 
 pytestmark = pytest.mark.trains

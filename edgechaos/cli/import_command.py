@@ -94,7 +94,7 @@ def command(
         refuse_without_effect(context, dict.fromkeys(("decay", "refractory_decay"), reason))
     if expect_accuracy is None:
         refuse_without_effect(context, {"tolerance": "belongs to --expect-accuracy"})
-    from edgechaos.models.published import TOLERANCE, import_published
+    from edgechaos.quantize.published import TOLERANCE, import_published
 
     path = destination(output, file.with_suffix(".ecm"))
     given = {key: value for key, value in answers.items() if value is not None}

@@ -69,7 +69,7 @@ NEURON = ("threshold", "noise_std", "decay", "refractory_decay")
 
 
 def load_published(path: str | os.PathLike[str], *, assume_plain: bool = False, **options: Any) -> Model:
-    """The model of a published checkpoint, ready to evaluate; `edgechaos.models.published` goes on to integers.
+    """The model of a published checkpoint, ready to evaluate; `edgechaos.quantize.published` goes on to integers.
 
     options: what the weights do not say (QUESTIONS), `classes` (names; by default 0, 1, ...), and the fields of the family's
     configuration that have a default. assume_plain: take an `architecture` that is not given for 'plain', for who measures the accuracy

@@ -119,7 +119,7 @@ def fake_quantized(
         codes, conditions = calibration(fake, of_head, head)
         calibrate(fake, codes, conditions, head)
     if method == "qat":
-        from edgechaos.quantize.together import trainable
+        from edgechaos.quantize.joint import trainable
         from edgechaos.train.fit import fit
 
         recipe = fine_tuning(folded, epochs, seed)
