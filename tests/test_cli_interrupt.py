@@ -109,7 +109,7 @@ def test_a_campaign_stopped_before_the_first_trial_keeps_none(tmp_path: Path, mo
 @pytest.mark.trains
 @pytest.mark.backends
 def test_prune_counts_the_points_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgechaos.quantize import prune_curve
+    from edgechaos.sweeps import pruning as prune_curve
 
     model = PlainNet(PlainConfig(inputs=64, classes=tuple("0123456789"), hidden=(4,)))
     checkpoint.save(model, tmp_path / "m.safetensors")

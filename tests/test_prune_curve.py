@@ -19,10 +19,10 @@ from edgechaos.models import checkpoint
 from edgechaos.models.chaosnet import ChaosNet, config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.quantize.prune_curve import Curve, from_json, prune_curve
-from edgechaos.quantize.prune_report import rich_table, save_picture
 from edgechaos.support.errors import DataError, FaultError, UnsupportedError
 from edgechaos.support.statistics import mean_over_masks, proportion
+from edgechaos.sweeps.pruning import Curve, from_json, prune_curve
+from edgechaos.sweeps.pruning_report import rich_table, save_picture
 from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains

@@ -20,10 +20,10 @@ from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.quantize.pipeline import quantize
-from edgechaos.quantize.sweep import Measured, Outcome, Sweep, pareto, save_picture, sweep
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError
 from edgechaos.support.pictures import picture_format
 from edgechaos.support.statistics import proportion
+from edgechaos.sweeps.bits import Measured, Outcome, Sweep, pareto, save_picture, sweep
 from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains

@@ -24,7 +24,7 @@ from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from edgechaos.faults.plan import Fault
-    from edgechaos.quantize.prune_curve import Curve
+    from edgechaos.sweeps.pruning import Curve
 
 
 @click.command("prune")
@@ -79,9 +79,10 @@ def command(
     \b
     Example: edgechaos prune pixels.safetensors --share 0 --share 0.5 --fault dead=0.25 --picture pixels.png
     """
-    from edgechaos.quantize import prune_curve, prune_report
     from edgechaos.support import pictures
     from edgechaos.support.files import write_atomic
+    from edgechaos.sweeps import pruning as prune_curve
+    from edgechaos.sweeps import pruning_report as prune_report
 
     refuse_without_effect(context, no_fine_tuning(options["method"]))
     if picture is not None:
@@ -123,9 +124,9 @@ def command(
 
 def _before(path: Path) -> Curve | None:
     """What an earlier run left. Raises DataError for a file that holds something else: it is not ours to overwrite."""
-    from edgechaos.quantize.prune_curve import from_json
     from edgechaos.support.errors import DataError
     from edgechaos.support.files import read_file
+    from edgechaos.sweeps.pruning import from_json
 
     if not path.exists():
         return None

@@ -135,9 +135,9 @@ def _sweep(
     output: Path | None,
     options: dict[str, Any],
 ) -> None:
-    from edgechaos.quantize import sweep
     from edgechaos.support import pictures
     from edgechaos.support.files import write_atomic
+    from edgechaos.sweeps import bits as sweep
 
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechaos.prune.criteria import CRITERIA
-from edgechaos.quantize.prune_curve import CLEAN, Curve, Point, Settings, label
 from edgechaos.support.pictures import grid, save_figure
+from edgechaos.sweeps.pruning import CLEAN, Curve, Point, Settings, label
 
 if TYPE_CHECKING:
     from rich.table import Table
