@@ -20,7 +20,7 @@ from edgechaos.support.suggest import suggestion
 
 GROUP = "edgechaos.exporters"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
-    {"onnx": "edgechaos.export.to_onnx:OnnxExporter", "tvm": "edgechaos.export.to_tvm:TvmExporter"}
+    {"onnx": "edgechaos.export.onnx.to_onnx:OnnxExporter", "tvm": "edgechaos.export.tvm.to_tvm:TvmExporter"}
 )
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edgechaos import reference
 from edgechaos.export import exporters
 from edgechaos.export.engines import EngineModel, run
-from edgechaos.export.to_onnx import to_onnx
+from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout, Tensor

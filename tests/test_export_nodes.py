@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.export.engines import EngineModel, run
-from edgechaos.export.to_onnx import to_onnx
+from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise

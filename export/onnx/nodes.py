@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from edgechaos.arithmetic.windows import window_index
-from edgechaos.export.onnx_random import Words, gaussian, rounded_shift
-from edgechaos.export.onnx_writer import OnnxWriter
+from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift
+from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX, DEAD_RANK, faulty_weight
 from edgechaos.graph.integer_graph import (
     ArgMax,

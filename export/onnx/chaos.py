@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import binomial_table
-from edgechaos.export.onnx_random import Words, gaussian, rounded_shift, shift_right
-from edgechaos.export.onnx_writer import OnnxWriter
+from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift, shift_right
+from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.integer_graph import Q15, ChaosLayer, IntegerGraph
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import GOLDEN, MUL_1, MUL_2, SECOND_PREFIX, gaussian_table
-from edgechaos.export.onnx_writer import OnnxWriter
+from edgechaos.export.onnx.writer import OnnxWriter
 
 
 class Words:

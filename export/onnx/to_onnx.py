@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.export.exporters import Exporter
-from edgechaos.export.onnx_chaos import chaos
-from edgechaos.export.onnx_nodes import EMIT, thermal_noise
-from edgechaos.export.onnx_random import Words
-from edgechaos.export.onnx_writer import OnnxWriter
+from edgechaos.export.onnx.chaos import chaos
+from edgechaos.export.onnx.nodes import EMIT, thermal_noise
+from edgechaos.export.onnx.random_words import Words
+from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.artifact import FORMAT_VERSION, content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, ThermalNoise
 from edgechaos.reference import check_keep, check_parameters

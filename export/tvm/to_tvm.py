@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from edgechaos.export.exporters import Exporter
-from edgechaos.export.to_onnx import to_onnx
+from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from edgechaos.support.extras import need

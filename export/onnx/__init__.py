@@ -1,0 +1,1 @@
+"""Integer ONNX: every operation, random words included, in standard operators."""

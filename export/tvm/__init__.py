@@ -1,0 +1,1 @@
+"""TVM, by way of the integer ONNX."""
