@@ -27,9 +27,9 @@ from edgechaos.data import load
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.files import write_atomic

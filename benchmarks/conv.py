@@ -16,11 +16,11 @@ from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_MODE_THUMB, Uc
 from unicorn.arm_const import UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M4
 
 from edgechaos import reference
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import write_sources
-from edgechaos.firmware_gen.generate import Firmware, generate
-from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.firmware_gen.toolchain import zig_cc
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.projects.elf import write_sources
+from edgechaos.firmware_gen.toolchains.zig import zig_cc
 from edgechaos.graph.integer_graph import ArgMax, Constant, Conv, Encoding, Head, IntegerGraph, Readout, Requantize, Tensor
 
 BOARD = load_board("mps2-an386")

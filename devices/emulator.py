@@ -1,7 +1,7 @@
 """EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
 
 Enters: a graph and an ELF built for it. Leaves: a Device that speaks the wire protocol of a real board. A hang is more
-instructions than the model can take under any plan (firmware_gen/work.py), never wall clock.
+instructions than the model can take under any plan (firmware_gen/plan/work.py), never wall clock.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
 from edgechaos.devices.emulator_build import hook_library
 from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.work import most_instructions
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import LinkError, MissingExtra
 

@@ -20,9 +20,9 @@ from typing import Any
 from edgechaos.devices import frames
 from edgechaos.devices.emulator_messages import LENGTHS, pack, unpack
 from edgechaos.devices.link import Link
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.plan.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
-from edgechaos.firmware_gen.work import most_request_instructions
 from edgechaos.support.errors import (
     ArtifactError,
     ConfigError,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from edgechaos.devices.emulator_hooks import CompiledHooks, PythonHooks, Stop
 from edgechaos.devices.firmware_image import FirmwareImage
 from edgechaos.devices.instruction_classes import map_code
-from edgechaos.firmware_gen.boards import Board
+from edgechaos.firmware_gen.board import Board
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgechaos.devices.emulator_machine import EmulatedMachine, Exchange
 from edgechaos.devices.emulator_messages import pack, receive
 from edgechaos.devices.firmware_image import load_elf
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import EdgeChaosError
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.firmware_gen.limits import bias_limit, lowest_fail_q
+from edgechaos.firmware_gen.plan.limits import bias_limit, lowest_fail_q
 from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, MatMul
 from edgechaos.graph.units import mortal
 

@@ -139,7 +139,7 @@ class HostDevice(ProtocolDevice):
         self._link = None
 
     def _connect(self) -> HostLink:
-        from edgechaos.firmware_gen.host import build_host
+        from edgechaos.firmware_gen.projects.host import build_host
 
         self._inferences = 0
         self._link = HostLink(self.library or build_host(self.graph))

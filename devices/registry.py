@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgechaos.devices.contract import Device, Kind
-from edgechaos.firmware_gen.boards import board_names, load_board
+from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, MissingExtra
 from edgechaos.support.suggest import suggestion
@@ -154,9 +154,9 @@ def _emulated_boards() -> tuple[str, ...]:
 
 def emulated_firmware(graph: IntegerGraph, board: str) -> Path:
     """The ELF of a model for a board, built once and kept in the user's cache under the hash of its sources."""
-    from edgechaos.firmware_gen.build import build
-    from edgechaos.firmware_gen.generate import generate
-    from edgechaos.firmware_gen.toolchain import cache_folder, zig_version
+    from edgechaos.firmware_gen.compilers.c.generate import generate
+    from edgechaos.firmware_gen.projects.elf import build
+    from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_version
 
     firmware = generate(graph, load_board(board))
     folder = cache_folder("firmware") / f"{firmware.firmware_hash[:32]}-zig{zig_version()}"

@@ -14,9 +14,9 @@ import serial
 from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Timeouts
 from edgechaos.devices.locks import hold_board, hold_port
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.firmware_gen.boards import Board
+from edgechaos.firmware_gen.board import Board
+from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.protocol import Hello
-from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, LinkError
 

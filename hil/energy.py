@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.board import load_board
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.support.errors import EdgeChaosError
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgechaos.devices.instruction_classes import EXTRAS
-from edgechaos.firmware_gen.boards import board_names, load_board
+from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.hil.documents import check_document
 from edgechaos.hil.energy import Cycles
 from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figure

@@ -14,11 +14,11 @@ from edgechaos.devices.frames import FrameDecoder, encode
 from edgechaos.devices.link import Request
 from edgechaos.devices.plan_payloads import plan_requests
 from edgechaos.faults.plan import ResolvedPlan
-from edgechaos.firmware_gen.build import write_sources
-from edgechaos.firmware_gen.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
-from edgechaos.firmware_gen.kernels import Choice
+from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.projects.elf import write_sources
 from edgechaos.firmware_gen.protocol import REPLY, Verb
-from edgechaos.firmware_gen.toolchain import compile_in
+from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph.integer_graph import IntegerGraph
 
 

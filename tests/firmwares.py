@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from edgechaos.firmware_gen.toolchain import zig_cc
+from edgechaos.firmware_gen.toolchains.zig import zig_cc
 
 FOLDER = Path(__file__).parent / "firmware"
 FLAGS = ("-target", "thumb-freestanding-eabi", "-O2", "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")

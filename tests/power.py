@@ -15,9 +15,9 @@ from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.firmware_image import load_elf
 from edgechaos.devices.link import Link
 from edgechaos.devices.protocol_device import ProtocolDevice
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.plan.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import ResetCause
-from edgechaos.firmware_gen.work import most_request_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.firmware_host import HostLibrary
 

@@ -15,12 +15,12 @@ from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import apply, resolve
-from edgechaos.firmware_gen.boards import board_names, load_board
-from edgechaos.firmware_gen.build import build, write_sources
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
-from edgechaos.firmware_gen.writer import Names
+from edgechaos.firmware_gen.board import board_names, load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.compilers.c.writer import Names
+from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.projects.elf import build, write_sources
+from edgechaos.firmware_gen.toolchains.zig import cache_folder, compile_in
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from tests.firmware_host import GCC, HostLibrary, compile_host
@@ -85,9 +85,9 @@ def test_without_gcc_the_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp
 
 BUILD = """
 import sys
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.projects.elf import build
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from tests.graphs import chaos_graph
 build(generate(chaos_graph(), load_board("mps2-an386")), sys.argv[1])
 """

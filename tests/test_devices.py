@@ -18,7 +18,7 @@ from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware, list_devices, open_device
 from edgechaos.devices.serial_board import SerialBoard
-from edgechaos.firmware_gen.host import build_host
+from edgechaos.firmware_gen.projects.host import build_host
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, MissingExtra
 from tests.device_conformance import GRAPHS, DeviceConformance, agrees

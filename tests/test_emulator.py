@@ -20,9 +20,9 @@ from edgechaos.devices.firmware_image import load_elf
 from edgechaos.devices.instruction_classes import CLASSES, classify
 from edgechaos.devices.link import Link
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.firmware_gen.boards import load_board
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
-from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.support.errors import ArtifactError, DeviceCrash, DeviceHang, DeviceReset, EdgeChaosError, LinkError, UnsupportedError
 from tests.device_conformance import GRAPHS, agrees
 from tests.firmwares import compiled

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.frames import FrameDecoder, encode
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.firmware_gen.generate import HOST_PATCHES, HOST_PAYLOAD
+from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.firmware_host import HostLibrary, library
 from tests.graphs import chaos_graph

@@ -19,7 +19,7 @@ from edgechaos.devices.registry import emulated_firmware
 from edgechaos.export.engines import run
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import CLEAN, FaultPlan, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.graphs import Spec, chaos_graph, codes_for, specs

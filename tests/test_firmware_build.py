@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
-from edgechaos.firmware_gen import toolchain
-from edgechaos.firmware_gen.boards import BOARD_FOLDER, board_names, load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import Firmware, generate
-from edgechaos.firmware_gen.host import build_host, build_host_server
-from edgechaos.firmware_gen.kernels import choose_kernels, crossover
+from edgechaos.firmware_gen.board import BOARD_FOLDER, board_names, load_board
+from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
+from edgechaos.firmware_gen.plan.kernels import choose_kernels, crossover
+from edgechaos.firmware_gen.projects.elf import build
+from edgechaos.firmware_gen.projects.host import build_host, build_host_server
 from edgechaos.firmware_gen.protocol import Hello, Verb
-from edgechaos.firmware_gen.toolchain import compile_in
-from edgechaos.firmware_gen.writer import Names, Writer
+from edgechaos.firmware_gen.toolchains import zig as toolchain
+from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Readout
 from edgechaos.support.errors import BuildError, ConfigError, MissingExtra, UnsupportedError
 from tests.firmware_host import GCC, ZIG, compile_host, library
@@ -196,14 +196,14 @@ def test_compiler_errors_carry_the_compilers_words(tmp_path: Path) -> None:
 
 
 def test_host_library_is_built_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("edgechaos.firmware_gen.host.cache_folder", lambda kind: tmp_path)
+    monkeypatch.setattr("edgechaos.firmware_gen.projects.host.cache_folder", lambda kind: tmp_path)
     calls: list[object] = []
 
     def compiler(arguments: list[str], folder: Path) -> None:
         calls.append(arguments)
         (folder / "built").write_bytes(b"library")
 
-    monkeypatch.setattr("edgechaos.firmware_gen.host.zig_cc", compiler)
+    monkeypatch.setattr("edgechaos.firmware_gen.projects.host.zig_cc", compiler)
     first = build_host(chaos_graph())
     assert build_host(chaos_graph()) == first
     assert build_host(chaos_graph(), tmp_path / "copy").read_bytes() == first.read_bytes()

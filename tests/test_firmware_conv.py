@@ -11,10 +11,10 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.faults.plan import FaultPlan, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.kernels import CONV, Choice, crossover
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.plan.kernels import CONV, Choice, crossover
+from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import Conv, Encoding, IntegerGraph, Readout
 from tests.firmware_host import library
 from tests.mixed_graphs import Builder

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.kernels import Choice
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.graph.integer_graph import ChaosLayer, Head, IntegerGraph
 from tests.firmware_host import HostLibrary, library
 from tests.graphs import Spec, chaos_graph, codes_for, specs

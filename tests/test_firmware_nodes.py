@@ -21,11 +21,11 @@ from edgechaos.devices.fake import FakeDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.kernels import Choice, choose_kernels
-from edgechaos.firmware_gen.packing import pack
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.compilers.c.packing import pack
+from edgechaos.firmware_gen.plan.kernels import Choice, choose_kernels
+from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
 from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
 from edgechaos.graph.units import mortal

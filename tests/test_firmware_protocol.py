@@ -17,7 +17,7 @@ from edgechaos import reference
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply, resolve
 from edgechaos.firmware_gen import protocol
-from edgechaos.firmware_gen.generate import HOST_PATCHES, HOST_PAYLOAD, generate
+from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD, generate
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Injection, MaskKind, Verb
 from edgechaos.graph.artifact import content_hash
 from tests.firmware_host import HostLibrary, library

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.plan import resolve
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from tests.firmware_host import GCC, compile_host, library
 from tests.graphs import chaos_graph
 from tests.vector_cases import vector_graph, vector_plan, vectors

@@ -12,8 +12,8 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.registry import open_device
-from edgechaos.firmware_gen.boards import BOARD_FOLDER, load_board
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.board import BOARD_FOLDER, load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.ports import MAX_BYTES, OWN, PORT_FOLDER, ports
 from edgechaos.support.errors import ConfigError
 from tests.graphs import chaos_graph, codes_for

@@ -22,8 +22,8 @@ from edgechaos.devices import frames
 from edgechaos.devices.fake import FakeDevice
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import ResolvedPlan, apply, resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.generate import generate
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.graphs import chaos_graph

@@ -13,8 +13,8 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.faults.plan import ResolvedPlan, apply
-from edgechaos.firmware_gen.generate import Firmware, generate
-from edgechaos.firmware_gen.memory_plan import BYTES, plan_memory
+from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.plan.memory import BYTES, plan_memory
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.edges import SAMPLES as EDGE_SAMPLES
 from tests.edges import SEED as EDGE_SEED

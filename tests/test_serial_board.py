@@ -17,10 +17,10 @@ from edgechaos.devices.fake_board import FakeBoard
 from edgechaos.devices.link import Timeouts
 from edgechaos.devices.serial_board import SerialBoard, SerialLink, _timeouts
 from edgechaos.faults.plan import resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.host import build_host_server
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.plan.work import most_instructions
+from edgechaos.firmware_gen.projects.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause
-from edgechaos.firmware_gen.work import most_instructions
 from edgechaos.support.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError
 from tests.device_conformance import GRAPHS, PLANS, agrees
 from tests.graphs import codes_for

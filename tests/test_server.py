@@ -15,8 +15,8 @@ from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.limits import lowest_fail_q
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.plan.limits import lowest_fail_q
 from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, ThermalNoise
 from edgechaos.graph.units import mortal

@@ -21,11 +21,11 @@ from edgechaos import data, reference
 from edgechaos.cli import main
 from edgechaos.continual.tasks import TaskStream
 from edgechaos.data.signals import scaling_of
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.host import build_host
-from edgechaos.firmware_gen.toolchain import compile_in
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.projects.elf import build
+from edgechaos.firmware_gen.projects.host import build_host
+from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph import artifact, signals
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph
 from edgechaos.support.errors import ArtifactError, DataError, GraphError, ShapeError

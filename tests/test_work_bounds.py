@@ -17,11 +17,11 @@ from edgechaos import reference
 from edgechaos.devices.emulator import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.boards import load_board
-from edgechaos.firmware_gen.build import build
-from edgechaos.firmware_gen.generate import generate
-from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.firmware_gen.work import most_instructions, most_request_instructions
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.plan.work import most_instructions, most_request_instructions
+from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.units import mortal
 from tests.graphs import Spec, chaos_graph, specs

@@ -38,9 +38,9 @@ def command(model: Path, board: str, kernel: Any, compiler: Any, no_faults: bool
     \b
     Example: edgechaos build pixels.ecm --board stm32l4r5 -o firmware
     """
-    from edgechaos.firmware_gen.boards import load_board
-    from edgechaos.firmware_gen.build import build, record
-    from edgechaos.firmware_gen.generate import generate
+    from edgechaos.firmware_gen.board import load_board
+    from edgechaos.firmware_gen.compilers.c.generate import generate
+    from edgechaos.firmware_gen.projects.elf import build, record
     from edgechaos.graph import artifact
     from edgechaos.support.files import write_atomic
 

@@ -111,9 +111,9 @@ def command(
 
 def _record_memory(graph: IntegerGraph, board: str, path: Path) -> None:
     """What the model takes of the board whose joules are shown, for the report; a note where it cannot be built here."""
-    from edgechaos.firmware_gen.boards import load_board
-    from edgechaos.firmware_gen.build import build, record
-    from edgechaos.firmware_gen.generate import generate
+    from edgechaos.firmware_gen.board import load_board
+    from edgechaos.firmware_gen.compilers.c.generate import generate
+    from edgechaos.firmware_gen.projects.elf import build, record
     from edgechaos.support.errors import EdgeChaosError
     from edgechaos.support.files import write_atomic
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from edgechaos.firmware_gen.boards import Board
-from edgechaos.firmware_gen.memory_plan import CONV_BLOCK, fan_in, padded_fan_in
+from edgechaos.firmware_gen.board import Board
+from edgechaos.firmware_gen.plan.memory import CONV_BLOCK, fan_in, padded_fan_in
 from edgechaos.firmware_gen.protocol import PATCH_ROW
 from edgechaos.graph.integer_graph import (
     ArgMax,

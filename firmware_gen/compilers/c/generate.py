@@ -15,14 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import gaussian_table
-from edgechaos.firmware_gen.boards import CPU_FLAGS, GCC_CPU_FLAGS, Board
-from edgechaos.firmware_gen.kernels import Choice, KernelChoice, choose_kernels
-from edgechaos.firmware_gen.limits import check_supported
-from edgechaos.firmware_gen.memory_plan import MemoryPlan, plan_memory
-from edgechaos.firmware_gen.model_source import ModelSource
-from edgechaos.firmware_gen.protocol_header import protocol_header
-from edgechaos.firmware_gen.signal_source import signal_files
-from edgechaos.firmware_gen.writer import Writer
+from edgechaos.firmware_gen.board import CPU_FLAGS, GCC_CPU_FLAGS, Board
+from edgechaos.firmware_gen.compilers.c.model_source import ModelSource
+from edgechaos.firmware_gen.compilers.c.protocol_header import protocol_header
+from edgechaos.firmware_gen.compilers.c.signal_source import signal_files
+from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.kernels import Choice, KernelChoice, choose_kernels
+from edgechaos.firmware_gen.plan.limits import check_supported
+from edgechaos.firmware_gen.plan.memory import MemoryPlan, plan_memory
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.bounds import GAUSSIAN_MAX
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.firmware_gen import protocol
-from edgechaos.firmware_gen.writer import Writer
+from edgechaos.firmware_gen.compilers.c.writer import Writer
 
 ENUMS: tuple[tuple[str, type[IntEnum]], ...] = (
     ("VERB", protocol.Verb),

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
-from edgechaos.firmware_gen.kernels import KernelChoice
-from edgechaos.firmware_gen.limits import bias_limit, expected_layer, lowest_fail_q
-from edgechaos.firmware_gen.memory_plan import MemoryPlan, fan_in, mask_bytes, padded_fan_in
-from edgechaos.firmware_gen.packing import pack
-from edgechaos.firmware_gen.writer import Names, Writer
+from edgechaos.firmware_gen.compilers.c.packing import pack
+from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
+from edgechaos.firmware_gen.plan.kernels import KernelChoice
+from edgechaos.firmware_gen.plan.limits import bias_limit, expected_layer, lowest_fail_q
+from edgechaos.firmware_gen.plan.memory import MemoryPlan, fan_in, mask_bytes, padded_fan_in
 from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,

@@ -12,9 +12,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from edgechaos.firmware_gen.generate import RUNTIME, Firmware, generate
-from edgechaos.firmware_gen.kernels import Choice
-from edgechaos.firmware_gen.toolchain import cache_folder, zig_cc, zig_version
+from edgechaos.firmware_gen.compilers.c.generate import RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_cc, zig_version
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.files import write_atomic
 

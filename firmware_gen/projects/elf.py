@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgechaos.firmware_gen.generate import Firmware
-from edgechaos.firmware_gen.toolchain import arm_gcc, zig_cc
+from edgechaos.firmware_gen.compilers.c.generate import Firmware
+from edgechaos.firmware_gen.toolchains.zig import arm_gcc, zig_cc
 from edgechaos.support.errors import BuildError
 from edgechaos.support.extras import need
 from edgechaos.support.files import write_atomic

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgechaos.firmware_gen.kernels import KernelChoice
-from edgechaos.firmware_gen.memory_plan import MemoryPlan, input_bytes
-from edgechaos.firmware_gen.node_source import NodeSource, up
-from edgechaos.firmware_gen.writer import C_TYPES, Names, Writer, model_prefix
+from edgechaos.firmware_gen.compilers.c.node_source import NodeSource, up
+from edgechaos.firmware_gen.compilers.c.writer import C_TYPES, Names, Writer, model_prefix
+from edgechaos.firmware_gen.plan.kernels import KernelChoice
+from edgechaos.firmware_gen.plan.memory import MemoryPlan, input_bytes
 from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import readout_input
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgechaos.firmware_gen.writer import Names, Writer, model_prefix
+from edgechaos.firmware_gen.compilers.c.writer import Names, Writer, model_prefix
 from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.graph.signals import factors
 

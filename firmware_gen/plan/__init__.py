@@ -1,0 +1,1 @@
+"""Decided before the build: memory, kernels, limits of the runtime, work."""

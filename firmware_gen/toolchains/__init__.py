@@ -1,0 +1,1 @@
+"""Compilers that build the firmware."""
