@@ -24,7 +24,7 @@ from rich.table import Table
 
 from edgechaos import reference
 from edgechaos.data import load
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, resolve
 from edgechaos.firmware_gen.board import load_board

@@ -30,7 +30,7 @@ import numpy as np
 from mnist_pixels import float_predict, integer_predict, paired_accuracy
 
 from edgechaos import data, reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import CLEAN
 from edgechaos.graph import artifact

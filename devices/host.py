@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
-from edgechaos.devices.link import Link
-from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.devices.protocol.client import Link
+from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import check_inputs

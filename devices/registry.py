@@ -121,7 +121,7 @@ def _host(argument: str, graph: IntegerGraph) -> Device:
 
 
 def _unicorn(argument: str, graph: IntegerGraph) -> Device:
-    from edgechaos.devices.emulator import EmulatedDevice
+    from edgechaos.devices.emulators.device import EmulatedDevice
 
     _check_unicorn(argument)
     board = argument or DEFAULT_BOARD
@@ -129,7 +129,7 @@ def _unicorn(argument: str, graph: IntegerGraph) -> Device:
 
 
 def _check_unicorn(argument: str) -> None:
-    from edgechaos.devices.emulator_machine import is_emulated
+    from edgechaos.devices.emulators.unicorn.machine import is_emulated
 
     _check_packages(_EMULATION)
     known = _emulated_boards()
@@ -147,7 +147,7 @@ def _check_unicorn(argument: str) -> None:
 
 
 def _emulated_boards() -> tuple[str, ...]:
-    from edgechaos.devices.emulator_machine import is_emulated
+    from edgechaos.devices.emulators.unicorn.machine import is_emulated
 
     return tuple(name for name in board_names() if is_emulated(load_board(name)))
 
@@ -165,14 +165,14 @@ def emulated_firmware(graph: IntegerGraph, board: str) -> Path:
 
 
 def _fake(argument: str, graph: IntegerGraph) -> Device:
-    from edgechaos.devices.fake import FakeDevice
+    from edgechaos.devices.fakes.device import FakeDevice
 
     _refuse_argument("fake", argument)
     return FakeDevice(graph)
 
 
 def _serial(argument: str, graph: IntegerGraph) -> Device:
-    from edgechaos.devices.serial_board import SerialBoard
+    from edgechaos.devices.boards.serial_board import SerialBoard
 
     return SerialBoard(graph, *_port_and_baud(argument))
 

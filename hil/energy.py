@@ -35,7 +35,7 @@ class Cycles:
 
 @dataclass(frozen=True, slots=True)
 class CycleModel:
-    """Cycles per instruction class of one core (`edgechaos.devices.instruction_classes`), and where they are published."""
+    """Cycles per instruction class of one core (`edgechaos.devices.emulators.instruction_classes`), and where they are published."""
 
     core: str
     classes: Mapping[str, Cycles]

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from edgechaos.devices.instruction_classes import EXTRAS
+from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.hil.documents import check_document
 from edgechaos.hil.energy import Cycles

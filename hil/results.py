@@ -20,7 +20,7 @@ import numpy as np
 
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import FAIL_ONE
-from edgechaos.devices.instruction_classes import EXTRAS
+from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.campaign_file import to_toml

@@ -32,7 +32,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _locks_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Locks of boards that exist for a moment do not fill the machine's own folder."""
-    from edgechaos.devices import locks
+    from edgechaos.devices.boards import locks
 
     folder: Path = tmp_path_factory.mktemp("locks")
     folder.chmod(0o1777)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.devices.frames import FrameDecoder, encode
-from edgechaos.devices.link import Request
-from edgechaos.devices.plan_payloads import plan_requests
+from edgechaos.devices.protocol.client import Request
+from edgechaos.devices.protocol.frames import FrameDecoder, encode
+from edgechaos.devices.protocol.plan_payloads import plan_requests
 from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
 from edgechaos.firmware_gen.plan.kernels import Choice

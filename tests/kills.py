@@ -34,7 +34,7 @@ folder = Path(sys.argv[1])
 run_campaign(spec(*map(int, sys.argv[2:])), GRAPH, items(IMAGES), folder / "ledger.sqlite", resume=True, workers=2).write(folder)
 """
 VICTIMS = ("runner", "worker", "newborn", "emulator")
-MARKS = {"worker": "edgechaos.hil.worker", "newborn": "edgechaos.hil.worker", "emulator": "edgechaos.devices.emulator_process"}
+MARKS = {"worker": "edgechaos.hil.worker", "newborn": "edgechaos.hil.worker", "emulator": "edgechaos.devices.emulators.process"}
 """What stands in the command line of a process that may be killed."""
 IMAGES = 240
 """So many that a trial takes longer than what lies between two: then most kills strike trials, not pauses."""

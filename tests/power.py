@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgechaos.devices import frames
-from edgechaos.devices.emulator_build import hook_library
-from edgechaos.devices.emulator_machine import EmulatedMachine
-from edgechaos.devices.fake_board import FakeBoard
-from edgechaos.devices.firmware_image import load_elf
-from edgechaos.devices.link import Link
-from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.devices.emulators.firmware_image import load_elf
+from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.protocol import frames
+from edgechaos.devices.protocol.client import Link
+from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import ResetCause

@@ -7,8 +7,8 @@ import select
 import threading
 import tty
 
-from edgechaos.devices import frames
-from edgechaos.devices.fake_board import FakeBoard
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.protocol import frames
 
 
 class Pty:

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.devices import protocol_device
 from edgechaos.devices.contract import DeviceInfo, Inference
-from edgechaos.devices.fake import FakeDevice
-from edgechaos.devices.plan_payloads import check_plan as check_device_plan
+from edgechaos.devices.fakes.device import FakeDevice
+from edgechaos.devices.protocol import device as protocol_device
+from edgechaos.devices.protocol.plan_payloads import check_plan as check_device_plan
 from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout, ThermalNoise

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import apply, resolve
 from edgechaos.firmware_gen.board import board_names, load_board

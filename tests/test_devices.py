@@ -11,13 +11,13 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from edgechaos.devices import registry
+from edgechaos.devices.boards.serial_board import SerialBoard
 from edgechaos.devices.contract import Device
-from edgechaos.devices.emulator import EmulatedDevice
-from edgechaos.devices.fake import FakeDevice
-from edgechaos.devices.fake_board import FakeBoard
+from edgechaos.devices.emulators.device import EmulatedDevice
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware, list_devices, open_device
-from edgechaos.devices.serial_board import SerialBoard
 from edgechaos.firmware_gen.projects.host import build_host
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, MissingExtra

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.devices import emulator_build, emulator_link, frames
-from edgechaos.devices.emulator import EmulatedDevice
-from edgechaos.devices.emulator_build import hook_library
-from edgechaos.devices.emulator_link import EmulatorLink
-from edgechaos.devices.emulator_machine import EmulatedMachine
-from edgechaos.devices.firmware_image import load_elf
-from edgechaos.devices.instruction_classes import CLASSES, classify
-from edgechaos.devices.link import Link
+from edgechaos.devices.emulators import link as emulator_link
+from edgechaos.devices.emulators.device import EmulatedDevice
+from edgechaos.devices.emulators.firmware_image import load_elf
+from edgechaos.devices.emulators.instruction_classes import CLASSES, classify
+from edgechaos.devices.emulators.link import EmulatorLink
+from edgechaos.devices.emulators.unicorn import build_hooks as emulator_build
+from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
+from edgechaos.devices.protocol import frames
+from edgechaos.devices.protocol.client import Link
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions

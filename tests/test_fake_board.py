@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgechaos.devices.fake_board import FakeBoard
-from edgechaos.devices.frames import FrameDecoder, encode
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD
 from edgechaos.graph.integer_graph import IntegerGraph

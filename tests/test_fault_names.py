@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.devices.contract import Device
-from edgechaos.devices.emulator import EmulatedDevice
-from edgechaos.devices.fake import FakeDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
+from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.export.engines import run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.faults.plan import FaultPlan, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate

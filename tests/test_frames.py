@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgechaos.devices.frames import MAX_FRAME, Frame, FrameDecoder, decode, encode
+from edgechaos.devices.protocol.frames import MAX_FRAME, Frame, FrameDecoder, decode, encode
 
 payloads = st.binary(max_size=700)
 heads = st.tuples(st.integers(0, 255), st.integers(0, 65535))

@@ -12,10 +12,10 @@ import pytest
 from cobs import cobs
 
 from edgechaos import reference
-from edgechaos.devices.fake import FakeDevice, Misbehavior
-from edgechaos.devices.fake_board import FakeBoard
-from edgechaos.devices.frames import Frame, FrameDecoder, encode
-from edgechaos.devices.plan_payloads import KIND_OF, plan_requests
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.fakes.device import FakeDevice, Misbehavior
+from edgechaos.devices.protocol.frames import Frame, FrameDecoder, encode
+from edgechaos.devices.protocol.plan_payloads import KIND_OF, plan_requests
 from edgechaos.faults.plan import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
 from edgechaos.support.errors import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.devices import locks
+from edgechaos.devices.boards import locks
 from edgechaos.support.errors import LinkError
 
 HOLDER = """

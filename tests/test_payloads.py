@@ -10,7 +10,7 @@ import pytest
 
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.devices.contract import DeviceInfo
-from edgechaos.devices.plan_payloads import check_plan, patched_nodes, plan_requests
+from edgechaos.devices.protocol.plan_payloads import check_plan, patched_nodes, plan_requests
 from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
 from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.support.errors import FaultError

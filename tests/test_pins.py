@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.devices import frames
-from edgechaos.devices.fake import FakeDevice
+from edgechaos.devices.fakes.device import FakeDevice
+from edgechaos.devices.protocol import frames
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import ResolvedPlan, apply, resolve
 from edgechaos.firmware_gen.board import load_board

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.devices.link import Client
+from edgechaos.devices.protocol.client import Client
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello

@@ -12,7 +12,7 @@ import pytest
 
 from edgechaos.devices import registry
 from edgechaos.devices.contract import Device
-from edgechaos.devices.fake import FakeDevice
+from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.registry import DeviceEntry, check_spec, check_specs, is_exclusive, open_device
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.executor import exclusive

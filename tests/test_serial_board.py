@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.devices import frames
-from edgechaos.devices.fake_board import FakeBoard
-from edgechaos.devices.link import Timeouts
-from edgechaos.devices.serial_board import SerialBoard, SerialLink, _timeouts
+from edgechaos.devices.boards.serial_board import SerialBoard, SerialLink, _timeouts
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.protocol import frames
+from edgechaos.devices.protocol.client import Timeouts
 from edgechaos.faults.plan import resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions

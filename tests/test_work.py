@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import FaultPlan, Omission, apply, resolve
 from tests.graphs import Spec, chaos_graph, codes_for

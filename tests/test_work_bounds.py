@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.devices.emulator import EmulatedDevice
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.board import load_board

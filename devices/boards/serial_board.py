@@ -11,9 +11,9 @@ import select
 
 import serial
 
-from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Timeouts
-from edgechaos.devices.locks import hold_board, hold_port
-from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.devices.boards.locks import hold_board, hold_port
+from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Timeouts
+from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.protocol import Hello

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.devices.contract import DeviceInfo
-from edgechaos.devices.link import Request
+from edgechaos.devices.protocol.client import Request
 from edgechaos.faults.plan import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgechaos.devices import frames
-from edgechaos.devices.emulator_messages import LENGTHS, pack, unpack
-from edgechaos.devices.link import Link
+from edgechaos.devices.emulators.messages import LENGTHS, pack, unpack
+from edgechaos.devices.protocol import frames
+from edgechaos.devices.protocol.client import Link
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
@@ -55,7 +55,7 @@ class EmulatorProcess:
         self._guard_s = guard_s
         self._slowest_hz = SLOWEST_HZ if library else SLOWEST_PYTHON_HZ
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
-        command = [sys.executable, "-m", "edgechaos.devices.emulator_process", str(elf), board]
+        command = [sys.executable, "-m", "edgechaos.devices.emulators.process", str(elf), board]
         # In a session of its own, Ctrl-C reaches the parent alone, which closes it in order.
         self._child = subprocess.Popen(
             command + ([str(library)] if library else []),

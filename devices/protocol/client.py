@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgechaos.devices import frames
+from edgechaos.devices.protocol import frames
 from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, SESSION, VERSION, ErrorCode, Hello, ResetCause, Verb
 from edgechaos.support.errors import DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
 

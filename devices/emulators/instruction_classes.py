@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.firmware_image import FirmwareImage
+from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
-from edgechaos.devices import frames
-from edgechaos.devices.fake_board import FakeBoard
-from edgechaos.devices.link import DEFAULT_TIMEOUTS, Link, Timeouts
-from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.protocol import frames
+from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Link, Timeouts
+from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, ErrorCode, ResetCause, Verb
 from edgechaos.graph.integer_graph import IntegerGraph
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgechaos.devices.emulator_hooks import CompiledHooks, PythonHooks, Stop
-from edgechaos.devices.firmware_image import FirmwareImage
-from edgechaos.devices.instruction_classes import map_code
+from edgechaos.devices.emulators.firmware_image import FirmwareImage
+from edgechaos.devices.emulators.instruction_classes import map_code
+from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, PythonHooks, Stop
 from edgechaos.firmware_gen.board import Board
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need

@@ -1,4 +1,4 @@
-"""The emulator's own process: `python -m edgechaos.devices.emulator_process ELF BOARD [HOOKS]`, spoken to over stdin and stdout.
+"""The emulator's own process: `python -m edgechaos.devices.emulators.process ELF BOARD [HOOKS]`, spoken to over stdin and stdout.
 
 Enters: messages (emulator_messages.py), each with an `op`. Leaves: one answer per message, of `run` one per frame. It lives apart
 so that it can be killed, and ends with its input. Operations: run (frames, one at a time, each until the core sleeps; the last
@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgechaos.devices.emulator_machine import EmulatedMachine, Exchange
-from edgechaos.devices.emulator_messages import pack, receive
-from edgechaos.devices.firmware_image import load_elf
+from edgechaos.devices.emulators.firmware_image import load_elf
+from edgechaos.devices.emulators.messages import pack, receive
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Exchange
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import EdgeChaosError
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
-from edgechaos.devices.emulator_build import hook_library
-from edgechaos.devices.emulator_link import GUARD_S, EmulatorLink
-from edgechaos.devices.protocol_device import ProtocolDevice
+from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
+from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph

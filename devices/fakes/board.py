@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.devices import frames
-from edgechaos.devices.fake_faults import LoadedFaults, Refusal, out_of_range
+from edgechaos.devices.fakes.faults import LoadedFaults, Refusal, out_of_range
+from edgechaos.devices.protocol import frames
 from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.graph.artifact import content_hash

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
-from edgechaos.devices.frames import MAX_PAYLOAD
-from edgechaos.devices.link import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
-from edgechaos.devices.plan_payloads import capability_names, check_plan, plan_requests
+from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
+from edgechaos.devices.protocol.frames import MAX_PAYLOAD
+from edgechaos.devices.protocol.plan_payloads import capability_names, check_plan, plan_requests
 from edgechaos.faults.plan import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
 from edgechaos.graph.artifact import content_hash

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.instruction_classes import CodeMap, counts_by_class
+from edgechaos.devices.emulators.instruction_classes import CodeMap, counts_by_class
 from edgechaos.support.extras import need
 
 PERIPHERAL_BYTES = 0x1000

@@ -1,0 +1,1 @@
+"""Real boards on a serial port."""

@@ -1,0 +1,1 @@
+"""Emulated boards that run the real firmware in processes of their own."""

@@ -1,0 +1,1 @@
+"""Devices without hardware: a fake board behind the real protocol, and links that misbehave."""

@@ -1,0 +1,1 @@
+"""The wire protocol from the host's side: frames, requests, a device behind a link."""
