@@ -36,7 +36,7 @@ from edgechaos.faults.plan import CLEAN
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.energy import board_energy, energy_per_inference
+from edgechaos.hil.energy.model import board_energy, energy_per_inference
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build as build_model
 from edgechaos.models.build import recipe_for

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _FACE = {
-    "Campaign": "edgechaos.hil.config",
+    "Campaign": "edgechaos.hil.campaign.config",
     "Dataset": "edgechaos.data",
     "DeadNeurons": "edgechaos.faults.plan",
     "EdgeChaosError": "edgechaos.support.errors",
-    "EvaluationSet": "edgechaos.hil.evaluate",
+    "EvaluationSet": "edgechaos.hil.execute.evaluate",
     "FaultPlan": "edgechaos.faults.plan",
     "IntegerGraph": "edgechaos.graph.integer_graph",
     "Omission": "edgechaos.faults.plan",
@@ -26,7 +26,7 @@ _FACE = {
     "load_dataset": "edgechaos.data:load",
     "open_device": "edgechaos.devices.registry",
     "quantize_model": "edgechaos.quantize.pipeline:quantize",
-    "read_campaign": "edgechaos.hil.config",
+    "read_campaign": "edgechaos.hil.campaign.config",
     "resolve": "edgechaos.faults.plan",
     "run": "edgechaos.reference",
     "run_campaign": "edgechaos.hil.runner",
@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/te
     from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
     from edgechaos.graph.artifact import load, save
     from edgechaos.graph.integer_graph import IntegerGraph
-    from edgechaos.hil.config import Campaign, read_campaign
-    from edgechaos.hil.evaluate import EvaluationSet
+    from edgechaos.hil.campaign.config import Campaign, read_campaign
+    from edgechaos.hil.execute.evaluate import EvaluationSet
     from edgechaos.hil.runner import run_campaign
     from edgechaos.models.build import build as build_model
     from edgechaos.models.checkpoint import load as load_checkpoint

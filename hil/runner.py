@@ -16,14 +16,14 @@ from pathlib import Path
 from edgechaos.devices.registry import check_specs
 from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.config import Campaign, refuse
-from edgechaos.hil.energy import board_energy
-from edgechaos.hil.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
-from edgechaos.hil.executor import Executor
-from edgechaos.hil.ledger import INFRASTRUCTURE, Identity, Ledger
-from edgechaos.hil.plan import CampaignPlan, Probe, Work, check_devices, check_plan, plan_campaign
-from edgechaos.hil.pool import PoolExecutor
-from edgechaos.hil.results import Results, summarize
+from edgechaos.hil.analysis.results import Results, summarize
+from edgechaos.hil.campaign.config import Campaign, refuse
+from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices, check_plan, plan_campaign
+from edgechaos.hil.energy.model import board_energy
+from edgechaos.hil.execute.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
+from edgechaos.hil.execute.executor import Executor
+from edgechaos.hil.execute.ledger import INFRASTRUCTURE, Identity, Ledger
+from edgechaos.hil.execute.pool import PoolExecutor
 from edgechaos.reference import check_inputs, check_parameters
 from edgechaos.support.errors import DataError, EdgeChaosError
 

@@ -13,11 +13,11 @@ import numpy as np
 from edgechaos import reference
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.config import Campaign, Images, Sweep
-from edgechaos.hil.evaluate import Bench, EvaluationSet, Event, Finished, Setup
-from edgechaos.hil.executor import Executor
-from edgechaos.hil.plan import Work
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis.results import Results
+from edgechaos.hil.campaign.config import Campaign, Images, Sweep
+from edgechaos.hil.campaign.plan import Work
+from edgechaos.hil.execute.evaluate import Bench, EvaluationSet, Event, Finished, Setup
+from edgechaos.hil.execute.executor import Executor
 from edgechaos.hil.runner import run_campaign
 from tests.graphs import chaos_graph, codes_for
 from tests.hil_devices import open_device

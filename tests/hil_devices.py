@@ -22,7 +22,7 @@ from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
 from edgechaos.faults.plan import CLEAN, FAULT_KINDS, ResolvedPlan, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.outcomes import activated
+from edgechaos.hil.campaign.outcomes import activated
 from edgechaos.support.errors import DeviceCrash, DeviceError, DeviceHang, LinkError
 
 PER_INFERENCE = {"alu": 1000, "load": 400, "branch_taken": 100}

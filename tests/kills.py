@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgechaos.hil.config import Campaign, Images, Sweep
+from edgechaos.hil.campaign.config import Campaign, Images, Sweep
 from tests.campaigns import campaign, children
 
 RUNNER = """
@@ -34,7 +34,11 @@ folder = Path(sys.argv[1])
 run_campaign(spec(*map(int, sys.argv[2:])), GRAPH, items(IMAGES), folder / "ledger.sqlite", resume=True, workers=2).write(folder)
 """
 VICTIMS = ("runner", "worker", "newborn", "emulator")
-MARKS = {"worker": "edgechaos.hil.worker", "newborn": "edgechaos.hil.worker", "emulator": "edgechaos.devices.emulators.process"}
+MARKS = {
+    "worker": "edgechaos.hil.execute.worker",
+    "newborn": "edgechaos.hil.execute.worker",
+    "emulator": "edgechaos.devices.emulators.process",
+}
 """What stands in the command line of a process that may be killed."""
 IMAGES = 240
 """So many that a trial takes longer than what lies between two: then most kills strike trials, not pauses."""

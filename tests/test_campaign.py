@@ -18,11 +18,11 @@ from edgechaos.devices.protocol.plan_payloads import check_plan as check_device_
 from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout, ThermalNoise
-from edgechaos.hil import evaluate
-from edgechaos.hil.config import Images, Sweep, read_campaign, warnings
-from edgechaos.hil.evaluate import EvaluationSet, Setup
-from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.plan import check_plan, plan_campaign, seeds
+from edgechaos.hil.campaign.config import Images, Sweep, read_campaign, warnings
+from edgechaos.hil.campaign.outcomes import OUTCOMES
+from edgechaos.hil.campaign.plan import check_plan, plan_campaign, seeds
+from edgechaos.hil.execute import evaluate
+from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import ConfigError, DataError, DeviceCrash, EdgeChaosError, FaultError
 from tests.campaigns import GRAPH, InProcess, campaign, items, run
@@ -141,7 +141,7 @@ def test_a_plan_is_proved_once_for_all_masks(monkeypatch: pytest.MonkeyPatch) ->
         applied.append(plan)
         return apply(graph, plan)
 
-    monkeypatch.setattr("edgechaos.hil.plan.apply", counted)
+    monkeypatch.setattr("edgechaos.hil.campaign.plan.apply", counted)
     kinds = (Sweep("dead", (0.0, 0.5)), Sweep("weight_bit_flip", (0.01, 0.1)), Sweep("omission", (0.5,)))
     check_plan(plan_campaign(campaign(sweep=kinds, masks=200)), GRAPH)
     assert len(applied) == 5

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.hil import pool
-from edgechaos.hil.channel import LENGTH, Channel, packed
-from edgechaos.hil.config import Campaign, Sweep
-from edgechaos.hil.evaluate import EvaluationSet
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis.results import Results
+from edgechaos.hil.campaign.config import Campaign, Sweep
+from edgechaos.hil.execute import pool
+from edgechaos.hil.execute.channel import LENGTH, Channel, packed
+from edgechaos.hil.execute.evaluate import EvaluationSet
 from edgechaos.hil.runner import LEFT_AFTER, run_campaign
 from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.campaigns import GRAPH, campaign, children, items, rows, run, run_pool

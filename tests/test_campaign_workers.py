@@ -12,10 +12,10 @@ import pytest
 
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import save, to_bytes
-from edgechaos.hil.config import Sweep
-from edgechaos.hil.evaluate import Bench, Setup
-from edgechaos.hil.plan import Work, plan_campaign
-from edgechaos.hil.pool import PoolExecutor, _Worker
+from edgechaos.hil.campaign.config import Sweep
+from edgechaos.hil.campaign.plan import Work, plan_campaign
+from edgechaos.hil.execute.evaluate import Bench, Setup
+from edgechaos.hil.execute.pool import PoolExecutor, _Worker
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.campaigns import GRAPH, SCRIPT, campaign, children, items, rows, run, run_pool
@@ -52,7 +52,7 @@ def test_infrastructure_failure_is_retried(tmp_path: Path, monkeypatch: pytest.M
 def test_worker_that_dies_or_hangs_is_an_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, outcome: str, detail: str
 ) -> None:
-    monkeypatch.setattr("edgechaos.hil.pool.OPEN_TIMEOUT_S", 10.0)
+    monkeypatch.setattr("edgechaos.hil.execute.pool.OPEN_TIMEOUT_S", 10.0)
     results = run_pool(tmp_path, f"scripted:{kind}", attempts=2, timeout=1.5)
     assert results.about["trials"] == {"planned": 4, "with_result": 2, "retried": 2, "without_result": {outcome: 2}}
     assert results.curves[0].points == ()

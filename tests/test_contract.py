@@ -10,8 +10,8 @@ import pytest
 from edgechaos.devices.contract import Inference, checked
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.evaluate import Bench, Event, Failed, Finished, Setup
-from edgechaos.hil.plan import plan_campaign
+from edgechaos.hil.campaign.plan import plan_campaign
+from edgechaos.hil.execute.evaluate import Bench, Event, Failed, Finished, Setup
 from edgechaos.support.errors import LinkError
 from tests.campaigns import GRAPH, campaign, items
 from tests.hil_devices import ReferenceDevice

@@ -10,10 +10,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 from edgechaos.graph.artifact import to_bytes
-from edgechaos.hil.config import Sweep
-from edgechaos.hil.dask_executor import DaskExecutor
-from edgechaos.hil.evaluate import Setup
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis.results import Results
+from edgechaos.hil.campaign.config import Sweep
+from edgechaos.hil.execute.dask_executor import DaskExecutor
+from edgechaos.hil.execute.evaluate import Setup
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, campaign, items, rows, run

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout
-from edgechaos.hil import figures
-from edgechaos.hil.config import EnergySettings, Sweep
-from edgechaos.hil.report import Inputs, compose, load_inputs
+from edgechaos.hil.campaign.config import EnergySettings, Sweep
+from edgechaos.hil.report import figures
+from edgechaos.hil.report.page import Inputs, compose, load_inputs
 from edgechaos.support.errors import ArtifactError
 from tests.campaigns import GRAPH, campaign, run
 from tests.mixed_graphs import Builder, mixed_graph

@@ -6,7 +6,7 @@ import pytest
 
 from edgechaos.devices.emulators.instruction_classes import CLASSES, EXTRAS
 from edgechaos.firmware_gen.board import board_names, load_board
-from edgechaos.hil.energy import CORTEX_M4, CYCLE_MODELS, ORIGIN, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.hil.energy.model import CORTEX_M4, CYCLE_MODELS, ORIGIN, bits_overwritten, board_energy, energy_per_inference, landauer_bound
 from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.graphs import chaos_graph
 

@@ -15,7 +15,7 @@ import pytest
 import edgechaos
 from edgechaos.data import Dataset
 from edgechaos.export.verify import Comparison, Verification
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis.results import Results
 from tests.campaigns import run
 from tests.graphs import chaos_graph
 

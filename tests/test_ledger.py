@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from edgechaos.hil.ledger import Ledger
-from edgechaos.hil.plan import plan_campaign
+from edgechaos.hil.campaign.plan import plan_campaign
+from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.hil.runner import open_ledger
 from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, SCRIPT, campaign, items, rows, run

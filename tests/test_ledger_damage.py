@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.hil.evaluate import Failed, Finished
-from edgechaos.hil.ledger import Ledger
-from edgechaos.hil.ledger_file import checksum, connect
-from edgechaos.hil.plan import plan_campaign
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis.results import Results
+from edgechaos.hil.campaign.plan import plan_campaign
+from edgechaos.hil.execute.evaluate import Failed, Finished
+from edgechaos.hil.execute.ledger import Ledger
+from edgechaos.hil.execute.ledger_file import checksum, connect
 from edgechaos.hil.runner import open_ledger
 from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import GRAPH, campaign, items, rows, run
@@ -162,7 +162,7 @@ def test_half_a_file(tmp_path: Path, whole: tuple[Path, Results]) -> None:
 def test_writes_are_durable_or_refused(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert ledger._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    monkeypatch.setattr("edgechaos.hil.ledger.connect", lambda path: connect(Path(":memory:")))
+    monkeypatch.setattr("edgechaos.hil.execute.ledger.connect", lambda path: connect(Path(":memory:")))
     with pytest.raises(EdgeChaosError, match=r"does not write durably here \(journal memory, synchronous 2\); choose another output"):
         run(tmp_path, SPEC)
 

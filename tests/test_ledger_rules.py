@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechaos.hil.evaluate import Failed
-from edgechaos.hil.ledger import INFRASTRUCTURE, Identity, Ledger
-from edgechaos.hil.plan import plan_campaign
+from edgechaos.hil.campaign.plan import plan_campaign
+from edgechaos.hil.execute.evaluate import Failed
+from edgechaos.hil.execute.ledger import INFRASTRUCTURE, Identity, Ledger
 from edgechaos.support.errors import EdgeChaosError
 from tests.campaigns import campaign
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgechaos.hil.model_facts import model_facts
+from edgechaos.hil.analysis.model_facts import model_facts
 from tests.graphs import chaos_graph
 from tests.mixed_graphs import mixed_graph
 

@@ -129,7 +129,7 @@ def test_every_equivalent_change_exists_and_says_why() -> None:
 def test_killed_survived_and_timed_out() -> None:
     """Three changes of one function, against a test that looks at one value."""
     target = Target("semantics", ("edgechaos/arithmetic/windows.py",), ("tests/test_outcomes.py",))
-    file = "hil/outcomes.py"
+    file = "hil/campaign/outcomes.py"
     source = (ROOT / file).read_bytes()
 
     def mutant(was: bytes, becomes: str) -> Mutant:

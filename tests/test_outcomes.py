@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
-from edgechaos.hil.outcomes import activated, classify
+from edgechaos.hil.campaign.outcomes import activated, classify
 from tests.graphs import chaos_graph
 
 GRAPH = chaos_graph()

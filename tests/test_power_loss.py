@@ -20,8 +20,8 @@ from edgechaos.faults.plan import FaultPlan, StuckAtOne, WeightBitFlip, apply, r
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.config import Images, Sweep
-from edgechaos.hil.evaluate import Setup
+from edgechaos.hil.campaign.config import Images, Sweep
+from edgechaos.hil.execute.evaluate import Setup
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import DeviceError, DevicePowerLoss, DeviceReset, LinkError
 from tests.campaigns import GRAPH as CAMPAIGN_GRAPH

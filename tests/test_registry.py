@@ -15,7 +15,7 @@ from edgechaos.devices.contract import Device
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.registry import DeviceEntry, check_spec, check_specs, is_exclusive, open_device
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.executor import exclusive
+from edgechaos.hil.execute.executor import exclusive
 from edgechaos.support.errors import ConfigError, EdgeChaosError, MissingExtra
 from edgechaos.support.suggest import suggestion
 from tests.device_conformance import GRAPHS

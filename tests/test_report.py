@@ -15,15 +15,15 @@ import pytest
 
 from edgechaos.cli.show import print_table, terminal
 from edgechaos.graph.artifact import content_hash, to_bytes
-from edgechaos.hil import numbers
-from edgechaos.hil.campaign_file import to_toml
-from edgechaos.hil.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
-from edgechaos.hil.evaluate import Setup
-from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.report import Inputs, compose, find_inputs, load_inputs, write_report
-from edgechaos.hil.results import Results
+from edgechaos.hil.analysis import quantities as numbers
+from edgechaos.hil.analysis.results import Results
+from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
+from edgechaos.hil.campaign.outcomes import OUTCOMES
+from edgechaos.hil.campaign.source import to_toml
+from edgechaos.hil.execute.evaluate import Setup
+from edgechaos.hil.report.page import Inputs, compose, find_inputs, load_inputs, write_report
+from edgechaos.hil.report.terminal import results_table
 from edgechaos.hil.runner import run_campaign
-from edgechaos.hil.terminal import results_table
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from tests.campaigns import GRAPH, InProcess, campaign, items
 from tests.hil_devices import PER_INFERENCE, open_device

@@ -19,7 +19,7 @@ from edgechaos.export.engines import EngineModel
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.faults import plan as faults
 from edgechaos.graph import artifact
-from edgechaos.hil.config import read_campaign
+from edgechaos.hil.campaign.config import read_campaign
 from edgechaos.models.build import build
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import ConfigError, SeedError

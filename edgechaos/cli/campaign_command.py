@@ -47,10 +47,10 @@ def command(
     """
     from edgechaos.devices.registry import open_device
     from edgechaos.graph import artifact
-    from edgechaos.hil.config import read_campaign
-    from edgechaos.hil.evaluate import EvaluationSet, Setup
+    from edgechaos.hil.campaign.config import read_campaign
+    from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
+    from edgechaos.hil.report.terminal import results_table
     from edgechaos.hil.runner import run_campaign
-    from edgechaos.hil.terminal import results_table
     from edgechaos.support.errors import ConfigError
 
     if dask is not None and workers is not None:
@@ -72,7 +72,7 @@ def command(
     items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature))
     executor = None
     if dask is not None:
-        from edgechaos.hil.dask_executor import DaskExecutor
+        from edgechaos.hil.execute.dask_executor import DaskExecutor
 
         executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
     ledger, trials = output / "ledger.sqlite", {"done": 0, "all": 0}

@@ -25,8 +25,8 @@ def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:
     """
     from dataclasses import asdict
 
-    from edgechaos.hil.headline import headline_table
-    from edgechaos.hil.report import load_inputs, write_report
+    from edgechaos.hil.report.headline import headline_table
+    from edgechaos.hil.report.page import load_inputs, write_report
 
     figures = write_report(load_inputs(inputs), output)
     if as_json:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgechaos.devices.contract import Device
-    from edgechaos.hil.energy import Cycles
+    from edgechaos.hil.energy.model import Cycles
 
 DEFAULT_ENERGY_BOARD = "stm32l4r5"
 
@@ -69,7 +69,7 @@ def command(
     from edgechaos.devices.registry import check_spec, open_device
     from edgechaos.faults.plan import resolve
     from edgechaos.graph import artifact
-    from edgechaos.hil.energy import board_energy, energy_per_inference
+    from edgechaos.hil.energy.model import board_energy, energy_per_inference
     from edgechaos.support.statistics import proportion
 
     check_spec(spec)
@@ -157,6 +157,6 @@ def _require_counts(device: Device, spec: str, codes: NDArray[Any], head: str | 
 
 
 def _milliseconds(seconds: Cycles) -> str:
-    from edgechaos.hil.numbers import milliseconds
+    from edgechaos.hil.analysis.quantities import milliseconds
 
     return f"{milliseconds(seconds.usual)} ms [{milliseconds(seconds.low)}, {milliseconds(seconds.high)}]"

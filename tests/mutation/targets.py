@@ -41,9 +41,9 @@ TARGETS = (
     Target("protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),
     Target("protocol", ("devices/protocol/device.py",), (*_t("link", "frames"), "tests/test_devices.py::TestFake")),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics")),
-    Target("figures", ("hil/energy.py",), _t("energy")),
-    Target("figures", ("hil/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
-    Target("figures", ("hil/outcomes.py",), _t("outcomes")),
+    Target("figures", ("hil/energy/model.py",), _t("energy")),
+    Target("figures", ("hil/execute/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
+    Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
 )
 AREAS = tuple(dict.fromkeys(target.area for target in TARGETS))
 

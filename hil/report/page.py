@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page from the JSON files that campaign, verify and build wrote.
 
 Enters: a folder, or the documents themselves. Leaves: HTML that fetches nothing, runs nothing and escapes everything;
-equal documents give equal bytes. What is not there is named as not there. Figures are drawn by `edgechaos.hil.figures`.
+equal documents give equal bytes. What is not there is named as not there. Figures are drawn by `edgechaos.hil.report.figures`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from markupsafe import Markup
 
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.firmware_gen.board import board_names, load_board
-from edgechaos.hil.documents import check_document
-from edgechaos.hil.energy import Cycles
-from edgechaos.hil.figures import accuracy_figure, accuracy_limits, energy_figure
-from edgechaos.hil.headline import Figure, headline
-from edgechaos.hil.numbers import FILTERS
-from edgechaos.hil.outcomes import OUTCOMES
+from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.quantities import FILTERS
+from edgechaos.hil.campaign.outcomes import OUTCOMES
+from edgechaos.hil.energy.model import Cycles
+from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
+from edgechaos.hil.report.headline import Figure, headline
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import read_file, write_atomic
 

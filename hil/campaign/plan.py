@@ -27,7 +27,7 @@ from edgechaos.faults.plan import (
     stored_words,
 )
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.config import Campaign, Sweep
+from edgechaos.hil.campaign.config import Campaign, Sweep
 from edgechaos.support.errors import ConfigError, FaultError
 
 MASK_STREAM = 0x40000

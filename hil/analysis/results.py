@@ -23,15 +23,15 @@ from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
-from edgechaos.hil.campaign_file import to_toml
-from edgechaos.hil.config import PERSISTENCE, Campaign, warnings
-from edgechaos.hil.energy import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
-from edgechaos.hil.evaluate import EvaluationSet, TrialResult
-from edgechaos.hil.ledger import Ledger
-from edgechaos.hil.model_facts import model_facts
-from edgechaos.hil.numbers import interval, percent
-from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.plan import CampaignPlan, Cell, Trial
+from edgechaos.hil.analysis.model_facts import model_facts
+from edgechaos.hil.analysis.quantities import interval, percent
+from edgechaos.hil.campaign.config import PERSISTENCE, Campaign, warnings
+from edgechaos.hil.campaign.outcomes import OUTCOMES
+from edgechaos.hil.campaign.plan import CampaignPlan, Cell, Trial
+from edgechaos.hil.campaign.source import to_toml
+from edgechaos.hil.energy.model import EnergyEstimate, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.hil.execute.evaluate import EvaluationSet, TrialResult
+from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
 from edgechaos.support.shown import html_table
 from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, mean_over_masks, non_inferiority, paired_difference, proportion

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from edgechaos.hil.numbers import interval, joules, percent, rate
-from edgechaos.hil.numbers import points as points_of
-from edgechaos.hil.results import Point, Results
+from edgechaos.hil.analysis.quantities import interval, joules, percent, rate
+from edgechaos.hil.analysis.quantities import points as points_of
+from edgechaos.hil.analysis.results import Point, Results
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,6 +1,6 @@
 """The headline figures of a report, for the page's tiles and the terminal's table alike.
 
-Enters: what `edgechaos.hil.report` read and prepared. Leaves: label, value, unit and note of each figure, as text.
+Enters: what `edgechaos.hil.report.page` read and prepared. Leaves: label, value, unit and note of each figure, as text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.hil.numbers import integer, interval, joules, milliseconds, percent, rate
+from edgechaos.hil.analysis.quantities import integer, interval, joules, milliseconds, percent, rate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,8 +12,8 @@ from functools import cache
 from typing import ClassVar
 
 from edgechaos.devices import registry
-from edgechaos.hil.evaluate import Event, Opener
-from edgechaos.hil.plan import Work
+from edgechaos.hil.campaign.plan import Work
+from edgechaos.hil.execute.evaluate import Event, Opener
 
 
 class Executor(ABC):

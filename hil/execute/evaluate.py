@@ -24,8 +24,8 @@ from edgechaos.devices.contract import Device, DeviceInfo, checked
 from edgechaos.faults.plan import CLEAN, ResolvedPlan, resolve
 from edgechaos.graph.artifact import from_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.outcomes import NO_ANSWER, activated, classify
-from edgechaos.hil.plan import Probe, Trial, Work
+from edgechaos.hil.campaign.outcomes import NO_ANSWER, activated, classify
+from edgechaos.hil.campaign.plan import Probe, Trial, Work
 from edgechaos.support.errors import DeviceError, EdgeChaosError
 
 Opener = Callable[[str, IntegerGraph], Device]

@@ -1,6 +1,6 @@
 """Worker processes of our own on this machine: each can be killed at any moment, and takes one trial with it at most.
 
-Nothing that a worker does or fails to do stops or hangs its campaign: messages never wait (`edgechaos.hil.channel`), silence has a limit,
+Nothing that a worker does or fails to do stops or hangs its campaign: messages never wait (`edgechaos.hil.execute.channel`), silence has a limit,
 and a death is an event. Workers have a session of their own, so that Ctrl-C reaches the campaign alone, and end with their campaign
 even where it was killed. Why no library: docs/design.md.
 """
@@ -18,10 +18,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from edgechaos.hil.channel import Channel, packed
-from edgechaos.hil.evaluate import Began, Event, Failed, Fatal, Finished, NotBegun, Opened, Setup
-from edgechaos.hil.executor import Executor, exclusive
-from edgechaos.hil.plan import Group, Trial, Work
+from edgechaos.hil.campaign.plan import Group, Trial, Work
+from edgechaos.hil.execute.channel import Channel, packed
+from edgechaos.hil.execute.evaluate import Began, Event, Failed, Fatal, Finished, NotBegun, Opened, Setup
+from edgechaos.hil.execute.executor import Executor, exclusive
 from edgechaos.support.errors import ConfigError
 
 OPEN_TIMEOUT_S = 300.0
@@ -35,7 +35,7 @@ DEATHS_ALLOWED = 3
 """Workers in a row that end by themselves before a trial begins: another one would, too."""
 KILLS_ALLOWED = 50
 """Workers in a row that are killed before a trial begins: somebody, or the memory's end, kills them, and may stop doing so."""
-BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from edgechaos.hil.worker import work; work({handle}, {parent})"
+BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from edgechaos.hil.execute.worker import work; work({handle}, {parent})"
 
 
 @dataclass(slots=True, eq=False)

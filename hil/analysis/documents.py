@@ -15,8 +15,8 @@ from typing import Any
 import cattrs
 
 from edgechaos.faults.plan import FAULT_KINDS
-from edgechaos.hil.outcomes import OUTCOMES
-from edgechaos.hil.results import FORMAT, Agreement, Curve, Point
+from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
+from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.settings import strict_converter, structure
 
@@ -51,7 +51,7 @@ class AboutAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class AboutModel:
-    """Name, content hash, the loss probability that each spiking layer was deployed with, and `edgechaos.hil.model_facts`."""
+    """Name, content hash, the loss probability that each spiking layer was deployed with, and `edgechaos.hil.analysis.model_facts`."""
 
     name: str
     hash: str

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from edgechaos.hil.evaluate import Event, NotBegun, Setup
-from edgechaos.hil.executor import Executor, exclusive
-from edgechaos.hil.plan import Work
-from edgechaos.hil.pool import KILLS_ALLOWED, PoolExecutor
+from edgechaos.hil.campaign.plan import Work
+from edgechaos.hil.execute.evaluate import Event, NotBegun, Setup
+from edgechaos.hil.execute.executor import Executor, exclusive
+from edgechaos.hil.execute.pool import KILLS_ALLOWED, PoolExecutor
 from edgechaos.support.errors import EdgeChaosError
 from edgechaos.support.extras import need
 

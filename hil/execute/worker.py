@@ -1,6 +1,6 @@
 """A worker's process: reads the campaign's setup, then groups of trials, and answers with events, until its campaign is gone.
 
-Started by `edgechaos.hil.pool` as an interpreter of its own, not by `multiprocessing`: that writes its arguments into a pipe whose
+Started by `edgechaos.hil.execute.pool` as an interpreter of its own, not by `multiprocessing`: that writes its arguments into a pipe whose
 reading end the parent holds too, so that a child that dies while it starts hangs the parent; and it runs the caller's script again.
 """
 
@@ -13,8 +13,8 @@ import socket
 import threading
 from contextlib import suppress
 
-from edgechaos.hil.channel import read_message, write_message
-from edgechaos.hil.evaluate import Bench, Fatal, Setup
+from edgechaos.hil.execute.channel import read_message, write_message
+from edgechaos.hil.execute.evaluate import Bench, Fatal, Setup
 
 WATCH_MS = 1000
 

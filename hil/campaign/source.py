@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from edgechaos.hil.config import Campaign
+from edgechaos.hil.campaign.config import Campaign
 
 UNITS = {"margin": "", "timeout": " s", "temperature": " K"}
 """Of the quantities that a file writes as text with their unit; a share has none. `temperature` of [energy], not of the model."""

@@ -2,7 +2,7 @@
 
 A trial's key is what it computes (model hash, plan id, seed, device, data hash, images); clocks are recorded but key nothing. There is
 one writer, held by a lock; each batch is one transaction, so that a result is there whole or not at all. What a disk has changed is never
-believed (`edgechaos.hil.ledger_file`): such trials are run again.
+believed (`edgechaos.hil.execute.ledger_file`): such trials are run again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from edgechaos.devices.contract import DeviceInfo
-from edgechaos.hil.evaluate import Failed, Finished, TrialResult
-from edgechaos.hil.ledger_file import (
+from edgechaos.hil.campaign.plan import CampaignPlan, Group, Trial
+from edgechaos.hil.execute.evaluate import Failed, Finished, TrialResult
+from edgechaos.hil.execute.ledger_file import (
     COLUMNS,
     FORMAT,
     TABLES,
@@ -34,7 +35,6 @@ from edgechaos.hil.ledger_file import (
     rebuild,
     sound_rows,
 )
-from edgechaos.hil.plan import CampaignPlan, Group, Trial
 from edgechaos.support.errors import EdgeChaosError
 
 INFRASTRUCTURE = "infrastructure"

@@ -1,0 +1,1 @@
+"""From trials to results: estimates with intervals, documents, how quantities are printed."""

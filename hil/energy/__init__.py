@@ -1,0 +1,1 @@
+"""Joules per inference, with their origin."""

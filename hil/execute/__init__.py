@@ -1,0 +1,1 @@
+"""Running trials: workers that may die, the ledger that remembers."""
