@@ -13,12 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from edgechaos.firmware_gen.places import BOARD_FOLDER
 from edgechaos.firmware_gen.ports import SHOWN, Port, load_port, port_choices
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.settings import read_toml, strict_converter, structure
 from edgechaos.support.suggest import suggestion
 
-BOARD_FOLDER = Path(__file__).parent / "boards"
 CPU_FLAGS = MappingProxyType(
     {
         # Integers only: without the FPU there is nothing to enable at start-up and nothing to save on exceptions.

@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from edgechaos.firmware_gen.places import PORT_FOLDER
 from edgechaos.support.errors import EdgeChaosError
 from edgechaos.support.files import read_file
 from edgechaos.support.settings import read_toml, structure
 from edgechaos.support.suggest import suggestion
 
-PORT_FOLDER = Path(__file__).parent / "runtime" / "board"
 OWN = "ec_port.c"
 """Under this name a port of the user's own is among the generated sources, whatever its file is called."""
 MAX_BYTES = 1 << 18

@@ -14,7 +14,8 @@ from edgechaos.devices.protocol.client import Request
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.devices.protocol.plan_payloads import plan_requests
 from edgechaos.faults.plan import ResolvedPlan
-from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, Firmware, generate
+from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import write_sources
 from edgechaos.firmware_gen.protocol import REPLY, Verb

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from edgechaos.cli import main
 from edgechaos.cli.file_kinds import KINDS, kind_of
 from edgechaos.export.onnx.to_onnx import OnnxExporter
-from edgechaos.firmware_gen.board import BOARD_FOLDER, board_names
+from edgechaos.firmware_gen.board import board_names
+from edgechaos.firmware_gen.places import BOARD_FOLDER
 from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet

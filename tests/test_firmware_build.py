@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
-from edgechaos.firmware_gen.board import BOARD_FOLDER, board_names, load_board
+from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
+from edgechaos.firmware_gen.places import BOARD_FOLDER
 from edgechaos.firmware_gen.plan.kernels import choose_kernels, crossover
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.projects.host import build_host, build_host_server

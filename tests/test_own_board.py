@@ -12,9 +12,10 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.registry import open_device
-from edgechaos.firmware_gen.board import BOARD_FOLDER, load_board
+from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
-from edgechaos.firmware_gen.ports import MAX_BYTES, OWN, PORT_FOLDER, ports
+from edgechaos.firmware_gen.places import BOARD_FOLDER, PORT_FOLDER
+from edgechaos.firmware_gen.ports import MAX_BYTES, OWN, ports
 from edgechaos.support.errors import ConfigError
 from tests.graphs import chaos_graph, codes_for
 from tests.test_docs import FILE, PAGES, blocks

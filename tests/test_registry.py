@@ -111,7 +111,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_emulated_board_of_ones_own_passes(tmp_path: Path) -> None:
-    from edgechaos.firmware_gen.board import BOARD_FOLDER
+    from edgechaos.firmware_gen.places import BOARD_FOLDER
 
     text = (BOARD_FOLDER / "mps2-an386.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace('name = "mps2-an386"', 'name = "mine"'))

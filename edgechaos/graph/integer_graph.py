@@ -82,8 +82,8 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """Names reach C, file names and tables: nothing else is accepted."""
 
 FAULT_CONSTANT = re.compile(rf"(?P<node>{IDENTIFIER.pattern})\.(?P<field>dead|stuck|patch|bias)")
-"""What `edgechaos.faults.plan` calls the constants that it makes. A dot is in no name of a graph's own, and a constant of this form may be read
-by that field of that node alone: so a fault overwrites nothing but an earlier fault of the same place."""
+"""What `edgechaos.faults.plan` calls the constants that it makes. A dot is in no name of a graph's own, and a constant of this form
+may be read by that field of that node alone: so a fault overwrites nothing but an earlier fault of the same place."""
 
 
 def fault_constant(node: str, field: str) -> str:

@@ -1,6 +1,6 @@
 """What neurons, channels and weights are worth: the layers that can be made smaller, and the criteria that say who goes first.
 
-Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send. Leaves: scores by layer, the least
+A folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send give scores by layer, the least
 of which `edgechaos.prune.removal` removes. Neurons are the outputs of a Linear, or the channels of a Conv, that pass through spikes,
 activations or pooling into other matrices; embeddings and logits stay, and so does what one head alone sends to a matrix that heads
 share. Nothing here needs torch.

@@ -1,6 +1,6 @@
 """Pruning: smallest weights to zero; neurons and channels that carry least removed with their rows, columns and thresholds.
 
-Enters: a folded FloatModel (`edgechaos.floatgraph.passes.fold`) and the measured activity of its neurons. Leaves: a smaller FloatModel, validated,
+A folded FloatModel (`edgechaos.floatgraph.passes.fold`) and the measured activity of its neurons give a smaller FloatModel, validated,
 whose metadata say what was removed. Pure functions; nothing here needs torch. What is a neuron, and who goes first, stands in
 `edgechaos.prune.criteria`.
 

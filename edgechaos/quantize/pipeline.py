@@ -62,8 +62,8 @@ def quantize(
     meet one noise (before thermal noise), and for embeddings. False: one per matrix everywhere.
     sampling: how the last spiking layer draws its counts (`edgechaos.graph.integer_graph.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
-    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune.removal`). With any share of
-    neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune.silent`).
+    prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune.removal`). With any
+    share of neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune.silent`).
     prune_by: which neurons go first (`edgechaos.prune.criteria`).
     Raises UnsupportedError and AccumulatorOverflow by node name, DataError where items do not fit the model,
     MissingExtra without torch or brevitas.

@@ -12,7 +12,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from edgechaos.firmware_gen.compilers.c.generate import RUNTIME, Firmware, generate
+from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_cc, zig_version
 from edgechaos.graph.integer_graph import IntegerGraph

@@ -1,7 +1,7 @@
 """Worker processes of our own on this machine: each can be killed at any moment, and takes one trial with it at most.
 
-Nothing that a worker does or fails to do stops or hangs its campaign: messages never wait (`edgechaos.hil.execute.channel`), silence has a limit,
-and a death is an event. Workers have a session of their own, so that Ctrl-C reaches the campaign alone, and end with their campaign
+Nothing that a worker does or fails to do stops or hangs its campaign: messages never wait (`edgechaos.hil.execute.channel`), silence has a
+limit, and a death is an event. Workers have a session of their own, so that Ctrl-C reaches the campaign alone, and end with their campaign
 even where it was killed. Why no library: docs/design.md.
 """
 

@@ -143,7 +143,7 @@ def _artifact_name(campaign: Document | None) -> str:
 @cache
 def _page() -> Template:
     environment = Environment(
-        loader=PackageLoader("edgechaos.hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("edgechaos.hil.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(FILTERS)
     return environment.get_template("report.html")

@@ -1,4 +1,4 @@
-"""Builds emulator_hooks.c for this machine, once: the library is cached under the hash of its source and its compiler.
+"""Builds hooks.c for this machine, once: the library is cached under the hash of its source and its compiler.
 
 Enters: nothing. Leaves: the library's path, or None where there is no compiler: then the hooks run in Python.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_cc, zig_version
 from edgechaos.support.files import write_atomic
 
-SOURCE = Path(__file__).parent / "emulator_hooks.c"
+SOURCE = Path(__file__).parent / "hooks.c"
 FLAGS = ("-shared", "-fPIC", "-O2", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fno-sanitize=all")
 
 

@@ -1,7 +1,7 @@
 """What an emulated board has beside its core: instruction counts, watchdog, UART, GPIO, restart; compiled or in Python.
 
 Enters: a code map and a board. Leaves: hooks attached to a Unicorn engine, and what they saw. `CompiledHooks` runs
-emulator_hooks.c; `PythonHooks` says the same in Python, for machines without the compiler, and gives identical counts
+hooks.c; `PythonHooks` says the same in Python, for machines without the compiler, and gives identical counts
 (tested). Model: Arm DDI 0479, Cortex-M System Design Kit (UART, GPIO); Arm DDI 0403, AIRCR.
 """
 
@@ -36,7 +36,7 @@ class Stop(IntEnum):
 
 
 class _Machine(ctypes.Structure):
-    """`struct machine` of emulator_hooks.c, member by member."""
+    """`struct machine` of hooks.c, member by member."""
 
     _fields_ = (
         ("length", ctypes.c_void_p),
@@ -148,7 +148,7 @@ class Hooks(ABC):
 
 
 class CompiledHooks(Hooks):
-    """The callbacks of a shared library built from emulator_hooks.c."""
+    """The callbacks of a shared library built from hooks.c."""
 
     def __init__(self, library: Path, code: CodeMap, uart_base: int, gpio_base: int, gpio_pin: int) -> None:
         super().__init__(code, uart_base, gpio_base, gpio_pin)
@@ -186,7 +186,7 @@ class CompiledHooks(Hooks):
 
 
 class PythonHooks(Hooks):
-    """The callbacks in Python: slow, and there without a compiler. Names and steps follow emulator_hooks.c."""
+    """The callbacks in Python: slow, and there without a compiler. Names and steps follow hooks.c."""
 
     UART_DATA, UART_STATE, UART_CONTROL, UART_DIVIDER, UART_RX_FULL = 0x00, 0x04, 0x08, 0x10, 2
     GPIO_DATA, GPIO_OUT, GPIO_MASKED_LOW, GPIO_MASKED_HIGH, GPIO_MASKED_END = 0x00, 0x04, 0x400, 0x800, 0xC00

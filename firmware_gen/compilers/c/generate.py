@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -20,6 +19,7 @@ from edgechaos.firmware_gen.compilers.c.model_source import ModelSource
 from edgechaos.firmware_gen.compilers.c.protocol_header import protocol_header
 from edgechaos.firmware_gen.compilers.c.signal_source import signal_files
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.places import RUNTIME, TEMPLATES
 from edgechaos.firmware_gen.plan.kernels import Choice, KernelChoice, choose_kernels
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, plan_memory
@@ -28,8 +28,6 @@ from edgechaos.graph.bounds import GAUSSIAN_MAX
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.support.errors import BuildError
 
-RUNTIME = Path(__file__).parent / "runtime"
-TEMPLATES = Path(__file__).parent / "templates"
 HASHES = "src/ec_hashes.h"
 HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
 """Capacities of a host build, where memory costs nothing."""
