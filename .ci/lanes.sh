@@ -3,7 +3,7 @@
 #   .ci/lanes.sh           two other float paths, without the tests that compare back-ends (marker `backends`): integers have one path
 #   .ci/lanes.sh nightly   all lanes, all marked tests
 # One log per lane in lanes/ ($LANES), a line per lane in lanes/summary.txt; exit code 1 if a lane failed. What a lane's variables mean:
-# tests/lanes.py.
+# tests/helpers/lanes.py.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 @click.option("--masks", default=40, show_default=True, help="Of each campaign: its length.")
 def main(kills: int, seeds: tuple[int, ...], masks: int) -> None:
     """Kill campaigns and count."""
-    from tests.kills import disturb
+    from tests.helpers.kills import disturb
 
     good = True
     for seed in seeds:

@@ -3,7 +3,7 @@
     EDGECHAOS_DATA=folder python benchmarks/matrix.py [KIND ...]
 
 Enters: kinds, by default all whose data is here (language needs AG News in $EDGECHAOS_DATA/ag_news). Leaves: the table on stdout,
-and exit code 1 with the first differences on stderr where a backend disagrees. What is compared is defined in tests/matrix.py.
+and exit code 1 with the first differences on stderr where a backend disagrees. What is compared is defined in tests/helpers/matrix.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests are not installed with the package
 
 from edgechaos.support.statistics import proportion
-from tests.matrix import BACKENDS, WIDTHS, Cell, available, row
+from tests.helpers.matrix import BACKENDS, WIDTHS, Cell, available, row
 
 
 def text(found: Cell) -> str:

@@ -36,7 +36,7 @@ _FACE = {
 }
 """Name -> module, or module:name where it is called otherwise there."""
 
-if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/test_face.py compares the two
+if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/house/test_face.py compares the two
     from edgechaos.data import Dataset
     from edgechaos.data import load as load_dataset
     from edgechaos.devices.registry import open_device

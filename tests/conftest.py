@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import lanes
+from tests.helpers import lanes
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, str(lanes.training_threads() or 1))

@@ -3,7 +3,7 @@
 Upper bounds from the graph alone, whatever the input, the faults, the seed and the kernel: every input is active, every neuron fires
 at every tick, every word that could be drawn is drawn, every patch row is in use where it costs most. A hang is what exceeds
 them, and no honest work does. Costs are instructions of one step of each loop of the C runtime on a Cortex-M4; MARGIN covers other
-compilers and flags. tests/test_work_bounds.py holds them against counts in an emulator.
+compilers and flags. tests/firmware/test_work_bounds.py holds them against counts in an emulator.
 """
 
 from __future__ import annotations

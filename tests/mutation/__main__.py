@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 import click
 
+from tests.helpers.places import ROOT
 from tests.mutation.draw import drawn, equivalents
 from tests.mutation.mutants import OPERATORS, Mutant
-from tests.mutation.targets import ROOT, Target
+from tests.mutation.targets import Target
 
 Status = Literal["killed", "timed out", "survived", "not applicable"]
 SPARE_S, FACTOR = 10.0, 4.0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.places import ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,8 @@ class Target:
 
 
 def _t(*names: str) -> tuple[str, ...]:
-    return tuple(f"tests/test_{name}.py" for name in names)
+    """Test files by name, wherever they stand."""
+    return tuple(str(one.relative_to(ROOT)) for name in names for (one,) in [list((ROOT / "tests").glob(f"*/test_{name}.py"))])
 
 
 RULES = ("edgechaos/graph/node_rules.py", "edgechaos/graph/bounds.py", "edgechaos/graph/validation.py")
@@ -39,7 +39,7 @@ TARGETS = (
     Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "link")),
     Target("protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),
-    Target("protocol", ("devices/protocol/device.py",), (*_t("link", "frames"), "tests/test_devices.py::TestFake")),
+    Target("protocol", ("devices/protocol/device.py",), (*_t("link", "frames"), "tests/devices/test_devices.py::TestFake")),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics")),
     Target("figures", ("hil/energy/model.py",), _t("energy")),
     Target("figures", ("hil/execute/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),

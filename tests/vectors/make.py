@@ -1,6 +1,7 @@
-"""Write the test vectors from the package: `python -m tests.vectors.make`. tests/test_vectors.py checks them against tests/scalar.py.
+"""Write the test vectors from the package: `python -m tests.vectors.make`.
 
-The files are committed. They change only when docs/semantics.md does, and then the format version does too.
+tests/core/test_vectors.py checks them against tests/helpers/scalar.py. The files are committed. They change only when
+docs/semantics.md does, and then the format version does too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,11 @@ from edgechaos.graph.integer_graph import (
     Weighted,
 )
 from edgechaos.graph.units import mortal
-from tests.edges import SAMPLES, SEED, edge_graph, edge_items
-from tests.graphs import chaos_graph, codes_for
-from tests.mixed_graphs import Mixed, items_for, mixed_graph
+from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
+from tests.helpers.graphs import chaos_graph, codes_for
+from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
+from tests.helpers.places import VECTOR_FOLDER
 
-HERE = Path(__file__).parent
 TOP = 2**32 - 1
 
 
@@ -361,7 +361,7 @@ def _tensors(graph: IntegerGraph, head: Head, codes: NDArray[Any], seed: int, sa
 
 
 def edges() -> list[dict[str, Any]]:
-    """The heads of tests/edges.py: values that lie exactly where a rule decides."""
+    """The heads of tests/helpers/edges.py: values that lie exactly where a rule decides."""
     graph, written = edge_graph(), []
     for head in graph.heads:
         codes, samples = edge_items(head.name), SAMPLES.tolist()
@@ -388,4 +388,4 @@ def render(name: str) -> str:
 
 if __name__ == "__main__":
     for vector in VECTORS:
-        (HERE / f"{vector}.json").write_text(render(vector))
+        (VECTOR_FOLDER / f"{vector}.json").write_text(render(vector))

@@ -1,0 +1,218 @@
+"""The commands: the whole pipeline on small real data, each command's help, and what a user does wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from edgechaos.cli import COMMANDS, main
+from edgechaos.faults.plan import FAULT_KINDS
+from edgechaos.graph import artifact
+from tests.helpers.graphs import chaos_graph
+from tests.helpers.places import ROOT
+
+pytestmark = [pytest.mark.trains, pytest.mark.backends]
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, f"{result.output}\n{result.stderr}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and quantized model of 8x8 digits."""
+    out = tmp_path_factory.mktemp("cli")
+    recipe = ("--hidden", 16, "--ticks", 4, "--epochs", 20, "--learning-rate", 0.01)
+    run("train", "--data", "digits8x8", *recipe, "-o", out / "digits.safetensors")
+    run("quantize", out / "digits.safetensors", "--epochs", 1)
+    return out
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    return folder / "digits.ecm"
+
+
+def test_a_model_is_learned(folder: Path, model: Path) -> None:
+    about = json.loads(run("inspect", model, "--json").stdout)
+    assert about["layers"][0]["macs"] == 64 * 16
+    assert artifact.load(model).metadata["accuracy"]["integer"] > 0.4
+
+
+def test_inspect_prints_a_table(model: Path) -> None:
+    out = run("inspect", model).stdout
+    assert "ChaosLayer" in out
+    assert "1,024" in out
+
+
+def test_weight_bits_by_node(folder: Path, tmp_path: Path) -> None:
+    checkpoint, out = folder / "digits.safetensors", tmp_path / "mixed.ecm"
+    told = run("quantize", checkpoint, "--method", "ptq", "--weight-bits", "4,logits=8", "-o", out).stdout
+    assert "int4 (logits 8)" in told
+    graph = artifact.load(out)
+    assert [graph.constants[n.weight].bits for n in graph.weighted()] == [4, 8]
+    assert "is not 8, 4 or 2" in run("quantize", checkpoint, "--weight-bits", "4,logits=3", code=2).stderr
+    assert "no node 'nowhere' has weights" in run("quantize", checkpoint, "--weight-bits", "4,nowhere=8", code=1).stderr
+
+
+def test_export_writes_onnx(model: Path) -> None:
+    run("export", model)
+    assert model.with_suffix(".onnx").stat().st_size > 1000
+
+
+def test_verify_finds_no_mismatch(model: Path, tmp_path: Path) -> None:
+    run("verify", model, "--items", 50, "--fault-items", 10, "-o", tmp_path / "verify.json")
+    document = json.loads((tmp_path / "verify.json").read_text())
+    assert document["passed"]
+    assert {c["backend"] for c in document["comparisons"]} == {"onnxruntime-off", "onnxruntime-on", "onnx-reference", "host", "unicorn"}
+    assert len({c["plan"] for c in document["comparisons"]}) == 21
+
+
+def test_verify_fails_where_a_backend_differs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgechaos.devices.host import HostDevice
+
+    honest = HostDevice.infer
+
+    def wrong(*args: object, **kwargs: object) -> object:
+        result = honest(*args, **kwargs)  # type: ignore[arg-type]
+        result.logits[3, 2] += 1
+        return result
+
+    monkeypatch.setattr(HostDevice, "infer", wrong)
+    error = run("verify", model, "--items", 5, "--fault-items", 0, "--backend", "host", code=1).stderr
+    assert "item 3, logits[2]" in error
+
+
+@pytest.mark.parametrize("board", ["mps2-an386", "stm32l4r5"])
+def test_build_writes_an_elf_and_its_sizes(model: Path, tmp_path: Path, board: str) -> None:
+    run("build", model, "--board", board, "-o", tmp_path)
+    about = json.loads((tmp_path / "build.json").read_text())
+    assert Path(about["elf"]).read_bytes()[:4] == b"\x7fELF"
+    assert 2000 < about["flash_bytes"] < 50_000
+
+
+def test_run_under_faults(model: Path) -> None:
+    clean = json.loads(run("run", model, "--device", "unicorn", "--items", 50, "--json").stdout)
+    dead = json.loads(run("run", model, "--device", "unicorn", "--items", 50, "--fault", "dead=1", "--json").stdout)
+    assert clean["accuracy"]["value"] > dead["accuracy"]["value"]
+    assert clean["energy"]["origin"] == "modelled from emulated counts"
+    assert clean["energy"]["low_j"] < clean["energy"]["value_j"] < clean["energy"]["high_j"]
+
+
+def test_campaign_resumes_and_reports(model: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "c.toml"
+    toml.write_text('name = "c"\nmasks = 2\n[images]\ncount = 20\n[[sweep]]\nfault = "dead"\nrates = [0, 0.5]\n')
+    run("campaign", toml, "--artifact", model, "-o", tmp_path / "out", "--workers", 1)
+    refused = run("campaign", toml, "--artifact", model, "-o", tmp_path / "out", code=1).stderr
+    assert "--resume" in refused
+    run("campaign", toml, "--artifact", model, "-o", tmp_path / "out", "--resume")
+    out = run("report", tmp_path / "out", "-o", tmp_path / "report.html").stdout
+    assert str(tmp_path / "report.html") in out
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_devices_and_doctor() -> None:
+    assert {"host", "fake"} <= {d["spec"] for d in json.loads(run("devices", "--json").stdout)}
+    assert all(row["good"] or row["remedy"] for row in json.loads(run("doctor", "--json").stdout))
+    assert "python" in run("doctor").stdout
+    assert "host" in run("devices").stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_parses(name: str) -> None:
+    out = run(name, "--help").output
+    example = re.search(r"Example: edgechaos (.+)", out)
+    assert example is not None
+    parse(shlex.split(example[1]))
+
+
+def parse(arguments: list[str]) -> None:
+    """Every option and argument of a command line is one that the command has."""
+    command = main.get_command(click.Context(main), arguments[0])
+    assert command is not None, arguments
+    command.make_context(arguments[0], arguments[1:])
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_commands_in_the_documentation_parse(path: Path) -> None:
+    lines = re.findall(r"^\s*(?:\$ )?edgechaos ([a-z].*)$", path.read_text(), re.MULTILINE)
+    for line in lines:
+        parse(shlex.split(line, comments=True))
+    assert lines or path.name != "README.md"
+
+
+def test_fault_kinds_are_named_in_the_help() -> None:
+    out = run("run", "--help").output
+    assert all(kind in out for kind in FAULT_KINDS)
+
+
+def one_line_error(arguments: tuple[str, ...], says: str, code: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*(str(model) if a == "MODEL" else a for a in arguments), code=code)
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("inspect", "nowhere.ecm"), "cannot read artifact nowhere.ecm"),
+        (("quantize", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("run", "MODEL", "--items", "100000"), "lower the count"),
+        (("report", "nowhere"), "nowhere"),
+        (("campaign", "nowhere.toml"), "nowhere.toml"),
+    ],
+)
+def test_what_fails_is_one_clear_line_and_exits_1(
+    arguments: tuple[str, ...], says: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_line_error(arguments, says, 1, model, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("verfy", "MODEL"), "no command 'verfy', did you mean 'verify'?; there are train, continual, import,"),
+        (("--jsn", "devices"), "No such option '--jsn'"),
+        (("inspect",), "Missing argument 'MODEL'"),
+        (("run", "MODEL", "--devise", "host"), "Did you mean '--device'?"),
+        (("train", "--ticks", "0", "-o", "x"), "0 is not in the range"),
+        (("train", "--model", "visoin", "-o", "x"), "did you mean 'vision'?"),
+        (("train", "--data", "mnst5k", "-o", "x"), "no data set is called 'mnst5k', did you mean 'mnist5k'?; there are digits8x8,"),
+        (("run", "MODEL", "--device", "hots"), "no device 'hots', did you mean 'host'?; its first word must be one of fake, host,"),
+        (("run", "MODEL", "--head", "tail"), "has no head 'tail'; it has "),
+        (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
+        (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),
+        (("run", "MODEL", "--fault", "ded=0.5"), "did you mean 'dead'?: expected KIND=RATE or KIND=RATE@SEED with KIND one of dead"),
+        (("run", "MODEL", "--board", "stm32l4r6"), "no board 'stm32l4r6', did you mean 'stm32l4r5'?; there are mps2-an386, "),
+        (("build", "MODEL", "--board", "mps2-an385"), "no board 'mps2-an385', did you mean 'mps2-an386'?; there are mps2-an386, "),
+        (("export", "MODEL", "--target", "onxn"), "no exporter 'onxn', did you mean 'onnx'?; there are onnx, tvm"),
+        (("verify", "MODEL", "--backend", "onnxruntime"), "no back-end 'onnxruntime', did you mean 'onnxruntime-on'?; there are onnx"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_one_clear_line_with_a_suggestion_and_exits_2(
+    arguments: tuple[str, ...], says: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_line_error(arguments, says, 2, model, tmp_path, monkeypatch)
+
+
+def test_a_model_without_a_data_set_says_so(tmp_path: Path) -> None:
+    artifact.save(chaos_graph(), tmp_path / "m.ecm")
+    assert "--data" in run("run", tmp_path / "m.ecm", code=1).stderr
+
+
+def test_interruption_exits_130(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifact, "load", stop)
+    assert "interrupted" in run("inspect", model, code=130).stderr

@@ -1,0 +1,41 @@
+"""The rule page names what the code uses: constants, format version, names, streams, node and fault kinds."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgechaos.arithmetic import random_bits
+from edgechaos.faults import plan as faults
+from edgechaos.faults.plan import FAULT_KINDS
+from edgechaos.graph.artifact import FORMAT_VERSION
+from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
+from tests.helpers.places import ROOT
+
+PAGE = (ROOT / "docs" / "semantics.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        random_bits.GOLDEN,
+        random_bits.MUL_1,
+        random_bits.MUL_2,
+        random_bits.SECOND_PREFIX,
+        random_bits.RANDOM_ID,
+    ],
+    ids=hex,
+)
+def test_constants(number: int) -> None:
+    assert f"0x{number:08X}" in PAGE
+
+
+def test_the_rest() -> None:
+    assert f"**format version** (now **{FORMAT_VERSION}**" in PAGE
+    assert IDENTIFIER.pattern in PAGE
+    for stream in (faults.DEAD_STREAM, faults.STUCK_STREAM, faults.FLIP_STREAM, faults.UNIT_STREAM):
+        assert hex(stream) in PAGE
+    for kind in NODE_KINDS:
+        assert kind in PAGE
+    for fault in FAULT_KINDS:
+        assert f"| `{fault}` |" in PAGE
+    assert f"|G| <= {abs(int(random_bits.gaussian_table()[0])):,}" in PAGE

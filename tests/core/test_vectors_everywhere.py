@@ -1,0 +1,82 @@
+"""The committed vectors on every backend: torch's words, the reference, the ONNX engines, TVM, and every device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgechaos import reference
+from edgechaos.arithmetic import torch_words as words
+from edgechaos.devices.registry import open_device
+from edgechaos.export import engines
+from edgechaos.faults.plan import apply, resolve
+from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
+from tests.helpers.vector_cases import vector_graph, vector_plan, vectors
+
+CASES = pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
+
+
+def inputs(case: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return np.array(case["codes"], np.int8), {"seed": case["seed"], "samples": np.array(case["samples"], np.uint32)}
+
+
+def assert_written(result: Any, run: dict[str, Any]) -> None:
+    assert result.logits.tolist() == run["logits"], run["name"]
+    assert result.labels.tolist() == run["labels"], run["name"]
+
+
+@CASES
+@pytest.mark.parametrize("engine", ["reference", "onnxruntime-off", "onnxruntime-on", "onnx-reference"])
+def test_graphs_on_interpreters(engine: Any, case: dict[str, Any]) -> None:
+    graph, (codes, draws) = vector_graph(case), inputs(case)
+    for run in case["runs"]:
+        faulty = apply(graph, vector_plan(run))
+        result = reference.run(faulty, codes, **draws) if engine == "reference" else engines.run(faulty, codes, engine=engine, **draws)
+        assert_written(result, run)
+
+
+@CASES
+def test_graphs_on_tvm(case: dict[str, Any]) -> None:
+    graph, (codes, draws) = vector_graph(case), inputs(case)
+    run = case["runs"][-1]
+    assert_written(engines.run(apply(graph, vector_plan(run)), codes, engine="tvm", **draws), run)
+
+
+@CASES
+@pytest.mark.parametrize("spec", ["host", "unicorn", "fake"])
+def test_graphs_on_devices(spec: str, case: dict[str, Any]) -> None:
+    graph, (codes, draws) = vector_graph(case), inputs(case)
+    with open_device(spec, graph) as device:
+        for run in case["runs"]:
+            device.inject(resolve(graph, vector_plan(run)))
+            assert_written(device.infer(codes, **draws), run)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-off", "onnxruntime-on", "onnx-reference"])
+def test_edges_on_interpreters(engine: Any) -> None:
+    graph = edge_graph()
+    for case in vectors("edges"):
+        head = case["family"]
+        found = engines.run(graph, edge_items(head), engine=engine, seed=SEED, samples=SAMPLES, head=head)
+        assert found.logits.tolist() == case["runs"][0]["tensors"][case["logits"]], head
+
+
+@pytest.mark.parametrize("spec", ["host", "unicorn", "fake"])
+def test_edges_on_devices(spec: str) -> None:
+    graph = edge_graph()
+    with open_device(spec, graph) as device:
+        for case in vectors("edges"):
+            head = case["family"]
+            found = device.infer(edge_items(head), seed=SEED, samples=SAMPLES, head=head)
+            assert found.logits.tolist() == case["runs"][0]["tensors"][case["logits"]], head
+
+
+def test_words_in_torch() -> None:
+    reachable = [row for row in vectors("random_words")["words"] if row[2] < 128 and row[4] < 4096]
+    assert len(reachable) >= 20  # torch draws whole blocks, from tick 0 and neuron 0
+    for seed, sample, tick, stream, neuron, word in reachable:
+        drawn = words.words(seed, stream, torch.tensor([sample]), tick + 1, neuron + 1)[0, tick, neuron]
+        assert int(drawn) & 0xFFFFFFFF == word, (seed, sample, tick, stream, neuron)

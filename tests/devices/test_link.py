@@ -1,0 +1,476 @@
+"""The host's side of the protocol against every misbehavior of the scripted fake: mended, or named."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from cobs import cobs
+
+from edgechaos import reference
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.fakes.device import FakeDevice, Misbehavior
+from edgechaos.devices.protocol.frames import Frame, FrameDecoder, encode
+from edgechaos.devices.protocol.plan_payloads import KIND_OF, plan_requests
+from edgechaos.faults.plan import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
+from edgechaos.support.errors import (
+    DeviceCrash,
+    DeviceError,
+    DeviceHang,
+    DevicePowerLoss,
+    DeviceRefused,
+    DeviceReset,
+    EdgeChaosError,
+    FaultError,
+    LinkError,
+)
+from tests.helpers.graphs import chaos_graph, codes_for
+
+GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
+CODES = codes_for(GRAPH, 3)
+REQUESTS = 2 * len(CODES)  # one frame of input and one INFER per item, then a HELLO
+OPENING = 3  # HELLO, SESSION, HELLO
+MENDED: tuple[Misbehavior, ...] = (
+    "ok",
+    "silence",
+    "lost_reply",
+    "noise",
+    "garbage",
+    "corrupt",
+    "truncate",
+    "duplicate",
+    "stale",
+    "wrong_seq",
+    "crossed",
+    "wrong_kind",
+    "slow",
+)
+NAMED: dict[Misbehavior, type[DeviceError]] = {
+    "babble": LinkError,
+    "reset": DeviceReset,
+    "refuse": DeviceRefused,
+    "malformed": LinkError,
+    "hang": DeviceHang,
+    "power_loss": DevicePowerLoss,
+    "power_loss_late": DevicePowerLoss,
+    "power_loss_after": DevicePowerLoss,
+}
+
+
+def opened(*script: Misbehavior, **options: Any) -> FakeDevice:
+    device = FakeDevice(GRAPH, (*after(OPENING), *script), **options)
+    device.open()
+    return device
+
+
+def after(count: int) -> list[Misbehavior]:
+    return ["ok"] * count
+
+
+def is_right(device: FakeDevice) -> bool:
+    return np.array_equal(device.infer(CODES).logits, reference.run(GRAPH, CODES).logits)
+
+
+def test_every_misbehavior_is_tested() -> None:
+    assert {*MENDED, *NAMED} == set(get_args(Misbehavior))
+
+
+@pytest.mark.parametrize("at", range(OPENING))
+@pytest.mark.parametrize("step", MENDED)
+def test_a_bad_exchange_while_opening_is_mended(step: Misbehavior, at: int) -> None:
+    device = FakeDevice(GRAPH, (*after(at), step))
+    device.open()
+    assert is_right(device)
+
+
+@pytest.mark.parametrize("at", range(REQUESTS + 1))
+@pytest.mark.parametrize("step", MENDED)
+def test_a_bad_exchange_is_mended(step: Misbehavior, at: int) -> None:
+    assert is_right(opened(*after(at), step))
+
+
+@pytest.mark.parametrize("step", MENDED)
+def test_two_in_a_row_are_mended(step: Misbehavior) -> None:
+    assert is_right(opened("ok", step, step))
+
+
+@pytest.mark.parametrize("step", ["lost_reply", "corrupt", "truncate", "garbage"])
+def test_a_request_is_executed_once(step: Misbehavior) -> None:
+    device = opened("ok", step)  # the first INFER's reply is lost; its repetition is answered from the replay
+    device.infer(CODES)
+    counted = device.counters()
+    assert counted.inferences == len(CODES)
+    assert counted.link["replayed"] == counted.link["retried"] == 1
+
+
+@pytest.mark.parametrize("at", range(REQUESTS))
+@pytest.mark.parametrize("step", NAMED)
+def test_what_cannot_be_mended_is_named(step: Misbehavior, at: int) -> None:
+    device = opened(*after(at), step)
+    with pytest.raises(NAMED[step]):
+        device.infer(CODES)
+
+
+@pytest.mark.parametrize("step", ["reset", "hang", "babble"])
+def test_reset_helps(step: Misbehavior) -> None:
+    device = opened("ok", step)
+    device.inject(CLEAN)
+    with pytest.raises(DeviceError):
+        device.infer(CODES)
+    before = device.open().boot_counter
+    assert device.reset().boot_counter > before
+    assert is_right(device)
+
+
+def test_a_restarted_device_is_not_measured_until_it_is_reset() -> None:
+    device = FakeDevice(GRAPH)
+    device.open()
+    device.inject(resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5),))))
+    device.link.board.restart(ResetCause.FAULT)
+    for _ in range(2):
+        with pytest.raises(DeviceReset, match="boot counter 1 -> 2"):
+            device.infer(CODES)
+    device.reset()
+    assert is_right(device)
+
+
+def test_a_restart_is_found_whichever_of_its_two_marks_shows_it() -> None:
+    for session, boots in ((0, 1), (None, 2)):
+        device = opened()
+        hello = device.link.board.hello
+        device.link.board.hello = replace(hello, session=hello.session if session is None else session, boot_counter=boots)
+        for call in (lambda d=device: d.infer(CODES), device.counters):
+            with pytest.raises(DeviceReset, match="restarted by itself"):
+                call()
+
+
+def test_a_restart_explains_a_refusal() -> None:
+    device = opened()
+    device.link.board.restart(ResetCause.WATCHDOG)
+    with pytest.raises(DeviceReset, match="reset cause watchdog; boot counter 1 -> 2"):
+        device._opened().client.request(Verb.STATE_HASH)  # after a restart there is no result to hash
+
+
+@pytest.mark.parametrize(
+    ("cause", "outcome"),
+    [
+        (ResetCause.POWER_ON, "infrastructure"),
+        (ResetCause.PIN, "infrastructure"),
+        (ResetCause.WATCHDOG, "reset"),
+        (ResetCause.FAULT, "reset"),
+    ],
+)
+def test_only_a_restart_that_a_fault_can_cause_is_an_outcome(cause: ResetCause, outcome: str) -> None:
+    device = opened()
+    device.link.board.restart(cause)
+    with pytest.raises(DeviceReset) as raised:
+        device.infer(CODES)
+    assert raised.value.outcome == outcome
+
+
+@pytest.mark.parametrize("step", ["silence", "refuse", "malformed", "hang"])
+def test_after_a_reset_that_failed_nothing_is_believed(step: Misbehavior) -> None:
+    for at in range(1, 1 + OPENING):  # RESET, then HELLO, SESSION, HELLO
+        device = opened(*after(at), step, step, step, reset_line=False)
+        with pytest.raises(DeviceError):
+            device.reset()
+        device.link.script.clear()
+        device.link._hangs = False
+        for call in (lambda d=device: d.infer(CODES), device.counters):
+            with pytest.raises(DeviceError):
+                call()
+        device.reset()
+        assert is_right(device)
+
+
+def test_the_words_that_campaigns_record() -> None:
+    words = {DeviceCrash: "crash", DeviceHang: "hang", DeviceReset: "reset"}
+    assert {kind: kind.outcome for kind in words} == words
+    assert {k.outcome for k in (DeviceError, LinkError, DeviceRefused, DevicePowerLoss)} == {"infrastructure"}
+
+
+def test_two_hosts_on_one_board() -> None:
+    board = FakeBoard(GRAPH)
+    first, second = FakeDevice(GRAPH, board=board), FakeDevice(GRAPH, board=board)
+    first.open()
+    first.inject(resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5),))))
+    second.open()
+    assert is_right(second), "what a killed host has left does not reach the next"
+    with pytest.raises(DevicePowerLoss, match="another host has begun a session"):
+        first.infer(CODES)
+    assert board.hello.session != 0
+
+
+def test_a_session_has_a_number_of_its_own() -> None:
+    board, seen = FakeBoard(GRAPH), set[int]()
+    device = FakeDevice(GRAPH, board=board)
+    for _ in range(5):
+        device.open()
+        seen.add(board.hello.session)
+        device.close()
+    device.open()
+    device.reset()
+    seen.add(board.hello.session)
+    assert len(seen) == 6
+    assert 0 not in seen
+
+
+def test_a_device_that_forgets_its_session_is_not_opened() -> None:
+    board = FakeBoard(GRAPH)
+    answer = board.answer
+
+    def forgetful(frame: Frame) -> bytes:
+        reply = answer(frame)
+        board.hello = replace(board.hello, session=0)
+        return reply
+
+    board.answer = forgetful  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match="it restarted just then"):
+        FakeDevice(GRAPH, board=board).open()
+
+
+def test_firmware_of_the_first_protocol_is_refused_by_name() -> None:
+    device = FakeDevice(GRAPH, board=FakeBoard(GRAPH, version=1))
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 1, this release 2; flash firmware of this release") as refused:
+        device.open()
+    assert refused.value.code == ErrorCode.BAD_VERSION
+    assert device.link.closed == 1
+    # What the C server of that release sends for a HELLO of this one: version 1, type 0xFF, code 1, detail 2.
+    raw = bytes([1, 0xFF, 1, 0, 5, 0, 1, 2, 0, 0, 0])
+    device.link.board.answer = lambda frame: b"\0" + cobs.encode(raw + zlib.crc32(raw).to_bytes(4, "little")) + b"\0"  # type: ignore[method-assign]
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 1"):
+        FakeDevice(GRAPH, board=device.link.board).open()
+
+
+@pytest.mark.parametrize("size", [1, 102, 110, 200])
+def test_a_hello_of_another_version_is_named_whatever_its_length(size: int) -> None:
+    board = FakeBoard(GRAPH)
+    board._hello = lambda payload: bytes([3]) + bytes(size - 1)  # type: ignore[method-assign]
+    board.answer = lambda frame: encode(frame.kind | REPLY, frame.seq, board._hello(b""))  # type: ignore[method-assign]
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 3, this release 2; flash firmware of this release"):
+        FakeDevice(GRAPH, board=board).open()
+
+
+def test_a_device_that_answers_hello_and_nothing_else() -> None:
+    device = opened()
+    respond = device.link._respond
+
+    def deaf(frame: Frame) -> bytes:
+        return respond(frame) if frame.kind == Verb.HELLO else b""
+
+    device.link._respond = deaf  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match="HELLO is answered, INPUT is not, in 3 attempts"):
+        device.infer(CODES)
+
+
+@pytest.mark.parametrize("size", range(110, 140))
+def test_a_plan_is_cut_into_requests_that_fit_and_are_full(size: int) -> None:
+    graph = chaos_graph(sizes=(50, 2000, 5), noise=False, seed=4)
+    plan = resolve(graph, FaultPlan((StuckAtOne(rate=0.5, seed=1), WeightBitFlip(rate=0.001, seed=2))))
+    requests = plan_requests(graph, plan, size)
+    lengths = {verb: [len(r.payload) for r in requests if r.verb == verb] for verb in (Verb.LOAD_MASK, Verb.INJECT)}
+    assert all(1 < length <= size for found in lengths.values() for length in found)
+    assert max(lengths[Verb.LOAD_MASK]) == size
+    assert max(lengths[Verb.INJECT]) > size - PATCH_ROW.size, "another row would not fit"
+    rows = sum((length - 1) // PATCH_ROW.size for length in lengths[Verb.INJECT])
+    assert rows == sum(map(len, plan.patch.values()))
+
+
+def test_a_host_of_the_first_protocol_is_refused_by_number() -> None:
+    reply = FakeBoard(GRAPH).answer(Frame(1, Verb.HELLO, 7, b"", 0))
+    (frame,) = FrameDecoder().feed(reply)
+    assert (frame.kind, frame.seq) == (Verb.ERROR | REPLY, 7)
+    assert ERROR_REPLY.unpack(frame.payload) == (ErrorCode.BAD_VERSION, 1)
+
+
+def test_capabilities_that_this_release_does_not_know_are_kept_and_mean_nothing() -> None:
+    board = FakeBoard(GRAPH, capabilities=Capability(0xFFFFFFFF))
+    hello = Hello.unpack(board._hello(b""))
+    assert int(hello.capabilities) == 0xFFFFFFFF
+    assert FakeDevice(GRAPH, board=board).open().capabilities == set(FAULT_KINDS)
+    board = FakeBoard(GRAPH, capabilities=Capability(0xFFFFFFF0))
+    assert FakeDevice(GRAPH, board=board).open().capabilities == set()
+
+
+def test_every_capability_has_a_fault_kind() -> None:
+    assert set(KIND_OF) == set(Capability)
+    assert set(KIND_OF.values()) == set(FAULT_KINDS)
+
+
+@pytest.mark.parametrize("at", range(len(CODES)))
+@pytest.mark.parametrize("label", [5, 6, 60000, 65535])
+def test_a_class_that_the_model_has_not_is_not_believed(label: int, at: int) -> None:
+    assert len(GRAPH.heads[0].classes) == 5
+    device = opened()
+    board, inferences = device.link.board, iter(range(len(CODES)))
+    answer = board.answer
+
+    def lying(frame: Frame) -> bytes:
+        reply = answer(frame)
+        if frame.kind != Verb.INFER or next(inferences) != at:
+            return reply
+        (good,) = FrameDecoder().feed(reply)
+        return encode(good.kind, good.seq, label.to_bytes(2, "little") + good.payload[2:])
+
+    board.answer = lying  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match=f"answered class {label} of 5 for item {at}"):
+        device.infer(CODES)
+
+
+@pytest.mark.parametrize(
+    ("hz", "ticks", "right"),
+    [(0, 0, True), (0, 1, False), (1000, 3 * (2**32 - 1), True), (1000, 3 * (2**32 - 1) + 1, False), (1000, 2**64 - 1, False)],
+)
+def test_ticks_that_no_timer_can_count_are_not_believed(hz: int, ticks: int, right: bool) -> None:
+    board = FakeBoard(GRAPH)
+    board.hello = replace(board.hello, timer_hz=hz)
+    device = FakeDevice(GRAPH, board=board)
+    device.open()
+    answer = board.answer
+
+    def lying(frame: Frame) -> bytes:
+        reply = answer(frame)
+        return encode(frame.kind | REPLY, frame.seq, COUNTERS_REPLY.pack(3, 9, 0, 0, ticks)) if frame.kind == Verb.COUNTERS else reply
+
+    board.answer = lying  # type: ignore[method-assign]
+    if right:
+        assert device.counters().timer_ticks == ticks
+    else:
+        with pytest.raises(LinkError, match="more than it can"):
+            device.counters()
+
+
+def test_a_hung_device_without_a_reset_line_says_so() -> None:
+    device = opened("hang", reset_line=False)
+    with pytest.raises(LinkError, match="reset button"):
+        device.reset()
+
+
+def test_a_device_that_only_pretends_to_restart_is_reset_by_its_line() -> None:
+    device = opened()
+    restart, causes = device.link.board.restart, list[int]()
+    device.link.board.restart = lambda cause: causes.append(cause) or (restart(cause) if cause == ResetCause.PIN else None)  # type: ignore[method-assign, func-returns-value]
+    assert device.reset().reset_cause == "pin"
+    assert causes == [ResetCause.SOFTWARE, ResetCause.PIN]
+    device.link.board.restart = lambda cause: None  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match="told to restart and did not"):
+        device.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (["silence"] * 3, "nothing came back"),
+        (["garbage"] * 3, "bytes came"),
+        (["babble"], "babbles"),
+        (["malformed"], "not those of this protocol"),
+    ],
+)
+def test_a_device_that_cannot_say_hello(script: list[Misbehavior], message: str) -> None:
+    device = FakeDevice(GRAPH, script)
+    with pytest.raises((LinkError, DeviceRefused), match=message):
+        device.open()
+    assert device.link.closed == 1, "the link is released"
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        ({"protocol": 9}, "speaks protocol 9, this release 2; flash firmware of this release"),
+        ({"protocol": 1}, "speaks protocol 1, this release 2"),
+        ({"random_id": 7}, "other random words"),
+        ({"model_hash": b"\x1b[31m" + bytes(27)}, "holds model 1b5b33316d00"),
+        ({"max_payload": 0}, "takes 0 bytes"),
+        ({"max_payload": 20}, "takes 20 bytes"),
+        ({"max_payload": 109}, "takes 109 bytes"),
+    ],
+)
+def test_a_hostile_hello_is_refused(lie: dict[str, Any], message: str) -> None:
+    board = FakeBoard(GRAPH)
+    board.hello = replace(board.hello, **lie)
+    with pytest.raises(DeviceRefused, match=message):
+        FakeDevice(GRAPH, board=board).open()
+
+
+def test_what_hello_says_reaches_no_terminal_raw() -> None:
+    board = FakeBoard(GRAPH, uid=b"\x1b]0;owned\x07" + bytes(6))
+    board.hello = replace(board.hello, reset_cause=77)
+    info = FakeDevice(GRAPH, board=board).open()
+    assert info.uid == "1b5d303b6f776e656407000000000000"
+    assert info.reset_cause == "code 77"
+
+
+def test_a_device_without_fault_hooks_refuses_plans() -> None:
+    device = FakeDevice(GRAPH, board=FakeBoard(GRAPH, capabilities=Capability.OMISSION))
+    device.open()
+    with pytest.raises(FaultError, match="stuck_at_1"):
+        device.inject(resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5),))))
+    assert is_right(device)
+
+
+def test_a_plan_refused_half_way_leaves_the_device_clean() -> None:
+    device = opened("ok", "refuse")
+    with pytest.raises(FaultError, match="refused the plan"):
+        device.inject(resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5),))))
+    assert is_right(device)
+
+
+@pytest.mark.parametrize("payload", [110, 111, 113, 128, 1000, 65535])
+def test_any_frame_size_works(payload: int) -> None:
+    graph = chaos_graph(sizes=(150, 12, 120), seed=8)
+    device = FakeDevice(graph, board=FakeBoard(graph, max_payload=payload))
+    with device:
+        codes = codes_for(graph, 2)
+        assert np.array_equal(device.infer(codes).logits, reference.run(graph, codes).logits)
+        assert max(len(f.payload) for f in device.link.requests) <= payload
+
+
+def test_hello_is_said_anew_each_time() -> None:
+    device = FakeDevice(GRAPH, ["silence"])
+    device.open()
+    seqs = [f.seq for f in device.link.requests if f.kind == Verb.HELLO]
+    assert len(seqs) == len(set(seqs)) == 3
+
+
+def test_sequence_numbers_wrap() -> None:
+    device = opened()
+    device._opened().client._seq = 0xFFFD
+    assert is_right(device)
+
+
+def error_of(call: Callable[[], object]) -> EdgeChaosError | None:
+    try:
+        call()
+    except EdgeChaosError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_misbehavior_never_gives_a_wrong_integer(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    steps: list[Misbehavior] = [str(s) for s in rng.choice(get_args(Misbehavior), 12)]  # type: ignore[misc]
+    device = opened(*after(int(rng.integers(12))), *steps)
+    plan = resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5, seed=1),)))
+    wanted = reference.run(apply(GRAPH, plan), CODES).logits
+    assert (wanted != reference.run(GRAPH, CODES).logits).any()
+    right = 0
+
+    def measure() -> None:
+        nonlocal right
+        device.inject(plan)
+        assert np.array_equal(device.infer(CODES).logits, wanted)
+        right += 1
+
+    for _ in range(20):
+        if error_of(measure) is not None:
+            error_of(device.reset)
+    assert right > 0
+    device.link.hard_reset()
+    device.reset()
+    measure()

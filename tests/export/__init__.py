@@ -1,0 +1,1 @@
+"""Tests of exporters and of every back-end against the reference."""

@@ -1,0 +1,255 @@
+"""The C of every kind of node against the NumPy reference, integer for integer: mixed graphs, clean and faulty, on this
+machine and on the emulated Cortex-M4.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgechaos import reference
+from edgechaos.devices.contract import Device
+from edgechaos.devices.emulators.device import EmulatedDevice
+from edgechaos.devices.fakes.device import FakeDevice
+from edgechaos.devices.host import HostDevice
+from edgechaos.devices.registry import emulated_firmware
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.compilers.c.packing import pack
+from edgechaos.firmware_gen.plan.kernels import Choice, choose_kernels
+from edgechaos.firmware_gen.projects.elf import build
+from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
+from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.graph.units import mortal
+from edgechaos.support.errors import GraphError
+from tests.firmware.test_firmware_exact import NATIVE, WIDE
+from tests.firmware.test_firmware_protocol import ask, refused
+from tests.helpers.firmware_host import HostLibrary, library
+from tests.helpers.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
+
+SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
+
+
+def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
+    """No fault, and each kind that the graph can have."""
+    faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=0.05, seed=2),), (WeightBitFlip(target="bias", bits=((0, 3), (0, 9))),)]
+    if mortal(graph):
+        faults.append((*(DeadNeurons(n.name, rate=0.4, seed=1) for n in mortal(graph)), WeightBitFlip(rate=0.01, seed=3)))
+    if graph.chaos_layers():
+        faults += [(Omission(rate=0.7),), (StuckAtOne(rate=0.3, seed=5),)]
+    return [resolve(graph, FaultPlan(f)) for f in faults]
+
+
+def check(graph: IntegerGraph, host: HostLibrary, plan: ResolvedPlan, seed: int) -> None:
+    """Logits, classes and state hash of every head."""
+    host.inject(plan)
+    faulty = apply(graph, plan)
+    for index, head in enumerate(graph.heads):
+        codes = items_for(graph, len(SAMPLES), seed, head.name)
+        read = reference.readout_input(graph, head)
+        wanted = reference.run(faulty, codes, seed=seed, samples=SAMPLES, head=head.name, keep=(read,))
+        logits, labels = host.infer(codes, seed, SAMPLES, index)
+        np.testing.assert_array_equal(logits, wanted.logits)
+        np.testing.assert_array_equal(labels, wanted.labels)
+        hashes = reference.state_hash(wanted.tensors[read], wanted.logits)
+        assert host.state_hash(index) == hashes[-1]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    spec=mixed_specs(),
+    kernel=st.sampled_from(["dense", "event", "auto"]),
+    flags=st.sampled_from([(), WIDE, NATIVE]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_graphs_clean_and_faulty(spec: Mixed, kernel: Choice, flags: tuple[str, ...], seed: int) -> None:
+    graph = mixed_graph(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        host = library(graph, Path(folder), kernel=kernel, flags=flags)
+        for plan in plans(graph):
+            check(graph, host, plan, seed)
+        host.close()
+
+
+DEVICES: dict[str, Callable[[IntegerGraph], Device]] = {
+    "host": HostDevice,
+    "unicorn": lambda graph: EmulatedDevice(graph, emulated_firmware(graph, "mps2-an386")),
+    "fake": FakeDevice,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("host", 8), ("host", 4), ("host", 2), ("unicorn", 8), ("unicorn", 4), ("unicorn", 2), ("fake", 8)]
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_devices(name: str, family: Family, bits: int) -> None:
+    """Every family and width on every device: clean and faulty, at the stored temperature and at the highest."""
+    graph = mixed_graph(Mixed(family, bits))
+    hottest = {n.name: n.k_max for n in graph.nodes if isinstance(n, ThermalNoise)}
+    with DEVICES[name](graph) as device:
+        for plan in plans(graph):
+            device.inject(plan)
+            for head in graph.heads:
+                codes = items_for(graph, 3, 3, head.name)
+                for parameters in (hottest, None):
+                    wanted = reference.run(apply(graph, plan), codes, seed=5, head=head.name, parameters=parameters)
+                    seen = device.infer(codes, seed=5, head=head.name, parameters=parameters)
+                    np.testing.assert_array_equal(seen.logits, wanted.logits)
+                    np.testing.assert_array_equal(seen.labels, wanted.labels)
+
+
+@pytest.mark.parametrize("name", ["host", "fake"])
+def test_unknown_parameters_are_refused_before_anything_is_sent(name: str) -> None:
+    graph = mixed_graph(Mixed("thermal"))
+    node = next(n for n in graph.nodes if isinstance(n, ThermalNoise))
+    with DEVICES[name](graph) as device:
+        for parameters in ({"nobody": 1}, {node.name: node.k_max + 1}, {node.name: -1}):
+            with pytest.raises(GraphError):
+                device.infer(items_for(graph, 1), parameters=parameters)
+        assert device.counters().inferences == 0
+
+
+@pytest.fixture
+def thermal(tmp_path: Path) -> Iterator[HostLibrary]:
+    host = library(mixed_graph(Mixed("thermal")), tmp_path)
+    yield host
+    host.close()
+
+
+def test_a_temperature_holds_until_the_next_and_survives_clear(thermal: HostLibrary) -> None:
+    graph = thermal.graph
+    nodes = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    codes = items_for(graph, len(SAMPLES))
+    ask(thermal, Verb.PARAM, PARAM.pack(1, nodes[1].k_max))
+    ask(thermal, Verb.CLEAR, seq=2)
+    wanted = reference.run(graph, codes, seed=1, samples=SAMPLES, parameters={nodes[1].name: nodes[1].k_max})
+    np.testing.assert_array_equal(thermal.infer(codes, 1, SAMPLES)[0], wanted.logits)
+    ask(thermal, Verb.PARAM, PARAM.pack(1, nodes[1].k), seq=3)
+    np.testing.assert_array_equal(thermal.infer(codes, 1, SAMPLES)[0], reference.run(graph, codes, seed=1, samples=SAMPLES).logits)
+
+
+def test_parameters_that_would_void_the_proof_are_refused(thermal: HostLibrary) -> None:
+    k_max = [n.k_max for n in thermal.graph.nodes if isinstance(n, ThermalNoise)]
+    assert refused(thermal, Verb.PARAM, PARAM.pack(len(k_max), 0)) == (ErrorCode.OUT_OF_RANGE, len(k_max))
+    assert refused(thermal, Verb.PARAM, PARAM.pack(0, k_max[0] + 1)) == (ErrorCode.OUT_OF_RANGE, k_max[0] + 1)
+    assert refused(thermal, Verb.PARAM, PARAM.pack(0, -1)) == (ErrorCode.OUT_OF_RANGE, 2**32 - 1)
+    assert refused(thermal, Verb.PARAM, b"\0") == (ErrorCode.BAD_LENGTH, 1)
+
+
+def test_units_of_a_topk_are_masked_after_the_spiking_layers(tmp_path: Path) -> None:
+    graph = mixed_graph(Mixed("kwta"))
+    host = library(graph, tmp_path)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 0)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 1)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.DEAD, 2) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
+    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(0, 0)) == (ErrorCode.OUT_OF_RANGE, 0)
+    host.close()
+
+
+def test_plain_layers_are_masked_after_the_others(tmp_path: Path) -> None:
+    """Layer 0 spikes, 1 is a convolution of three channels, 2 a vector of five."""
+    graph = mixed_graph(Mixed())
+    assert [n.name for n in mortal(graph)] == ["chaoslayer7", "requantize2", "requantize5"]
+    host = library(graph, tmp_path)
+    ask(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 0) + b"\x1f")
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 1)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 1) + b"\1") == (ErrorCode.OUT_OF_RANGE, 2)
+    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(3, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
+    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(1, 0)) == (ErrorCode.OUT_OF_RANGE, 1)
+    codes = items_for(graph, len(SAMPLES))
+    wanted = reference.run(apply(graph, FaultPlan((DeadNeurons("requantize5", rate=1.0),))), codes, seed=1, samples=SAMPLES)
+    np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], wanted.logits)
+    host.close()
+
+
+def test_dead_units_of_a_layer_with_ticks(tmp_path: Path) -> None:
+    """A plain layer that reads spikes is silent at every tick, in the middle of the mask's bytes too."""
+    b = Builder(np.random.default_rng(2))
+    x = b.tensor("codes", "int8", (9,))
+    spikes = b.chaos(b.matmul(x, "first", 7), "first", 4, "parallel", 0, 3000.0, last=False)
+    codes = b.requantize(b.matmul(spikes, "middle", 11), "middle", "int8", 300.0)
+    counts = b.chaos(b.matmul(codes, "last", 6), "last", 4, "parallel", 2, 3000.0)
+    b.head("main", x, b.matmul(counts, "readout", 5, Readout), Encoding("codes"))
+    graph = b.graph()
+    (layer,) = (n for n in mortal(graph) if isinstance(n, Requantize))
+    plan = resolve(graph, FaultPlan((DeadNeurons(layer.name, neurons=(0, 7, 8, 10)),)))
+    clean, dead = (reference.run(g, items_for(graph, 20), keep=(layer.output,)) for g in (graph, apply(graph, plan)))
+    alive = [n for n in range(11) if n not in (0, 7, 8, 10)]
+    assert not dead.tensors[layer.output][..., [0, 7, 8, 10]].any()
+    np.testing.assert_array_equal(dead.tensors[layer.output][..., alive], clean.tensors[layer.output][..., alive])
+    assert (dead.logits != clean.logits).any()
+    host = library(graph, tmp_path)
+    check(graph, host, plan, seed=3)
+    host.close()
+
+
+def test_the_k_largest_of_many_equals(tmp_path: Path) -> None:
+    """Requantized to a few values of both signs: the k-th is shared by many, and more units are dead than can lose."""
+    b = Builder(np.random.default_rng(1))
+    x = b.tensor("codes", "int8", (20,))
+    ranked = b.requantize(b.matmul(x, "layer", 300), "rank", "int16", 2e4)
+    ranked = b.requantize(ranked, "coarse", "int16", 32767.0 * 2**11)
+    winners = b.requantize(b.add(TopK, ranked, "int16", (300,), k=120), "winners", "int8", 64.0)
+    b.head("main", x, b.matmul(winners, "readout", 7, Readout), Encoding("codes"))
+    graph = b.graph()
+    host = library(graph, tmp_path)
+    last = set()
+    for rate in (0.0, 0.3, 0.8, 1.0):
+        plan = resolve(graph, FaultPlan((DeadNeurons(rate=rate, seed=1),)))
+        check(graph, host, plan, seed=4)
+        last |= _last_winners(apply(graph, plan), ranked)
+    host.close()
+    assert min(last) < 0 < max(last)
+
+
+def _last_winners(graph: IntegerGraph, ranked: str) -> set[int]:
+    """The k-th values of all items where several units have it and only some of them are among the k largest."""
+    node = next(n for n in graph.nodes if isinstance(n, TopK))
+    codes = items_for(graph, 8, seed=4)
+    tensors = reference.run(graph, codes, keep=(ranked, node.output)).tensors
+    alive = graph.value(node.dead) == 0 if node.dead else np.ones(graph.tensors[ranked].size, bool)
+    found = set()
+    for values, kept in zip(tensors[ranked][:, alive], tensors[node.output][:, alive], strict=True):
+        kth = int(np.sort(values)[-node.k]) if node.k <= len(values) else 0
+        if kth != 0 and 0 < np.count_nonzero(kept == kth) < np.count_nonzero(values == kth):
+            found.add(kth)
+    return found
+
+
+@given(bits=st.sampled_from([4, 2]), n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_packed_words_hold_every_code(bits: int, n: int, seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(-(1 << bits - 1), 1 << bits - 1, (3, n)).astype(np.int8)
+    packed = pack(codes, bits)
+    assert packed.shape == (3, (n + 7) // 8 * bits)
+    for row, column in np.ndindex(codes.shape):
+        word = int.from_bytes(packed[row].tobytes(), "little") >> (bits * column) & ((1 << bits) - 1)
+        assert word == int(codes[row, column]) & ((1 << bits) - 1)
+
+
+def test_packed_weights_take_their_bits_of_flash(tmp_path: Path) -> None:
+    sizes = [
+        build(generate(mixed_graph(Mixed("kwta", bits, hidden=120)), load_board("mps2-an386")), tmp_path).flash_bytes for bits in (8, 4, 2)
+    ]
+    weights = 120 * (123 + 4)
+    assert sizes[0] - sizes[1] > 0.4 * weights
+    assert sizes[1] - sizes[2] > 0.2 * weights
+
+
+def test_zeros_after_a_topk_are_skipped() -> None:
+    """Its share of winners is the activity, where table and rescaling keep 0 at 0, until it has been measured."""
+    graph = mixed_graph(Mixed("kwta", hidden=12, k=3))
+    table = next(n for n in graph.nodes if isinstance(n, Lut)).table
+    curve = graph.value(table).copy()
+    for at_zero, activity in ((0, 0.25), (1, None)):
+        curve[128] = at_zero
+        changed = replace(graph, constants={**graph.constants, table: Constant(curve.copy(), 8)})
+        choice = next(c for name, c in choose_kernels(changed, "auto").items() if name.startswith("readout"))
+        assert choice.activity == activity

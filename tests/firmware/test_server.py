@@ -1,0 +1,228 @@
+"""The C server at its limits: pieces that end with the buffer, the last number of each kind, time and edges of an inference."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgechaos import reference
+from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.random_bits import binomial_table
+from edgechaos.firmware_gen import protocol
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.plan.limits import lowest_fail_q
+from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, ThermalNoise
+from edgechaos.graph.units import mortal
+from tests.firmware.test_firmware_protocol import ask, frame, infer, refused
+from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
+from tests.helpers.graphs import chaos_graph, codes_for
+from tests.helpers.mixed_graphs import items_for, mixed_graph
+from tests.helpers.places import C_SOURCES
+
+GRAPH = chaos_graph(sizes=(12, 8, 300), sampling="binomial", noise=False, ticks=5)
+WRAP = ("-Wl,--wrap=ec_port_timer", "-Wl,--wrap=ec_port_gpio")
+PATCH, TABLE, FAIL_Q = (bytes([kind]) for kind in (Injection.PATCH, Injection.BINOMIAL_TABLE, Injection.FAIL_Q))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("server")
+    flags = ("-O0", "-fPIC", "-shared", *WRAP)
+    return compile_host(generate(GRAPH, None), folder, GCC, flags, (C_SOURCES / "port.c",), "server.so")
+
+
+@pytest.fixture
+def host(built: Path) -> Iterator[HostLibrary]:
+    instance = HostLibrary(GRAPH, built)
+    yield instance
+    instance.close()
+
+
+def test_time_and_edges_of_inferences(host: HostLibrary, built: Path) -> None:
+    """The clock of this build gains 1000 a look, the pin is recorded: three inferences take 3000 between two edges."""
+    port = ctypes.CDLL(str(built))
+    port.test_reset_port()
+    reply = ask(host, Verb.INFER, infer(count=3))
+    assert protocol.INFER_REPLY.unpack(reply[: protocol.INFER_REPLY.size])[1] == 3000
+    assert (port.test_edges(), port.test_inferences_between()) == (2, 6)
+    ask(host, Verb.INFER, infer(count=70_000 // 1000), seq=2)
+    assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS, seq=3))[-1] == 73_000
+
+
+def test_a_clock_that_wraps_and_a_sum_that_needs_more_than_32_bits(host: HostLibrary, built: Path) -> None:
+    port = ctypes.CDLL(str(built))
+    port.test_reset_port()
+    port.test_clock_gains(ctypes.c_uint32(0xC0000000))
+    reply = ask(host, Verb.INFER, infer(count=3))
+    assert protocol.INFER_REPLY.unpack(reply[: protocol.INFER_REPLY.size])[1] == 3 * 0xC0000000
+    port.test_clock_gains(ctypes.c_uint32(1000))
+
+
+def test_all_logits_in_pieces(host: HostLibrary) -> None:
+    """300 logits: an INFER reply of at most 1,024 bytes holds 253, RESULT the rest, from any of them on."""
+    codes = codes_for(GRAPH, 1, 4)
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
+    wanted = reference.run(GRAPH, codes, seed=3, samples=[7]).logits[0]
+    reply = ask(host, Verb.INFER, infer(), seq=2)[protocol.INFER_REPLY.size :]
+    held = (1024 - protocol.INFER_REPLY.size) // 4
+    np.testing.assert_array_equal(np.frombuffer(reply, "<i4"), wanted[:held])
+    for seq, first in enumerate((0, held, 44, 299), 3):
+        piece = np.frombuffer(ask(host, Verb.RESULT, struct.pack("<H", first), seq=seq), "<i4")
+        np.testing.assert_array_equal(piece, wanted[first : first + 256])
+    assert refused(host, Verb.RESULT, struct.pack("<H", 300)) == (ErrorCode.OUT_OF_RANGE, 300)
+
+
+def test_the_last_byte_of_the_input(host: HostLibrary) -> None:
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(11) + b"\x05")
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(12), seq=2)
+    assert refused(host, Verb.INPUT, protocol.INPUT_HEAD.pack(11) + b"\x05\x06") == (ErrorCode.OUT_OF_RANGE, 11)
+
+
+def test_the_table_of_a_binomial_layer_decides_at_equality(host: HostLibrary) -> None:
+    """Counts are the entries at or below the drawn word: entries equal to words that are drawn tell <= from <."""
+    layer = GRAPH.node("cortex0")
+    assert isinstance(layer, ChaosLayer)
+    codes = codes_for(GRAPH, 1, 4)
+    fires = reference.run(GRAPH, codes, seed=3, samples=[7], keep=("cortex0_acc",)).tensors["cortex0_acc"][0] > GRAPH.value(
+        "cortex0_threshold"
+    )
+    words = random_bits.words(3, layer.fail_stream, [7], 1, 8)[0, 0] >> np.uint32(1)
+    table = np.sort(np.resize(words[fires], 5)).astype("<u4")
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
+    ask(host, Verb.INJECT, TABLE + protocol.TABLE_HEAD.pack(0, 0) + table[:2].tobytes(), seq=2)
+    ask(host, Verb.INJECT, TABLE + protocol.TABLE_HEAD.pack(0, 2) + table[2:].tobytes(), seq=3)
+    counts = np.searchsorted(table, words, side="right") * fires
+    wanted = GRAPH.value("readout_weight").astype(int) @ counts + GRAPH.value("readout_bias")
+    ask(host, Verb.INFER, infer(), seq=4)
+    np.testing.assert_array_equal(np.frombuffer(ask(host, Verb.RESULT, struct.pack("<H", 0), seq=5), "<i4"), wanted[:256])
+    ask(host, Verb.CLEAR, seq=6)
+    ask(host, Verb.INFER, infer(), seq=7)
+    clean = reference.run(GRAPH, codes, seed=3, samples=[7]).logits[0]
+    np.testing.assert_array_equal(np.frombuffer(ask(host, Verb.RESULT, struct.pack("<H", 0), seq=8), "<i4"), clean[:256])
+
+
+TABLE_BYTES = binomial_table(5, 20000).astype("<u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("verb", "payload", "code"),
+    [
+        (Verb.INJECT, TABLE, ErrorCode.BAD_LENGTH),
+        (Verb.INJECT, TABLE + b"\0", ErrorCode.BAD_LENGTH),
+        (Verb.INJECT, TABLE + b"\0\0abc", ErrorCode.BAD_LENGTH),
+        (Verb.INJECT, TABLE + b"\0\0" + TABLE_BYTES + b"abcd", ErrorCode.OUT_OF_RANGE),
+        (Verb.INJECT, TABLE + b"\0\1" + TABLE_BYTES, ErrorCode.OUT_OF_RANGE),
+        (Verb.INJECT, TABLE + b"\1\0" + TABLE_BYTES, ErrorCode.OUT_OF_RANGE),
+        (Verb.INJECT, FAIL_Q + b"\0", ErrorCode.BAD_LENGTH),
+        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(1, 0), ErrorCode.OUT_OF_RANGE),
+        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 65537), ErrorCode.OUT_OF_RANGE),
+        (Verb.INJECT, PATCH + bytes(8), ErrorCode.BAD_LENGTH),
+        (Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(2, 0, 0, 0), ErrorCode.OUT_OF_RANGE),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.STUCK, 0) + b"\1", ErrorCode.REFUSED),  # a sampled layer sends no spikes
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, 2, 0) + b"\1", ErrorCode.OUT_OF_RANGE),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(len(mortal(GRAPH)), MaskKind.DEAD, 0) + b"\1", ErrorCode.OUT_OF_RANGE),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 0)[:-1], ErrorCode.BAD_LENGTH),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 1) + b"\1", ErrorCode.OUT_OF_RANGE),
+        (Verb.PARAM, protocol.PARAM.pack(0, 0), ErrorCode.OUT_OF_RANGE),
+    ],
+)
+def test_one_beyond_a_limit_is_refused(host: HostLibrary, verb: Verb, payload: bytes, code: ErrorCode) -> None:
+    assert refused(host, verb, payload)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("verb", "payload"),
+    [
+        (Verb.INJECT, TABLE + b"\0\0" + TABLE_BYTES),
+        (Verb.INJECT, TABLE + b"\0\4" + TABLE_BYTES[-4:]),
+        (Verb.INJECT, TABLE + b"\0\5"),
+        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 65536)),
+        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 0)),
+        (Verb.INJECT, PATCH),
+        (Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(1, 299, 7, 0)),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 0) + b"\xff"),
+        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 1)),
+    ],
+)
+def test_the_limit_itself_is_accepted(host: HostLibrary, verb: Verb, payload: bytes) -> None:
+    assert ask(host, verb, payload) == b""
+
+
+@pytest.mark.parametrize("stored", ["readout_weight", "cortex0_weight"])
+def test_a_patch_may_reach_both_ends_of_a_word_and_no_further(host: HostLibrary, stored: str) -> None:
+    matrix = ("cortex0_weight", "readout_weight").index(stored)
+    word = int(GRAPH.value(stored)[3, 5])
+    for end, beyond in ((-128, -129), (127, 128)):
+        assert ask(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(matrix, 3, 5, end - word), seq=2) == b""
+        ask(host, Verb.CLEAR, seq=3)
+        assert refused(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(matrix, 3, 5, beyond - word))[0] == ErrorCode.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("order", [(4, 4), (4, 6, 6), (6, 4, 6), (6, 4, 4), (4, 6, 5, 5), (4, 6, 5, 4), (4, 6, 7, 6)])
+def test_a_word_is_patched_once_in_whatever_order(host: HostLibrary, order: tuple[int, ...]) -> None:
+    """Sites in ascending order need no search: what comes again must be found all the same."""
+    *before, last = (PATCH + protocol.PATCH_ROW.pack(1, output, 2, 0) for output in order)
+    for seq, request in enumerate(before, 1):
+        assert ask(host, Verb.INJECT, request, seq) == b""
+    assert refused(host, Verb.INJECT, last)[0] == ErrorCode.OUT_OF_RANGE
+
+
+def test_sites_differ_in_each_of_their_parts(host: HostLibrary) -> None:
+    """Bias before weights, then by input, output, matrix: none of these is another's site."""
+    bias = protocol.BIAS_INPUT
+    sites = [(0, 0, bias), (0, 0, 0), (0, 0, 11), (0, 7, bias), (0, 7, 0), (1, 0, bias), (1, 0, 0), (1, 256, 0), (1, 257, 1), (1, 1, 1)]
+    for seq, site in enumerate([*sites[1::2], *sites[::2]], 1):
+        assert ask(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(*site, 0), seq) == b""
+    for site in sites:
+        assert refused(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(*site, 0))[0] == ErrorCode.OUT_OF_RANGE
+
+
+def test_a_cleared_patch_has_no_effect(host: HostLibrary) -> None:
+    codes = codes_for(GRAPH, 1, 4)
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
+    wanted = reference.run(GRAPH, codes, seed=3, samples=[7]).logits[0][:253]
+    for matrix, outputs, inputs in ((0, 8, 12), (1, 300, 8)):
+        rows = [protocol.PATCH_ROW.pack(matrix, o % outputs, o % inputs, -1 if o % 2 else 1) for o in range(8)]
+        for row in rows:  # one may be refused, where the word is at its end
+            ask(host, Verb.CLEAR, seq=2)
+            host.exchange(frame(Verb.INJECT, PATCH + row, seq=4))
+        ask(host, Verb.CLEAR, seq=5)
+        reply = ask(host, Verb.INFER, infer(), seq=6)[protocol.INFER_REPLY.size :]
+        np.testing.assert_array_equal(np.frombuffer(reply, "<i4"), wanted[: len(reply) // 4])
+
+
+def test_a_loss_below_which_the_readout_could_overflow(tmp_path: Path) -> None:
+    """An expected layer multiplies by a gain that falls with the loss: the lowest that fits is accepted, one less is not."""
+    graph = chaos_graph(sizes=(12, 8, 4), sampling="expected", noise=False, ticks=127)
+    bias = np.full(4, 2**31 - 1 - 24_000_000, np.int32)
+    graph = replace(graph, constants={**graph.constants, "readout_bias": Constant(bias, 32)}).validate()
+    layer = graph.node("cortex0")
+    assert isinstance(layer, ChaosLayer)
+    lowest = lowest_fail_q(graph, layer)
+    assert 0 < lowest < layer.fail_q
+    host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="expected.so"))
+    assert ask(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest)) == b""
+    assert refused(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest - 1)) == (ErrorCode.OUT_OF_RANGE, lowest - 1)
+    host.close()
+
+
+def test_a_temperature_up_to_the_largest(tmp_path: Path) -> None:
+    graph = mixed_graph(family="thermal")
+    noise = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
+    host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="thermal.so"))
+    codes, samples = items_for(graph, 4), np.arange(4, dtype=np.uint32)
+    for index, node in enumerate(noise):
+        assert refused(host, Verb.PARAM, protocol.PARAM.pack(index, node.k_max + 1)) == (ErrorCode.OUT_OF_RANGE, node.k_max + 1)
+        assert ask(host, Verb.PARAM, protocol.PARAM.pack(index, node.k_max), seq=2 + index) == b""
+        hottest = {n.name: n.k_max for n in noise[: index + 1]}
+        wanted = reference.run(graph, codes, seed=3, parameters=hottest)
+        np.testing.assert_array_equal(host.infer(codes, 3, samples)[0], wanted.logits)
+    assert refused(host, Verb.PARAM, protocol.PARAM.pack(len(noise), 0)) == (ErrorCode.OUT_OF_RANGE, len(noise))
+    host.close()

@@ -1,0 +1,233 @@
+"""One graph that holds every kind of node in every form that the runtime treats differently: one compilation, all kernels.
+
+Sizes straddle the kernels' blocks (4, 8, 32, 64 columns, 64 inputs, 512 events), thresholds lie exactly on sums that occur,
+and a loss probability equals a word that is drawn: there, one off in a comparison becomes another integer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos import reference
+from edgechaos.arithmetic import random_bits
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.graph.integer_graph import (
+    AveragePool,
+    ChaosLayer,
+    Encoding,
+    IntegerGraph,
+    MatMul,
+    MaxPool,
+    Readout,
+    Text,
+    TopK,
+    expected_gain,
+)
+from edgechaos.graph.units import mortal
+from tests.helpers.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
+
+CODES = Encoding("codes")
+SEED = 11
+SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
+
+
+class Zoo(Builder):
+    """Adds heads; `event` says which kernel their matrices get."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.default_rng(3))
+        self.activity: dict[str, float] = {}
+        self.streams = 0
+
+    def begin(self, name: str, event: bool) -> None:
+        """What follows carries this prefix."""
+        self.prefix, self.event = f"{name}_{'e' if event else 'd'}_", event
+
+    def named(self, name: str) -> str:
+        return self.prefix + name
+
+    def codes(self, size: int) -> str:
+        return self.tensor("codes", "int8", (size,))
+
+    def product(self, x: str, name: str, outputs: int, kind: type[MatMul] = MatMul, **fields: Any) -> str:
+        """As `matmul`, with constants of this head's own, no bias where `bias=None` is given."""
+        tensor = self.tensors[x]
+        weight = self.weight(self.named(f"{name}_w"), outputs, tensor.size // max(tensor.ticks, 1))
+        self.activity[x] = 0.0 if self.event else 1.0
+        bias = {"bias": self.bias(self.named(f"{name}_b"), outputs)}
+        return self.add(kind, x, "int32", (outputs,), tensor.ticks, weight=weight, **(bias | fields))
+
+    def image_conv(self, x: str, name: str, *geometry: Any) -> str:
+        self.activity[x] = 0.0 if self.event else 1.0
+        return self.conv(x, self.named(name), *geometry)
+
+    def spiking(self, x: str, name: str, ticks: int, spread: float, *, noise: bool = True, last: bool = True, **fields: Any) -> str:
+        size = self.tensors[x].shape[0]
+        threshold = self.rng.integers(-int(spread / 4), int(spread), size).astype(np.int32)
+        sigma = {}
+        if noise:
+            value = self.rng.integers(0, 2**15, size).astype(np.int32)
+            value[: size // 3] = 0
+            sigma = {"sigma": self.constant(self.named(f"{name}_sigma"), value, 32), "sigma_shift": max(1, 29 - int(spread).bit_length())}
+        self.streams += 2
+        streams = {"fail_stream": self.streams, "noise_stream": self.streams + 1}
+        default = {
+            "mode": "parallel",
+            "fail_q": 20000,
+            "emit": "count" if last else "spikes",
+            "decay_q15": 655,
+            "refractory_decay_q15": 31130,
+        }
+        threshold_name = self.constant(self.named(f"{name}_threshold"), threshold, 32)
+        every = {"ticks": ticks, "threshold": threshold_name, **streams, **sigma, **default, **fields}
+        return self.add(ChaosLayer, x, "int8", (size,), 0 if last else ticks, **every)
+
+    def end(self, x: str, body: str, classes: int = 5, encoding: Encoding = CODES, **fields: Any) -> None:
+        self.head(self.prefix.rstrip("_"), x, self.product(body, "readout", classes, Readout, **fields), encoding)
+
+
+def _parallel(z: Zoo) -> None:
+    x = z.codes(12)
+    spikes = z.spiking(z.product(x, "a", 70), "a", 5, 12000.0, last=False)
+    z.end(x, z.spiking(z.product(spikes, "b", 13), "b", 5, 700.0))
+    z.prefix = z.prefix.replace("_", "quiet_", 1)
+    y = z.codes(9)
+    z.end(y, z.spiking(z.product(y, "a", 131, bias=None), "a", 3, 12000.0, noise=False), 9, bias=None)
+
+
+def _lossless(z: Zoo) -> None:
+    """No spike can be lost: then the runtime delivers all of a neuron's spikes at once, where they are only counted."""
+    x = z.codes(9)
+    spikes = z.spiking(z.product(x, "a", 23), "a", 4, 9000.0, last=False, fail_q=0)
+    z.end(x, z.spiking(z.product(spikes, "b", 11), "b", 4, 700.0, fail_q=0))
+    z.prefix = z.prefix.replace("_", "count_", 1)
+    y = z.codes(9)
+    z.end(y, z.spiking(z.product(y, "a", 23), "a", 4, 9000.0, fail_q=0))
+
+
+def _stateful(z: Zoo) -> None:
+    x = z.codes(11)
+    drive = z.requantize(z.product(x, "a", 17), z.named("a"), "int16", 30000.0, per_channel=True)
+    spikes = z.spiking(drive, "a", 6, 8000.0, noise=False, last=False, mode="stateful")
+    drive = z.requantize(z.product(spikes, "b", 10), z.named("b"), "int16", 500.0)
+    z.end(x, z.spiking(drive, "b", 6, 8000.0, mode="stateful", decay_q15=9000, refractory_decay_q15=12000))
+
+
+def _sampled(z: Zoo) -> None:
+    for sampling in ("binomial", "expected"):
+        z.begin(sampling, z.event)
+        x = z.codes(10)
+        counts = z.spiking(z.product(x, "a", 21), "a", 7, 9000.0, noise=False, sampling=sampling, fail_q=9000)
+        z.end(x, counts, gain=expected_gain(7, 9000) if sampling == "expected" else 1)
+
+
+def _vision(z: Zoo) -> None:
+    x = z.tensor("image", "int8", (2, 7, 9))
+    y = z.lut(x, z.named("pixels"), per_channel=True, silent=True)
+    y = z.requantize(z.image_conv(y, "c", 6, (3, 3), (1, 1), (1, 1)), z.named("c"), "int8", 9000.0, True, True)
+    y = z.pool(y, MaxPool, (2, 3), (2, 2))
+    y = z.requantize(z.image_conv(y, "d", 3, (2, 1), (1, 2), (1, 0)), z.named("d"), "int8", 9000.0)
+    y = z.requantize(z.pool(y, AveragePool, (2, 2), (1, 1)), z.named("pool"), "int8", 100.0)
+    y = z.lut(z.requantize(z.product(y, "embed", 11), z.named("embed"), "int8", 4000.0), z.named("gelu"), silent=True)
+    z.end(x, y)
+    z.prefix = z.prefix.replace("_", "wide_", 1)
+    w = z.tensor("image", "int8", (1, 4, 20))
+    z.end(w, z.requantize(z.image_conv(w, "c", 4, (1, 5), (3, 4), (0, 4)), z.named("c"), "int8", 5000.0))
+
+
+def _text_head(z: Zoo) -> None:
+    ids = z.tensor("ids", "uint16", (9,))
+    spec = Mixed(family="text", length=9)
+    z.end(ids, embedded(z, spec, ids, z.named("embedding")), encoding=Encoding("tokens", Text(WORDS)))
+
+
+def _kwta(z: Zoo) -> None:
+    x = z.codes(20)
+    ranked = z.requantize(z.product(x, "layer", 150), z.named("rank"), "int16", 3e5)
+    coarse = z.requantize(ranked, z.named("coarse"), "int16", 32767.0 * 2**11)
+    winners = z.requantize(z.add(TopK, coarse, "int16", (150,), k=60), z.named("winners"), "int8", 64.0)
+    z.end(x, winners)
+    z.prefix = z.prefix.replace("_", "fine_", 1)
+    y = z.codes(13)
+    ranked = z.requantize(z.product(y, "layer", 33), z.named("rank"), "int16", 20000.0, per_channel=True)
+    z.end(y, z.requantize(z.add(TopK, ranked, "int16", (33,), k=7), z.named("winners"), "int8", 12000.0))
+
+
+def _thermal(z: Zoo) -> None:
+    x = z.codes(14)
+    z.streams += 1
+    acc = z.thermal(z.product(x, "layer", 9), x, 200 + z.streams)
+    codes = z.lut(z.requantize(acc, z.named("layer"), "int8", 9000.0), z.named("gelu"))
+    z.streams += 1
+    z.head(z.prefix.rstrip("_"), x, z.thermal(z.product(codes, "readout", 4, Readout), codes, 200 + z.streams), Encoding("codes"))
+
+
+def _wide(z: Zoo) -> None:
+    """More events than the packed sums hold at once, at both extremes; columns beyond 32 and 64."""
+    x = z.codes(1050)
+    z.end(x, z.requantize(z.product(x, "a", 77), z.named("a"), "int8", 3e5), 9)
+    stored = z.constants[z.named("a_w")]
+    weight = stored.value.copy()
+    weight[:2] = [[-(1 << z.bits - 1)], [(1 << z.bits - 1) - 1]]
+    z.constants[z.named("a_w")] = replace(stored, value=weight)
+
+
+FORMS = (_parallel, _lossless, _stateful, _sampled, _vision, _text_head, _kwta, _thermal, _wide)
+
+
+def zoo() -> IntegerGraph:
+    """Every form with dense and with event-driven kernels; those with matrices alone with 4 and 2 bits, too."""
+    z = Zoo()
+    for form in FORMS:
+        for bits, event in ((8, False), (8, True), (4, True), (2, True)):
+            if bits == 8 or form in (_vision, _text_head, _wide, _thermal):
+                z.bits = bits
+                z.begin(f"{form.__name__.strip('_')}{bits}", event)
+                form(z)
+    graph = replace(z.graph(), metadata={"activity": {x: share for x, share in z.activity.items()}})
+    return on_the_edge(graph).validate()
+
+
+def on_the_edge(graph: IntegerGraph) -> IntegerGraph:
+    """Thresholds at sums that occur, so that firing "at equality" differs; a loss that equals a word that decides."""
+    constants, nodes = dict(graph.constants), list(graph.nodes)
+    for head in graph.heads:
+        for node in graph.path(head.name):
+            if isinstance(node, ChaosLayer) and graph.tensors[node.input].ticks == 0:
+                drive = reference.run(graph, items(graph, head.name), seed=SEED, samples=SAMPLES, head=head.name, keep=(node.input,))
+                threshold = constants[node.threshold].value.copy()
+                sums = drive.tensors[node.input]
+                columns = np.arange(0, threshold.size, 2)
+                threshold[columns] = sums[columns % len(sums), columns]
+                constants[node.threshold] = replace(constants[node.threshold], value=threshold)
+                fired = sums > threshold
+                word = random_bits.words(SEED, node.fail_stream, SAMPLES, node.ticks, threshold.size)[:, 0] & np.uint32(0xFFFF)
+                if node.sampling == "ticks" and node.fail_q:
+                    middle = np.argwhere(fired & (word > 10000) & (word < 50000))[0]
+                    nodes[nodes.index(node)] = replace(node, fail_q=int(word[tuple(middle)]))
+    return replace(graph, constants=constants, nodes=tuple(nodes))
+
+
+def items(graph: IntegerGraph, head: str) -> NDArray[Any]:
+    """Eight items of a head; where it takes signed codes the first are all at one extreme, all at the other, and 0."""
+    codes = items_for(graph, len(SAMPLES), SEED, head)
+    if codes.dtype == np.int8 and graph.head(head).encoding.kind == "codes":
+        codes[0], codes[1], codes[2] = -128, 127, 0
+        codes[3].reshape(-1)[:] = np.resize(np.array([-128, 127], np.int8), codes[3].size)
+    return codes
+
+
+def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
+    """Clean, and every fault at once."""
+    ticks = [n for n in graph.chaos_layers() if n.sampling == "ticks"]
+    faults: list[Fault] = [WeightBitFlip(rate=0.02, seed=2)]
+    faults += [WeightBitFlip(n.name, "bias", bits=((0, 3), (1, 9))) for n in graph.weighted() if getattr(n, "bias", None)]
+    size = {n.name: graph.tensors[n.input].shape[0] for n in ticks}
+    faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in mortal(graph) if n.name not in size]
+    faults += [DeadNeurons(n.name, neurons=(1, size[n.name] - 1)) for n in ticks]
+    faults += [StuckAtOne(n.name, neurons=(0, size[n.name] - 2)) for n in ticks]
+    return [resolve(graph, FaultPlan(tuple(f))) for f in ((), (*faults, Omission(rate=0.4)))]

@@ -1,0 +1,1 @@
+"""Tests of campaigns, statistics, energy and reports."""

@@ -1,0 +1,91 @@
+"""The energy model against hand calculations, and against the instruction classes that the emulator counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgechaos.devices.emulators.instruction_classes import CLASSES, EXTRAS
+from edgechaos.firmware_gen.board import board_names, load_board
+from edgechaos.hil.energy.model import CORTEX_M4, CYCLE_MODELS, ORIGIN, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.support.errors import ConfigError, EdgeChaosError
+from tests.helpers.graphs import chaos_graph
+
+MIX = {"alu": 1000.0, "load": 400.0, "load_store_multiple": 10.0, "multiple_registers": 40.0, "branch_taken": 100.0, "pc_loads": 5.0}
+
+
+def test_every_counted_class_has_cycles() -> None:
+    assert set(CORTEX_M4.classes) == {*CLASSES, *EXTRAS}
+    assert all(c.low <= c.usual <= c.high for c in CORTEX_M4.classes.values())
+
+
+PUBLISHED = {
+    # fewest, usual, most: DDI 0439, table 3-1; P = 1 to 3 cycles refill the pipeline
+    "alu": (1, 1, 1),
+    "mul_mac": (1, 1, 1),
+    "div": (2, 7, 12),
+    "load": (1, 2, 2),
+    "store": (1, 1, 2),
+    "load_store_multiple": (1, 1, 1),
+    "multiple_registers": (1, 1, 1),
+    "branch_taken": (2, 3, 4),
+    "branch_not_taken": (1, 1, 1),
+    "pc_loads": (1, 2, 3),
+    "fp": (1, 1, 14),
+    "other": (1, 1, 4),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES + EXTRAS)
+def test_cycles_of_one_instruction(name: str) -> None:
+    cycles = CORTEX_M4.cycles({name: 1})
+    assert (cycles.low, cycles.usual, cycles.high / 1.25) == PUBLISHED[name]
+
+
+def test_cycles_and_joules_by_hand() -> None:
+    estimate = energy_per_inference(MIX, board_energy("stm32l4r5"))
+    assert estimate.cycles.usual == 1000 + 2 * 400 + 10 + 40 + 3 * 100 + 2 * 5
+    assert estimate.cycles.low == 1000 + 400 + 10 + 40 + 2 * 100 + 5
+    assert estimate.cycles.high == (1000 + 2 * 400 + 10 + 40 + 4 * 100 + 3 * 5) * 1.25
+    assert estimate.energy_j == pytest.approx(2160 * 0.278e-9, abs=0)
+    assert estimate.low_j == pytest.approx(1655 * 0.278e-9, abs=0)
+    assert estimate.high_j == pytest.approx(2265 * 1.25 * 0.278e-9, abs=0)
+    assert estimate.clock_hz == board_energy("stm32l4r5").clock_hz == load_board("stm32l4r5").clock_hz
+    seconds = estimate.latency_s()
+    assert (seconds.low, seconds.usual, seconds.high) == tuple(c / 120_000_000 for c in (1655, 2160, 2265 * 1.25))
+    assert estimate.origin == ORIGIN == "modelled from emulated counts"
+    assert "Arm Cortex-M4" in estimate.source
+    assert "607 pJ/MAC" in estimate.source
+
+
+def test_the_published_energy_per_mac_follows_from_the_figures() -> None:
+    assert board_energy("stm32l4r5").energy_per_cycle_j * 2.18 == pytest.approx(607e-12, rel=0.002)
+
+
+def test_unknown_class_and_boards_are_refused() -> None:
+    with pytest.raises(EdgeChaosError, match="cortex-m4 has no figure for vector; it knows alu"):
+        energy_per_inference({"alu": 1, "vector": 2}, board_energy("stm32l4r5"))
+    with pytest.raises(ConfigError, match="no board 'nowhere'"):
+        board_energy("nowhere")
+    silent = next(name for name in board_names() if load_board(name).energy is None)
+    with pytest.raises(EdgeChaosError, match=f"board '{silent}' states no energy per cycle; choose another one"):
+        board_energy(silent)
+
+
+def test_cycle_models_are_filed_under_their_core() -> None:
+    assert all(name == model.core for name, model in CYCLE_MODELS.items())
+
+
+def test_landauer_bound() -> None:
+    """abs=0: the default tolerance, 1e-12, is larger than any of these."""
+    assert landauer_bound(1) == pytest.approx(2.8710e-21, rel=1e-4, abs=0)
+    assert landauer_bound(1000, 600.0) == pytest.approx(2000 * 2.8710e-21, rel=1e-4, abs=0)
+    assert landauer_bound(0) == 0
+
+
+def test_bits_overwritten() -> None:
+    graph = chaos_graph(sizes=(12, 8, 4), ticks=4)
+    # 8 accumulators int32, 8 counts int8, 4 logits int32, one class uint16
+    assert bits_overwritten(graph) == 8 * 32 + 8 * 8 + 4 * 32 + 16
+    stateful = chaos_graph(sizes=(12, 8, 4), ticks=4, mode="stateful")
+    # beside: 8 drives int16, and at each of 4 ticks 8 membranes and 8 refractorinesses of 16 bits
+    assert bits_overwritten(stateful) == bits_overwritten(graph) + 8 * 16 + 4 * 8 * 32
