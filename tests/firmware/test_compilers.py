@@ -27,6 +27,7 @@ from tests.firmware.test_firmware_build import STRICT
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
 from tests.helpers.graphs import Spec, chaos_graph
 from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
+from tests.helpers.places import ROOT
 from tests.helpers.renaming import renamed
 
 ARM = ("arm-none-eabi-gcc",)

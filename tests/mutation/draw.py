@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgechaos.support.settings import read_toml, structure
+from tests.helpers.places import ROOT
 from tests.mutation.c_mutants import c_mutants
 from tests.mutation.mutants import OPERATORS, Mutant
 from tests.mutation.python_mutants import python_mutants
-from tests.mutation.targets import AREAS, ROOT, TARGETS, Target, files_of
+from tests.mutation.targets import AREAS, TARGETS, Target, files_of
 
 EQUIVALENT = ROOT / "tests" / "mutation" / "equivalent.toml"
 
