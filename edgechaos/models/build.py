@@ -15,7 +15,8 @@ import torch
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig, config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.options import unknown_option
 from edgechaos.models.plain import PlainConfig, PlainNet

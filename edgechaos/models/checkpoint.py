@@ -21,7 +21,8 @@ from torch import Tensor
 
 from edgechaos.graph.artifact import read_header
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.sequential import SequentialConfig, SequentialNet

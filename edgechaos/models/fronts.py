@@ -9,16 +9,14 @@ embeddings of a text's tokens. dense, Linear and ReLU on the pixels, is this pro
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from edgechaos.floatgraph.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, Linear, Pool, Relu, Shape
 from edgechaos.models.base import array
-
-if TYPE_CHECKING:
-    from edgechaos.models.chaosnet import ChaosNetConfig
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 
 BLOCK = 4
 """Modules of one Conv, BatchNorm, ReLU, MaxPool block."""

@@ -20,7 +20,8 @@ from torch import Tensor
 from edgechaos.graph.tokenizer import FIRST_WORD, Text
 from edgechaos.models import architecture
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.checkpoint import MAX_LAYERS, assemble
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.plain import PlainConfig, PlainNet

@@ -18,7 +18,8 @@ from edgechaos.data import Dataset
 from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
 from edgechaos.graph.integer_graph import IDENTIFIER
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig, Cortex, config_for
+from edgechaos.models.chaosnet import ChaosNet, Cortex
+from edgechaos.models.chaosnet_config import ChaosNetConfig, config_for
 from edgechaos.models.options import unknown_option
 from edgechaos.models.spiking import Conditions
 from edgechaos.support.errors import ConfigError

@@ -1,12 +1,9 @@
-"""The data set of every head of a model, and its items as codes.
-
-Enters: a FloatModel; one data set, or one per head. Leaves: the data set by head; codes. Nothing here needs torch.
-"""
+"""The data set of every head of a model, and its items as codes, those of calibration among them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +11,11 @@ from numpy.typing import NDArray
 from edgechaos.data import Dataset
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.support.errors import DataError
+
+if TYPE_CHECKING:
+    from edgechaos.quantize.fake_quant import FakeQuantModel
+
+CALIBRATION_ITEMS = 1024
 
 
 def by_head(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Dataset]:
@@ -38,3 +40,13 @@ def input_codes(model: FloatModel, items: NDArray[Any], head: str | None = None)
         raise DataError(f"model '{model.name}' takes items of {spec.size} elements, the data set has {items.shape[1:]}")
     codes = spec.encoding.codes(items).reshape(len(items), *spec.shape)
     return codes.astype(np.int32) if spec.encoding.kind == "tokens" else codes  # torch computes little with uint16
+
+
+def calibration(fake: FakeQuantModel, data: Dataset, head: str | None = None) -> Any:
+    """(codes, conditions) of the first training items of a head, clean."""
+    import torch
+
+    from edgechaos.models.spiking import Conditions
+
+    codes = torch.from_numpy(input_codes(fake.described, data.train_items[:CALIBRATION_ITEMS], head))
+    return codes, Conditions(0, torch.arange(len(codes)))

@@ -18,7 +18,7 @@ from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear, Readout
 from edgechaos.prune import criteria as prune_criteria
 from edgechaos.prune import removal as prune
 from edgechaos.prune.criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
-from edgechaos.quantize.heads import by_head
+from edgechaos.quantize.heads import by_head, calibration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,6 @@ def _values(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[st
     from edgechaos.quantize.exact import calibrate, exact_tensors
     from edgechaos.quantize.fake_quant import FakeQuantModel
     from edgechaos.quantize.lower import refuse_unsupported
-    from edgechaos.quantize.pipeline import calibration  # which itself prunes by this module
 
     refuse_unsupported(model, "ticks")
     fake = FakeQuantModel(model, per_channel=False)

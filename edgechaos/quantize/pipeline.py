@@ -22,7 +22,7 @@ from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, Li
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.prune.silent import without_silent
-from edgechaos.quantize.heads import by_head, input_codes
+from edgechaos.quantize.heads import CALIBRATION_ITEMS, by_head, calibration
 from edgechaos.quantize.importance import pruned
 from edgechaos.support.errors import UnsupportedError
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from edgechaos.train.fit import ProgressCallback, Recipe
 
 Method = Literal["qat", "ptq"]
-CALIBRATION_ITEMS = 1024
 FINE_TUNE_RATE = 1e-3
 OTHERS = "*"
 """Among weight bits by node: those of nodes that are not named."""
@@ -171,16 +170,6 @@ def to_graph(fake: FakeQuantModel, data: Dataset | Mapping[str, Dataset], sampli
         codes, conditions = calibration(fake, of_head, head)
         exact_tensors(fake, codes, replace(conditions, peaks=peaks), head)
     return lower(fake, peaks, sampling, metadata)
-
-
-def calibration(fake: FakeQuantModel, data: Dataset, head: str | None = None) -> Any:
-    """(codes, conditions) of the first training items of a head, clean."""
-    import torch
-
-    from edgechaos.models.spiking import Conditions
-
-    codes = torch.from_numpy(input_codes(fake.described, data.train_items[:CALIBRATION_ITEMS], head))
-    return codes, Conditions(0, torch.arange(len(codes)))
 
 
 def about(

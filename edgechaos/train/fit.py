@@ -31,7 +31,8 @@ from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError

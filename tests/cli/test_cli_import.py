@@ -15,7 +15,8 @@ from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Conv, EmbeddingBag
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.quantize.published import import_published
 from edgechaos.support.errors import ConfigError, VerificationError

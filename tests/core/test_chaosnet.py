@@ -14,7 +14,8 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.faults.plan import CLEAN, ResolvedPlan
 from edgechaos.floatgraph.float_model import Spiking
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks, torch_faults
 from edgechaos.support.errors import ConfigError, ShapeError, UnsupportedError

@@ -20,7 +20,8 @@ import torch
 from edgechaos.graph.tokenizer import Text
 from edgechaos.models import architecture, checkpoint, importers
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.importers import load_published, read_vocabulary
 from edgechaos.models.plain import PlainConfig, PlainNet

@@ -22,7 +22,8 @@ from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
 from edgechaos.graph.tokenizer import Text
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.dlm import Dlm, DlmConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.plain import PlainConfig, PlainNet

@@ -23,13 +23,15 @@ from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.prune.criteria import CRITERIA, RIDGE, Criterion, NeuronActivity, last_to_go, neuron_layers, neuron_scores, takeover
 from edgechaos.prune.removal import least_neurons, prune_neurons, prune_weights, remove_neurons
+from edgechaos.quantize.heads import CALIBRATION_ITEMS
 from edgechaos.quantize.importance import activity
-from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, fake_quantized, quantize, to_graph
+from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import FaultError, GraphError, UnsupportedError
 from edgechaos.train.fit import Recipe, train
 

@@ -17,12 +17,14 @@ from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.prune.criteria import NeuronActivity, neuron_layers, neuron_scores, takeover
 from edgechaos.prune.removal import least_neurons, remove_neurons, taken_over
+from edgechaos.quantize.heads import CALIBRATION_ITEMS
 from edgechaos.quantize.importance import activity
-from edgechaos.quantize.pipeline import CALIBRATION_ITEMS, quantize
+from edgechaos.quantize.pipeline import quantize
 from edgechaos.train.fit import Recipe, train
 
 pytestmark = pytest.mark.trains

@@ -16,7 +16,8 @@ from edgechaos.cli import main
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply
 from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
-from edgechaos.models.chaosnet import ChaosNet, config_for
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.plain import PlainConfig, PlainNet
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import DataError, FaultError, UnsupportedError

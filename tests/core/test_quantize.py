@@ -18,10 +18,12 @@ from edgechaos import data, reference
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
-from edgechaos.models.chaosnet import ChaosNet, ChaosNetConfig
+from edgechaos.models.chaosnet import ChaosNet
+from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.pipeline import calibration, fake_quantized, quantize, to_graph
+from edgechaos.quantize.heads import calibration
+from edgechaos.quantize.pipeline import fake_quantized, quantize, to_graph
 from edgechaos.support.errors import AccumulatorOverflow, DataError, UnsupportedError
 from edgechaos.train.fit import Recipe, new_model, train
 from tests.helpers.exactness import assert_integers_equal, assert_training_computes_the_same
