@@ -119,7 +119,7 @@ def topk(graph: IntegerGraph, node: Node, x: Array) -> Array:
     rank = np.where(dead, DEAD_RANK, x.astype(np.int32))
     winners = np.argsort(-rank, axis=1, kind="stable")[:, : node.k]  # stable: among equals the lowest index comes first
     kept = np.zeros(x.shape, bool)
-    np.put_along_axis(kept, winners, True, axis=1)
+    np.put_along_axis(kept, winners, node.dropped >> np.arange(node.k) & 1 == 0, axis=1)
     return np.where(kept & ~dead, x, np.int16(0))
 
 

@@ -35,7 +35,7 @@ from edgechaos.graph.integer_graph import (
     Weighted,
     expected_gain,
 )
-from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.graph.nodes import DROPPABLE, FINER_BITS, LUT_ENTRIES
 from edgechaos.graph.units import finishes_plain_layer, loud
 from edgechaos.support.errors import GraphError
 
@@ -258,6 +258,8 @@ def _check_topk(graph: IntegerGraph, node: Node) -> None:
     good = (x.dtype, len(x.shape), x.ticks) == ("int16", 1, 0) and (y.dtype, y.shape, y.ticks) == ("int16", x.shape, 0)
     require(good, node, "ranks an int16 vector without ticks and writes one of the same size")
     require(1 <= node.k <= x.shape[0], node, f"k {node.k} is outside 1..{x.shape[0]}")
+    most = (1 << min(node.k, DROPPABLE)) - 1
+    require(0 <= node.dropped <= most, node, f"dropped {node.dropped} names winners beyond its {node.k}: 0..{most}")
     _check_mask(graph, node, "dead", node.dead, x.shape)
 
 

@@ -6,40 +6,22 @@ Enters: names of tensors and constants. Leaves: frozen dataclasses without behav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from edgechaos.arithmetic.random_bits import FAIL_ONE
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
+from edgechaos.graph.node import Graph, Node, constant_field, tensor_field
+from edgechaos.graph.tensors import Constant, Slot
+from edgechaos.support.errors import FaultError
 
 MAX_TICKS = 127
 """Spike counts are int8."""
 LUT_ENTRIES = 256
 """One per int8 code; code c stands at index c + 128."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
-
-    name: str
-    input: str
-    output: str
-
-    def inputs(self) -> tuple[str, ...]:
-        """Every tensor this node reads, `input` first."""
-        return (self.input, *(getattr(self, f.name) for f in fields(self) if f.metadata.get("tensor")))
-
-    def constants(self) -> Iterator[tuple[str, str]]:
-        """(field, constant name) of every constant this node reads."""
-        for f in fields(self):
-            if f.metadata.get("constant") and getattr(self, f.name) is not None:
-                yield f.name, getattr(self, f.name)
-
-
-def _constant(default: Any = ...) -> Any:
-    return field(metadata={"constant": True}) if default is ... else field(default=default, metadata={"constant": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +32,8 @@ class Weighted(Node):
     `delta * what that word is multiplied with` is added after the sum. Set by faults alone.
     """
 
-    weight: str = _constant()
-    patch: str | None = _constant(None)
+    weight: str = constant_field()
+    patch: str | None = constant_field(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +44,11 @@ class MatMul(Weighted):
     patch rows are (out, in, delta).
     """
 
-    bias: str | None = _constant(None)
+    bias: str | None = constant_field(None)
+
+    def finishes(self, graph: Graph) -> bool:
+        """Every output is one sum."""
+        return not self.is_readout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +58,14 @@ class Readout(MatMul):
     gain is 1, or `count_q8` where the ChaosLayer before it is sampled as `expected` (then the logits are times 256).
     """
 
+    is_readout: ClassVar[bool] = True
+
     gain: int = 1
+
+    def settled(self, graph: Graph) -> Node:
+        """With the gain that the layer before it calls for."""
+        layer = graph.producer(self.input)
+        return replace(self, gain=layer.readout_gain() if layer is not None else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +76,13 @@ class Conv(Weighted):
     output (out, (H + 2 pad[0] - kh) // stride[0] + 1, likewise). patch rows are (out, flat index over (C, kh, kw), delta).
     """
 
-    bias: str | None = _constant(None)
+    bias: str | None = constant_field(None)
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
+
+    def finishes(self, graph: Graph) -> bool:
+        """Every channel is one unit."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +116,8 @@ class EmbeddingBag(Weighted):
     (dim,). patch rows are (id, column, delta).
     """
 
-    multiplier: str = _constant()
-    shift: str = _constant()
+    multiplier: str = constant_field()
+    shift: str = constant_field()
     low: int = -128
     high: int = 127
 
@@ -135,30 +132,69 @@ class Requantize(Node):
     faults alone.
     """
 
-    multiplier: str = _constant()
-    shift: str = _constant()
+    multiplier: str = constant_field()
+    shift: str = constant_field()
     low: int = -128
     high: int = 127
-    dead: str | None = _constant(None)
+    dead: str | None = constant_field(None)
+    unit_kind: ClassVar[Literal["plain"]] = "plain"
+
+    def finishes_plain_layer(self, graph: Graph) -> bool:
+        """Whether it writes int8 codes of a sum: spiking and k-WTA layers read int16 or int32, and logits are no layer."""
+        source = graph.producer(self.input)
+        return graph.tensors[self.output].dtype == "int8" and source is not None and source.finishes(graph)
+
+    def slots(self, graph: Graph) -> tuple[Slot, ...]:
+        """The units of a plain layer may be dead where code 0 is silence."""
+        if not self.finishes_plain_layer(graph):
+            return ()
+        return (Slot("dead", "bool", graph.tensors[self.input].shape[0], refused=self.zero_is_not_silent(graph)),)
+
+    def zero_is_not_silent(self, graph: Graph) -> str | None:
+        """Why code 0 is not silence; None where it is. A dead unit must add nothing, and no new code may enter."""
+        if not self.low <= 0 <= self.high:
+            return f"its clip {self.low}..{self.high} leaves out 0, the code of a dead unit"
+        for reader in graph.readers(self.output):
+            if not reader.maps_zero_to_zero(graph):
+                return f"table '{reader.name}' does not map 0, the code of a dead unit, to 0"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lut(Node):
     """q = table[x + 128], int8 -> int8, same shape. table: (256,), or (channels, 256) with channels on axis 0, int8."""
 
-    table: str = _constant()
+    table: str = constant_field()
+
+    def maps_zero_to_zero(self, graph: Graph) -> bool:
+        """In every channel."""
+        return not graph.value(self.table)[..., LUT_ENTRIES // 2].any()
+
+
+DROPPABLE = 16
+"""Winners that a fault can drop, by rank: one bit each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK(Node):
     """The k largest values keep their value, which may be negative; the others are 0. int16 (n,) -> int16 (n,).
 
-    Among equals the lowest index wins. dead: (n,) int8 0/1 mask of units that rank below every value and leave as 0,
-    set by faults alone.
+    Among equals the lowest index wins. Set by faults alone: dead, (n,) int8 0/1 mask of units that rank below every value and leave
+    as 0; dropped, bit r set: the winner of rank r (0 the largest) leaves as 0.
     """
 
+    unit_kind: ClassVar[Literal["k-WTA"]] = "k-WTA"
+
     k: int = 1
-    dead: str | None = _constant(None)
+    dead: str | None = constant_field(None)
+    dropped: int = 0
+
+    def slots(self, graph: Graph) -> tuple[Slot, ...]:
+        """Units may be dead; each of the first 16 winners may be dropped."""
+        return (
+            Slot("dead", "bool", graph.tensors[self.input].shape[0]),
+            Slot("dropped", "uint16", 1, 0, (1 << min(self.k, DROPPABLE)) - 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +208,17 @@ class ThermalNoise(Node):
     (`edgechaos.graph.thermal`) and may be set anew for every run; shift_a, shift_b in 1..30; norm * k_max < 2^30 is proved.
     """
 
-    codes: str = field(metadata={"tensor": True})
+    codes: str = tensor_field()
     k: int = 0
     k_max: int = 0
     shift_a: int = 1
     shift_b: int = 1
     stream: int = 0
+
+    def finishes(self, graph: Graph) -> bool:
+        """As the MatMul before it."""
+        source = graph.producer(self.input)
+        return source is not None and source.finishes(graph)
 
 
 TickMode = Literal["parallel", "stateful"]
@@ -198,10 +239,12 @@ class ChaosLayer(Node):
     dead, stuck: (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons, set by faults alone.
     """
 
+    unit_kind: ClassVar[Literal["spiking"]] = "spiking"
+
     mode: TickMode = "parallel"
     ticks: int = 1
-    threshold: str = _constant()
-    sigma: str | None = _constant(None)
+    threshold: str = constant_field()
+    sigma: str | None = constant_field(None)
     sigma_shift: int = 0
     decay_q15: int = 0
     refractory_decay_q15: int = 0
@@ -210,8 +253,40 @@ class ChaosLayer(Node):
     noise_stream: int = 1
     sampling: Sampling = "ticks"
     emit: Literal["spikes", "count"] = "count"
-    dead: str | None = _constant(None)
-    stuck: str | None = _constant(None)
+    dead: str | None = constant_field(None)
+    stuck: str | None = constant_field(None)
+
+    def readout_gain(self) -> int:
+        """The mean count times 256 where the layer is sampled as `expected`."""
+        return expected_gain(self.ticks, self.fail_q) if self.sampling == "expected" else 1
+
+    def slots(self, graph: Graph) -> tuple[Slot, ...]:
+        """Masks, loss, thresholds; the decays of stateful ticks; and the table that follows the loss, which devices must hold."""
+        n = graph.tensors[self.input].shape[0]
+        no_stuck = f"sampling '{self.sampling}' cannot carry stuck-at-1 neurons; use sampling 'ticks'"
+        slots = [
+            Slot("dead", "bool", n),
+            Slot("stuck", "bool", n, refused=no_stuck if self.sampling != "ticks" else None),
+            Slot("fail_q", "uint32", 1, 0, FAIL_ONE),
+            Slot("threshold", "int32", n, -(2**31), 2**31 - 1),
+        ]
+        if self.mode == "stateful":
+            slots += [Slot(name, "uint16", 1, 0, 1 << 15) for name in ("decay_q15", "refractory_decay_q15")]
+        if self.sampling == "binomial":
+            slots.append(Slot("table", "uint32", self.ticks, 0, 1 << 31))
+        return tuple(slots)
+
+    def slot_value(self, graph: Graph, name: str) -> NDArray[Any]:
+        """As of every node; `table` is the cumulative distribution of the counts, (ticks,)."""
+        if name == "table" and self.sampling == "binomial":
+            return binomial_table(self.ticks, self.fail_q)
+        return super(ChaosLayer, self).slot_value(graph, name)  # a class with slots has no bare super()
+
+    def with_slot(self, graph: Graph, name: str, values: ArrayLike) -> tuple[Node, dict[str, Constant]]:
+        """As of every node; `table` follows fail_q and cannot be set."""
+        if name == "table":
+            raise FaultError(f"node '{self.name}': its table follows from fail_q; set that")
+        return super(ChaosLayer, self).with_slot(graph, name, values)
 
 
 def expected_gain(ticks: int, fail_q: int) -> int:

@@ -7,8 +7,7 @@ docs/semantics.md, "Faults".
 
 from __future__ import annotations
 
-from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, MatMul, Node, Readout, Requantize, ThermalNoise, TopK
-from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, Requantize, TopK
 
 Mortal = ChaosLayer | TopK | Requantize
 
@@ -29,21 +28,10 @@ def plain_layers(graph: IntegerGraph) -> tuple[Requantize, ...]:
 
 
 def finishes_plain_layer(graph: IntegerGraph, node: Requantize) -> bool:
-    """Whether a node writes int8 codes of a MatMul's or Conv's accumulator, through ThermalNoise or not.
-
-    Spiking and k-WTA layers read int16 or int32: what a node writes for them is no plain layer, and neither are logits.
-    """
-    source: Node | None = graph.producer(node.input)
-    if isinstance(source, ThermalNoise):
-        source = graph.producer(source.input)
-    return graph.tensors[node.output].dtype == "int8" and isinstance(source, MatMul | Conv) and not isinstance(source, Readout)
+    """Whether a node writes int8 codes of a MatMul's or Conv's accumulator, through ThermalNoise or not."""
+    return node.finishes_plain_layer(graph)
 
 
 def loud(graph: IntegerGraph, node: Requantize) -> str | None:
-    """Why code 0 of a plain layer is not silence; None where it is. A dead unit must add nothing, and no new code may enter."""
-    if not node.low <= 0 <= node.high:
-        return f"its clip {node.low}..{node.high} leaves out 0, the code of a dead unit"
-    for reader in graph.readers(node.output):
-        if isinstance(reader, Lut) and graph.value(reader.table)[..., LUT_ENTRIES // 2].any():
-            return f"table '{reader.name}' does not map 0, the code of a dead unit, to 0"
-    return None
+    """Why code 0 of a plain layer is not silence; None where it is."""
+    return node.zero_is_not_silent(graph)

@@ -161,8 +161,12 @@ def _topk(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
         value = w.op("Where", w.constant("alive", graph.value(node.dead) == 0), value, w.constant("dead_rank", np.int64(DEAD_RANK)))
     scaled = w.op("Mul", value, w.constant("n", np.int64(n)))
     key = w.op("Add", scaled, w.constant("order", np.arange(n - 1, -1, -1, dtype=np.int64)))
-    last = w.op("Gather", w.largest(key, node.k), w.constant("last", np.array([node.k - 1], np.int64)), axis=1)
+    largest = w.largest(key, node.k)
+    last = w.op("Gather", largest, w.constant("last", np.array([node.k - 1], np.int64)), axis=1)
     kept = w.op("GreaterOrEqual", key, last)
+    for rank in (r for r in range(node.k) if node.dropped >> r & 1):
+        dropped = w.op("Gather", largest, w.constant(f"rank_{rank}", np.array([rank], np.int64)), axis=1)
+        kept = w.op("And", kept, w.op("Not", w.op("Equal", key, dropped)))
     if node.dead is not None:
         kept = w.op("And", kept, w.constant("alive", graph.value(node.dead) == 0))
     winners = w.op("Mul", w.cast(node.input, "int32"), w.cast(kept, "int32"))

@@ -1,0 +1,179 @@
+"""What a node of an integer graph is, and the graph that it is asked about: the base of every kind of node.
+
+A kind's class says what it means: its fields, and what its methods below return. It asks its neighbors by what they are, never by
+their class, so that a new kind changes no other. What a target makes of a kind stands in that target's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgechaos.graph.heads import Head
+from edgechaos.graph.tensors import Constant, Slot, Tensor, fault_constant
+from edgechaos.support.errors import ConfigError, FaultError, GraphError
+from edgechaos.support.suggest import suggestion
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes and what stands between them. `nodes` are in execution order; a node reads only what stands before it.
+
+    Several heads may share nodes' constants by name (a shared cortex); each head's path is its own run of nodes.
+    `metadata` is JSON: data set, training facts, accuracies, float parameters, for people and reports.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    constants: Mapping[str, Constant]
+    nodes: tuple[Node, ...]
+    heads: tuple[Head, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _producers(self) -> Mapping[str, Node]:
+        return {node.output: node for node in reversed(self.nodes)}
+
+    @cached_property
+    def _readers(self) -> Mapping[str, tuple[Node, ...]]:
+        readers: dict[str, tuple[Node, ...]] = {}
+        for node in self.nodes:
+            for tensor in dict.fromkeys(node.inputs()):
+                readers[tensor] = (*readers.get(tensor, ()), node)
+        return readers
+
+    @cached_property
+    def _paths(self) -> dict[str, tuple[Node, ...]]:
+        return {}
+
+    def node(self, name: str) -> Node:
+        """The node of that name. Raises GraphError with the names there are."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise GraphError(f"graph '{self.name}' has no node '{name}'; it has {', '.join(n.name for n in self.nodes)}", name)
+
+    def head(self, name: str | None = None) -> Head:
+        """The head of that name, or the first. Raises ConfigError with the heads there are."""
+        for head in self.heads:
+            if name is None or head.name == name:
+                return head
+        names = [h.name for h in self.heads]
+        raise ConfigError(f"model '{self.name}' has no head '{name}'{suggestion(name or '', names)}; it has {', '.join(names)}", "head")
+
+    def value(self, constant: str | None) -> NDArray[Any]:
+        """The integers of a constant; an empty int32 array for None (an absent optional constant)."""
+        return self.constants[constant].value if constant is not None else np.zeros(0, np.int32)
+
+    def readers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor, in execution order."""
+        return self._readers.get(tensor, ())
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that writes a tensor; None for an input."""
+        return self._producers.get(tensor)
+
+    def path(self, head: str | None = None) -> tuple[Node, ...]:
+        """The nodes that one head needs, in execution order."""
+        spec = self.head(head)
+        if spec.name not in self._paths:
+            wanted, path = {spec.label, spec.logits}, []
+            for node in reversed(self.nodes):
+                if node.output in wanted:
+                    wanted.update(node.inputs())
+                    path.append(node)
+            self._paths[spec.name] = tuple(reversed(path))
+        return self._paths[spec.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
+
+    is_readout: ClassVar[bool] = False
+    """Whether its output is logits, compared across channels."""
+    unit_kind: ClassVar[Literal["", "spiking", "k-WTA", "plain"]] = ""
+    """What its units are, where it has a `dead` slot."""
+
+    name: str
+    input: str
+    output: str
+
+    def inputs(self) -> tuple[str, ...]:
+        """Every tensor this node reads, `input` first."""
+        return (self.input, *(getattr(self, f.name) for f in fields(self) if f.metadata.get("tensor")))
+
+    def constants(self) -> Iterator[tuple[str, str]]:
+        """(field, constant name) of every constant this node reads."""
+        for f in fields(self):
+            if f.metadata.get("constant") and getattr(self, f.name) is not None:
+                yield f.name, getattr(self, f.name)
+
+    def slots(self, graph: Graph) -> tuple[Slot, ...]:
+        """What a fault may set in this node, in its graph: the same list whatever faults hold."""
+        return ()
+
+    def slot(self, graph: Graph, name: str) -> Slot:
+        """The slot of that name. Raises FaultError where the node has none."""
+        for slot in self.slots(graph):
+            if slot.name == name:
+                return slot
+        raise FaultError(f"node '{self.name}': a {type(self).__name__} has no '{name}' that a fault could set")
+
+    def slot_value(self, graph: Graph, name: str) -> NDArray[Any]:
+        """What a slot holds in this graph, (length,) of the slot's dtype; an absent mask is zeros."""
+        slot, held = self.slot(graph, name), getattr(self, name)
+        values = np.zeros(slot.length) if held is None else graph.value(held) if isinstance(held, str) else np.array([held])
+        return values.astype(slot.dtype)
+
+    def with_slot(self, graph: Graph, name: str, values: ArrayLike) -> tuple[Node, dict[str, Constant]]:
+        """The node with a slot set to (length,) values, and the constants that it then reads besides its own.
+
+        What follows from it in other nodes is theirs: `settled`. Raises FaultError for values of another length, beyond the limits, or
+        that this node refuses.
+        """
+        slot, entries = self.slot(graph, name), np.asarray(values)
+        if entries.shape != (slot.length,) or int(entries.min()) < slot.low or int(entries.max()) > slot.high:
+            raise FaultError(f"node '{self.name}': '{name}' takes {slot.length} integers in {slot.low}..{slot.high}")
+        if slot.refused is not None and (entries != self.slot_value(graph, name)).any():
+            raise FaultError(f"node '{self.name}': {slot.refused}")
+        changes: dict[str, Any] = {name: None}
+        of = next(f for f in fields(self) if f.name == name)
+        if not of.metadata.get("constant"):
+            return replace(self, **changes | {name: int(entries[0])}), {}
+        if of.default is None and not entries.any():
+            return replace(self, **changes), {}
+        stored = entries.astype("int8" if slot.dtype == "bool" else slot.dtype)
+        changes[name] = fault_constant(self.name, name)
+        return replace(self, **changes), {changes[name]: Constant(stored, 8 * stored.dtype.itemsize)}
+
+    def settled(self, graph: Graph) -> Node:
+        """This node with what follows from its neighbors: after a slot of one of them was set."""
+        return self
+
+    def finishes(self, graph: Graph) -> bool:
+        """Whether a Requantize of its output to int8 finishes a plain layer, one unit per entry of axis 0."""
+        return False
+
+    def maps_zero_to_zero(self, graph: Graph) -> bool:
+        """Whether code 0 of its input adds nothing to its output: what a dead unit sends must be silence."""
+        return True
+
+    def readout_gain(self) -> int:
+        """The gain that a Readout of its output needs."""
+        return 1
+
+
+def constant_field(default: Any = ...) -> Any:
+    """A field that names a constant; with a default of None, one that may be absent."""
+    return field(metadata={"constant": True}) if default is ... else field(default=default, metadata={"constant": True})
+
+
+def tensor_field() -> Any:
+    """A field that names a tensor read besides `input`."""
+    return field(metadata={"tensor": True})
