@@ -66,6 +66,7 @@ class Setup:
 
 PIXELS: Mapping[str, Any] = {"batch": 256, "learning_rate": 5e-3, "weight_decay": 0.1}
 VISION: Mapping[str, Any] = {"embed": 16, "hidden": (64,), "channels": (16, 32), "ticks": 10}
+SMALL_VISION: Mapping[str, Any] = {"embed": 8, "hidden": (32,), "channels": (16, 32), "ticks": 15, "average": True}
 PLAIN_SIZES = (16, 20, 24, 32, 64)
 """Hidden units of the plain MLPs: about as accurate as the pixels ChaosNet, and, the last, as many as it has."""
 
@@ -80,6 +81,7 @@ SETUPS: Mapping[str, Setup] = MappingProxyType(
         "cnn": Setup("cnn", {"channels": (8, 16)}, 4),
         "vision-parallel": Setup("vision", VISION, 2, fine_tuning=1),
         "vision-stateful": Setup("vision", {**VISION, "mode": "stateful"}, 2, fine_tuning=1),
+        "vision-256": Setup("vision", SMALL_VISION, 5, recipe={"learning_rate": 1e-2}, fine_tuning=1),
         "pixels-2-layers": Setup("pixels", {"hidden": (64, 64), "ticks": 10}, 6, recipe=PIXELS, fine_tuning=1),
         "pixels-512": Setup("pixels", {"hidden": (512,), "ticks": 5}, 5, recipe=PIXELS, fine_tuning=1),
     }

@@ -1,6 +1,7 @@
 """One thread per test process: small layers gain nothing from more, and two workers on two cores lose a lot."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 def pytest_configure() -> None:
-    """Recipes ask torch for one thread; the lane of several gives them its own number."""
+    """Ctrl-C interrupts here and in what tests start, in a job in the background too, whose shell has it ignored.
+
+    Recipes ask torch for one thread; the lane of several gives them its own number.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threads = lanes.training_threads()
     if threads is not None:
         import torch

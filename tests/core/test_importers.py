@@ -29,20 +29,7 @@ from edgechaos.models.sequential import SequentialConfig, SequentialNet
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.tnn import Tnn, TnnConfig
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
-
-CHECKPOINTS = Path(os.environ.get("EDGECHAOS_CHECKPOINTS", "nowhere"))
-CLEAN: dict[str, Any] = {"fail_prob": 0.0, "noise_std": 0.0}
-VISION: dict[str, Any] = {"ticks": 10, "normalization": "mnist", "image": (28, 28), **CLEAN}
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "a_mnist_sleep_f0.5_lr1e-3": {"ticks": 5, "mode": "parallel", "normalization": "mnist", **CLEAN},
-    "b_vision5K_parallel_16x64_t10": {"mode": "parallel", **VISION},
-    "b_vision5K_stateful_16x64_t10": {"mode": "stateful", **VISION},
-    "b_agnews_parallel_16x64_t10": {
-        "ticks": 10, "mode": "parallel", "length": 128, "vocabulary": CHECKPOINTS / "ag_news_vocab.json", **CLEAN,
-    },
-    "c_tnn_784_256_10_s0.05": {"normalization": "mnist", "sparsity": 0.05},
-    "c_dlm_784_256_10_T0.1": {"normalization": "mnist", "current_strength": 0.1, "temperature": 0.0},
-}  # fmt: skip
+from tests.helpers.published import CHECKPOINTS, PUBLISHED
 
 if CHECKPOINTS.is_dir():  # the published weights are not part of the project: $EDGECHAOS_CHECKPOINTS says where they are
 

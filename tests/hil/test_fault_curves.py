@@ -6,6 +6,7 @@ Both meet the same items, fault sites and random words. Kinds without spikes hav
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from edgechaos import data, reference
 from edgechaos.data import Dataset
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.floatgraph.float_nodes import Readout as FloatReadout
+from edgechaos.floatgraph.passes import fold
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.nodes import Readout
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
@@ -85,6 +89,58 @@ def test_int8_follows_float_over_the_whole_table(kind: str, fault: str) -> None:
         met = [right(kind, plan, seed) for plan, seed in plans(pair(kind)[1], fault, rate)]
         floats, integers = (np.array(side) for side in zip(*met, strict=True))
         assert_follows(floats, integers, ALLOWED, f"{kind}, {fault} {rate:g}")
+
+
+def readout_of(kind: str, model: Model, graph: IntegerGraph) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """Float weights and biases of the readout as training left them; the value of one code of weights, and of one of logits."""
+    described = fold(model.describe())
+    layer = described.node(described.heads[0].logits)
+    node = layer if isinstance(layer, FloatReadout) else next(n for n in described.nodes if isinstance(n, FloatReadout))  # behind it: noise
+    assert node.bias is not None, kind
+    (step,) = graph.constants[f"{node.name}_weight"].scale
+    return node.weight.astype(float), node.bias.astype(float), step, float(graph.tensors[graph.head().logits].scale or 0.0)
+
+
+def assert_reads_as_float(kind: str, fault: str, graph: IntegerGraph) -> None:
+    """Item by item, over the whole table: the logits are those of the float readout for what was delivered, to half a step each.
+
+    Rounding moves a weight by half a step at most, and by as much of it as was delivered; the bias by half a code. Whatever else is in
+    a bias for the activity of the clean network is larger than this where little is delivered.
+    """
+    weight, bias, step, code = readout_of(kind, pair(kind)[0], graph)
+    (readout,) = (node for node in graph.nodes if isinstance(node, Readout))
+    codes = reference.encode(graph, data_of(kind).test_items[:ITEMS])
+    for rate in RATES:
+        for plan, seed in plans(graph, fault, rate):
+            ran = reference.run(apply(graph, plan), codes, seed=seed, keep=(readout.input,))
+            delivered = ran.tensors[readout.input].reshape(len(codes), -1) * (code / step)
+            off = np.abs(ran.logits * code - (delivered @ weight.T + bias)) / code
+            allowed = 0.5 + 0.5 * np.abs(delivered).sum(axis=1, keepdims=True) * step / code
+            most = float((off / allowed).max())
+            assert (off <= 1.001 * allowed + 0.01).all(), f"{kind}, {fault} {rate:g}: {most:.2f} of what rounding can do"
+
+
+@pytest.mark.parametrize(("kind", "fault"), TABLES)
+def test_logits_are_the_float_readout_of_what_was_delivered(kind: str, fault: str) -> None:
+    assert_reads_as_float(kind, fault, pair(kind)[1])
+
+
+@pytest.mark.parametrize(("kind", "fault"), TABLES)
+def test_a_bias_corrected_for_the_clean_activity_is_seen(kind: str, fault: str) -> None:
+    """The power of the check above: the mean error of rounded weights, made up for in the bias, and two codes at least."""
+    model, graph = pair(kind)
+    weight, _, step, _ = readout_of(kind, model, graph)
+    (readout,) = (node for node in graph.nodes if isinstance(node, Readout))
+    assert readout.bias is not None
+    known = reference.encode(graph, data_of(kind).train_items[:1024])
+    sent = reference.run(graph, known, keep=(readout.input,)).tensors[readout.input].reshape(len(known), -1).mean(axis=0)
+    error = (weight / step - graph.constants[readout.weight].value) @ sent
+    least = np.where(error < 0, -2.0, 2.0)
+    shift = np.rint(np.where(np.abs(error) < 2, least, error)).astype(np.int32)
+    was = graph.constants[readout.bias]
+    corrected = replace(graph, constants={**graph.constants, readout.bias: replace(was, value=was.value + shift)})
+    with pytest.raises(AssertionError, match="of what rounding can do"):
+        assert_reads_as_float(kind, fault, corrected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
