@@ -8,35 +8,17 @@ Source: docs/semantics.md.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.arithmetic import random_bits
-from edgechaos.arithmetic.rounding import rounded_shift, saturate16
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.graph import evaluate_nodes
-from edgechaos.graph.integer_graph import (
-    Q15,
-    ArgMax,
-    AveragePool,
-    ChaosLayer,
-    Conv,
-    EmbeddingBag,
-    Head,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Node,
-    Readout,
-    Requantize,
-    ThermalNoise,
-    TopK,
-)
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.node import Draws
 from edgechaos.graph.signals import require_finite
 from edgechaos.support.errors import GraphError, ShapeError
 
@@ -51,15 +33,6 @@ class Result:
     logits: NDArray[np.int32]
     labels: NDArray[np.uint16]
     tensors: Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """What a run depends on besides graph and codes: seed, the caller's sample ids (batch,) uint32, run-time parameters."""
-
-    seed: int
-    samples: NDArray[np.uint32]
-    parameters: Mapping[str, int]
 
 
 def encode(graph: IntegerGraph, items: NDArray[Any] | Sequence[str], head: str | None = None) -> NDArray[Any]:
@@ -157,19 +130,19 @@ def check_parameters(graph: IntegerGraph, parameters: Mapping[str, int] | None) 
 
     Raises GraphError for a name that is no ThermalNoise node, or a k outside 0..k_max.
     """
-    nodes = {node.name: node for node in graph.nodes if isinstance(node, ThermalNoise)}
+    stored = {node.name: parameter for node in graph.nodes if (parameter := node.parameter()) is not None}
     for name, k in (parameters or {}).items():
-        if name not in nodes:
-            have = ", ".join(nodes) or "none"
+        if name not in stored:
+            have = ", ".join(stored) or "none"
             raise GraphError(f"graph '{graph.name}' has no run-time parameter '{name}'; its ThermalNoise nodes: {have}", name)
-        if not 0 <= k <= nodes[name].k_max:
-            raise GraphError(f"node '{name}': k = {k} is outside 0..{nodes[name].k_max}, within which no sum overflows", name)
-    return {name: node.k for name, node in nodes.items()} | {name: int(k) for name, k in (parameters or {}).items()}
+        if not 0 <= k <= stored[name][1]:
+            raise GraphError(f"node '{name}': k = {k} is outside 0..{stored[name][1]}, within which no sum overflows", name)
+    return {name: k for name, (k, _) in stored.items()} | {name: int(k) for name, k in (parameters or {}).items()}
 
 
 def readout_input(graph: IntegerGraph, head: Head) -> str:
     """What the last matrix of a head reads: the tensor that the state hash covers."""
-    return next(node.input for node in reversed(graph.path(head.name)) if isinstance(node, MatMul))
+    return next(node.input for node in reversed(graph.path(head.name)) if node.matrix_scale(graph) is not None)
 
 
 def state_hash(read: NDArray[np.int8], logits: NDArray[np.int32]) -> NDArray[np.uint32]:
@@ -184,106 +157,5 @@ def state_hash(read: NDArray[np.int8], logits: NDArray[np.int32]) -> NDArray[np.
 def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draws, keep: tuple[str, ...]) -> Result:
     tensors: dict[str, NDArray[Any]] = {head.input: codes}
     for node in graph.path(head.name):
-        if isinstance(node, ChaosLayer):
-            tensors[node.output] = _chaos(graph, node, tensors[node.input], draws)
-        elif isinstance(node, ThermalNoise):
-            tensors[node.output] = _thermal(graph, node, tensors, draws)
-        else:
-            tensors[node.output] = _FEED_FORWARD[type(node)](graph, node, tensors[node.input])
+        tensors[node.output] = node.evaluate(graph, tensors, draws)
     return Result(tensors[head.logits], tensors[head.label][:, 0], {name: tensors[name] for name in keep})
-
-
-def _noise(graph: IntegerGraph, node: ChaosLayer, draws: Draws) -> NDArray[np.int32] | np.int32:
-    if node.sigma is None:
-        return np.int32(0)
-    sigma = graph.value(node.sigma)
-    word = random_bits.words(draws.seed, node.noise_stream, draws.samples, node.ticks, len(sigma))
-    return rounded_shift(random_bits.gaussian(word).astype(np.int32) * sigma, node.sigma_shift)
-
-
-def _chaos(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    if node.sampling != "ticks":
-        return _chaos_sampled(graph, node, x, draws)
-    drive = x if x.ndim == 3 else x[:, None, :]
-    word = random_bits.words(draws.seed, node.fail_stream, draws.samples, node.ticks, x.shape[-1])
-    lost = random_bits.lost(word, node.fail_q)
-    noise = _noise(graph, node, draws)
-    if node.mode == "parallel":
-        spikes = deliver(graph, node, drive + noise > graph.value(node.threshold), lost)
-    else:
-        spikes = _stateful(graph, node, np.broadcast_to(drive, lost.shape), np.broadcast_to(noise, lost.shape), lost)
-    codes = spikes.astype(np.int8)
-    return codes if node.emit == "spikes" else codes.sum(axis=1, dtype=np.int8)
-
-
-def deliver(graph: IntegerGraph, node: ChaosLayer, fired: NDArray[np.bool_], lost: NDArray[np.bool_] | bool) -> NDArray[np.bool_]:
-    """Delivered spikes: fired and neither lost nor dead, or stuck at 1. Shapes (..., neurons)."""
-    spikes = fired & ~np.asarray(lost)
-    if node.dead is not None:
-        spikes &= graph.value(node.dead) == 0
-    if node.stuck is not None:
-        spikes |= graph.value(node.stuck) == 1
-    return spikes
-
-
-@dataclass(slots=True)
-class ChaosState:
-    """Of a stateful layer between ticks, both (batch, neurons) int32: membrane within int16, refractory 0..32768."""
-
-    membrane: NDArray[np.int32]
-    refractory: NDArray[np.int32]
-
-
-def chaos_tick(
-    graph: IntegerGraph, node: ChaosLayer, state: ChaosState, drive: NDArray[np.int32], lost: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Advance one stateful layer by one tick; every product is within int32.
-
-        m <- sat16(m + drive);  m <- (m * (2^15 - r) + 2^14) >> 15;  s = m > threshold, delivered
-        r <- min(2^15, ((r * refractory_decay + 2^14) >> 15) + 2^15 * s);  m <- (m * (2^15 - decay) + 2^14) >> 15
-
-    drive: noise included; all arrays (batch, neurons). Returns the delivered spikes; `state` is updated in place.
-    """
-    membrane = rounded_shift(saturate16(state.membrane + drive) * (Q15 - state.refractory), 15)
-    spikes = deliver(graph, node, membrane > graph.value(node.threshold), lost)
-    refilled = rounded_shift(state.refractory * np.int32(node.refractory_decay_q15), 15) + np.int32(Q15) * spikes
-    state.refractory = np.minimum(np.int32(Q15), refilled)
-    state.membrane = rounded_shift(membrane * np.int32(Q15 - node.decay_q15), 15)
-    return spikes
-
-
-def _stateful(
-    graph: IntegerGraph, node: ChaosLayer, drive: NDArray[Any], noise: NDArray[Any], lost: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    batch, ticks, neurons = lost.shape
-    state = ChaosState(np.zeros((batch, neurons), np.int32), np.zeros((batch, neurons), np.int32))
-    return np.stack([chaos_tick(graph, node, state, drive[:, t] + noise[:, t], lost[:, t]) for t in range(ticks)], axis=1)
-
-
-def _chaos_sampled(graph: IntegerGraph, node: ChaosLayer, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
-    fires = deliver(graph, node, x > graph.value(node.threshold), False)
-    if node.sampling == "expected":
-        return fires.astype(np.int8)
-    word = random_bits.words(draws.seed, node.fail_stream, draws.samples, 1, x.shape[-1])[:, 0]
-    table = random_bits.binomial_table(node.ticks, node.fail_q)
-    return (np.searchsorted(table, word >> np.uint32(1), side="right") * fires).astype(np.int8)
-
-
-def _thermal(graph: IntegerGraph, node: ThermalNoise, tensors: Mapping[str, NDArray[Any]], draws: Draws) -> NDArray[Any]:
-    k = draws.parameters[node.name]
-    return evaluate_nodes.thermal_noise(node, tensors[node.input], tensors[node.codes], k, draws.seed, draws.samples)
-
-
-_FEED_FORWARD: Mapping[type[Node], Callable[[IntegerGraph, Node, NDArray[Any]], NDArray[Any]]] = {
-    MatMul: evaluate_nodes.matmul,
-    Readout: evaluate_nodes.matmul,
-    Conv: evaluate_nodes.conv,
-    MaxPool: evaluate_nodes.pool,
-    AveragePool: evaluate_nodes.pool,
-    EmbeddingBag: evaluate_nodes.embedding_bag,
-    Requantize: evaluate_nodes.requantized,
-    Lut: evaluate_nodes.lut,
-    TopK: evaluate_nodes.topk,
-    ArgMax: evaluate_nodes.argmax,
-}
-"""What depends on its one input alone; ChaosLayer and ThermalNoise draw random words besides."""

@@ -8,31 +8,28 @@ multiplies by a float. The meaning of every node is `docs/semantics.md`; `edgech
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.heads import Encoding, Head
-from edgechaos.graph.node import Graph, Node
-from edgechaos.graph.nodes import (
-    MAX_TICKS,
-    NODE_KINDS,
-    ArgMax,
-    AveragePool,
-    ChaosLayer,
-    Conv,
-    EmbeddingBag,
-    Lut,
-    MatMul,
-    MaxPool,
-    Readout,
-    Requantize,
-    Sampling,
-    ThermalNoise,
-    TickMode,
-    TopK,
-    Weighted,
-    expected_gain,
-)
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.chaos_layer import Q15, ChaosLayer, Sampling, TickMode, expected_gain
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import NODE_KINDS, Graph, Node
+from edgechaos.graph.rules import MAX_TICKS
 from edgechaos.graph.tensors import DTYPE_RANGE, FAULT_CONSTANT, IDENTIFIER, Constant, Dtype, Tensor, fault_constant
 from edgechaos.graph.tokenizer import Text
+from edgechaos.graph.validation import check
+from edgechaos.graph.weighted import Weighted
 from edgechaos.support.shown import html_table
 
 __all__ = [
@@ -69,8 +66,6 @@ __all__ = [
     "fault_constant",
 ]
 
-Q15 = 32768
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class IntegerGraph(Graph):
@@ -100,14 +95,16 @@ class IntegerGraph(Graph):
         """The nodes with stored weights, in execution order."""
         return tuple(n for n in self.nodes if isinstance(n, Weighted))
 
+    @cached_property
+    def analysis(self) -> Analysis:
+        """What is computed of this graph once: bounds, units, slots."""
+        return Analysis(self)
+
     def validate(self) -> IntegerGraph:
         """Check every rule that the targets rely on and prove every accumulator's bound; returns self.
 
         Raises GraphError (a rule), AccumulatorOverflow (a bound), naming node and rule.
         """
-        from edgechaos.graph.bounds import prove_bounds
-        from edgechaos.graph.validation import check
-
         check(self)
-        prove_bounds(self)
+        _ = self.analysis.bounds
         return self

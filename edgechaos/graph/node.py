@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,19 @@ from edgechaos.graph.heads import Head
 from edgechaos.graph.tensors import Constant, Slot, Tensor, fault_constant
 from edgechaos.support.errors import ConfigError, FaultError, GraphError
 from edgechaos.support.suggest import suggestion
+
+Array = NDArray[Any]
+Interval = tuple[int, int]
+"""The least and the largest value that a tensor can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What a run depends on besides graph and codes: seed, the caller's sample ids (batch,) uint32, run-time parameters."""
+
+    seed: int
+    samples: NDArray[np.uint32]
+    parameters: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +105,59 @@ class Graph:
         return self._paths[spec.name]
 
 
+_KINDS: dict[str, type[Node]] = {}
+NODE_KINDS: Mapping[str, type[Node]] = MappingProxyType(_KINDS)
+"""Every kind that was imported, by the name under which files hold it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
 
     is_readout: ClassVar[bool] = False
     """Whether its output is logits, compared across channels."""
+    is_class: ClassVar[bool] = False
+    """Whether its output is the index of the largest logit."""
     unit_kind: ClassVar[Literal["", "spiking", "k-WTA", "plain"]] = ""
     """What its units are, where it has a `dead` slot."""
 
     name: str
     input: str
     output: str
+
+    def __init_subclass__(cls) -> None:
+        if cls.evaluate is not Node.evaluate:  # what several kinds share is no kind
+            known = _KINDS.setdefault(cls.__name__, cls)
+            if known.__module__ != cls.__module__:
+                raise TypeError(f"two kinds of node are called {cls.__name__}: in {known.__module__} and in {cls.__module__}")
+            _KINDS[cls.__name__] = cls  # a dataclass with slots is made twice
+
+    def check(self, graph: Graph) -> None:
+        """Raises GraphError where a rule of docs/semantics.md is broken; names and order of the graph are sound already."""
+        raise NotImplementedError
+
+    def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
+        """The interval of the output from those before it. Raises AccumulatorOverflow where a sum needs more than its 31 or 30 bits.
+
+        Weights count with the range of their stored type, since a flipped bit may make any of them.
+        """
+        raise NotImplementedError
+
+    def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
+        """The output, batch first, in the dtype that the graph declares: the definition that every target repeats."""
+        raise NotImplementedError
+
+    def streams(self) -> tuple[int, ...]:
+        """The random words that it draws."""
+        return ()
+
+    def parameter(self) -> tuple[int, int] | None:
+        """Its run-time parameter as stored, and the largest there may be; None without one."""
+        return None
+
+    def io(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """The tensors of `input` and `output`."""
+        return graph.tensors[self.input], graph.tensors[self.output]
 
     def inputs(self) -> tuple[str, ...]:
         """Every tensor this node reads, `input` first."""
@@ -163,6 +218,14 @@ class Node:
     def maps_zero_to_zero(self, graph: Graph) -> bool:
         """Whether code 0 of its input adds nothing to its output: what a dead unit sends must be silence."""
         return True
+
+    def matrix_scale(self, graph: Graph) -> tuple[float, ...] | None:
+        """The scales of the weights where each output is a product of one row with the whole input vector; None elsewhere."""
+        return None
+
+    def vocabulary(self, graph: Graph) -> int | None:
+        """How many token ids it knows; None where it reads no tokens."""
+        return None
 
     def readout_gain(self) -> int:
         """The gain that a Readout of its output needs."""

@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 
 from edgechaos.arithmetic.random_bits import GAUSSIAN_BITS
-from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX
 from edgechaos.graph.integer_graph import IntegerGraph, MatMul, ThermalNoise
+from edgechaos.graph.kinds.thermal_noise import AMPLITUDE_MAX
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 NOISE_PER_ROOT_TEMPERATURE = 0.01

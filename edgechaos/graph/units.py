@@ -1,8 +1,7 @@
 """Which nodes have units that can die: spiking layers, k-WTA layers, and the layers of plain networks.
 
-Enters: a graph. Leaves: its nodes, in the order in which dead masks number them on the wire. A plain layer is named by the
-Requantize that finishes it: of that node's output, one entry of axis 0 is a unit (of a convolution, a channel). Source:
-docs/semantics.md, "Faults".
+A plain layer is named by the Requantize that finishes it: of that node's output, one entry of axis 0 is a unit (of a convolution, a
+channel). Source: docs/semantics.md, "Faults".
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ Mortal = ChaosLayer | TopK | Requantize
 
 def mortal(graph: IntegerGraph) -> tuple[Mortal, ...]:
     """Every node that carries a dead mask: ChaosLayers, then TopKs, then plain layers whose 0 is silence."""
-    return (*chaos_and_topk(graph), *(n for n in plain_layers(graph) if loud(graph, n) is None))
+    return tuple(n for n in graph.analysis.unit_nodes if isinstance(n, Mortal))
 
 
 def chaos_and_topk(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
@@ -24,12 +23,7 @@ def chaos_and_topk(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
 
 def plain_layers(graph: IntegerGraph) -> tuple[Requantize, ...]:
     """The Requantize nodes that finish a plain layer, in execution order."""
-    return tuple(n for n in graph.nodes if isinstance(n, Requantize) and finishes_plain_layer(graph, n))
-
-
-def finishes_plain_layer(graph: IntegerGraph, node: Requantize) -> bool:
-    """Whether a node writes int8 codes of a MatMul's or Conv's accumulator, through ThermalNoise or not."""
-    return node.finishes_plain_layer(graph)
+    return tuple(n for n in graph.nodes if isinstance(n, Requantize) and n.finishes_plain_layer(graph))
 
 
 def loud(graph: IntegerGraph, node: Requantize) -> str | None:

@@ -1,8 +1,8 @@
-"""Every rule of a graph that the targets rely on, except the accumulators' bounds (`edgechaos.graph.bounds`).
+"""Every rule of a graph that the targets rely on, except the accumulators' bounds (`edgechaos.graph.analysis`).
 
-The rules of a graph as a whole are here, those of each kind of node in `edgechaos.graph.node_rules`.
+The rules of a graph as a whole are here, those of each kind of node in its class.
 
-Enters: an IntegerGraph from anywhere: built in Python, or read from a file that may be hostile. Leaves: nothing, or a
+Enters: a graph from anywhere: built in Python, or read from a file that may be hostile. Leaves: nothing, or a
 GraphError that names the node and the rule. Source: docs/semantics.md.
 """
 
@@ -14,24 +14,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgechaos.graph.integer_graph import (
-    DTYPE_RANGE,
-    FAULT_CONSTANT,
-    IDENTIFIER,
-    MAX_TICKS,
-    ArgMax,
-    ChaosLayer,
-    Constant,
-    EmbeddingBag,
-    Head,
-    IntegerGraph,
-    Node,
-    Tensor,
-    ThermalNoise,
-    fault_constant,
-)
-from edgechaos.graph.node_rules import CHECKS, require
+from edgechaos.graph.heads import Head
+from edgechaos.graph.node import NODE_KINDS, Graph
+from edgechaos.graph.rules import MAX_TICKS, require
 from edgechaos.graph.signals import MAX_REACH, MIN_REACH, is_float32
+from edgechaos.graph.tensors import DTYPE_RANGE, FAULT_CONSTANT, IDENTIFIER, Constant, Tensor, fault_constant
 from edgechaos.graph.tokenizer import FIRST_WORD, MAX_WORDS, PATTERNS
 
 MAX_ELEMENTS = 1 << 26
@@ -39,7 +26,7 @@ MAX_DEPTH = 32
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def check(graph: IntegerGraph) -> None:
+def check(graph: Graph) -> None:
     """Raises GraphError at the first rule that the graph breaks."""
     _check_names(graph)
     _check_metadata(graph)
@@ -49,12 +36,12 @@ def check(graph: IntegerGraph) -> None:
         _check_constant(name, constant)
     _check_order(graph)
     for node in graph.nodes:
-        CHECKS[type(node)](graph, node)
+        node.check(graph)
     for head in graph.heads:
         _check_head(graph, head)
 
 
-def _check_names(graph: IntegerGraph) -> None:
+def _check_names(graph: Graph) -> None:
     faulty = {name for n in graph.nodes for f, name in n.constants() if name == fault_constant(n.name, f)}
     own = [name for name in graph.constants if not (name in faulty and FAULT_CONSTANT.fullmatch(name))]
     names = [graph.name, *graph.tensors, *own, *(n.name for n in graph.nodes), *(h.name for h in graph.heads)]
@@ -67,7 +54,7 @@ def _check_names(graph: IntegerGraph) -> None:
         require(key == tensor.name, None, f"tensor '{key}' is filed under another name than its own, '{tensor.name}'")
 
 
-def _check_metadata(graph: IntegerGraph) -> None:
+def _check_metadata(graph: Graph) -> None:
     """People read it on terminals and in reports: no control characters; and no nesting that recursion could not follow."""
     layer: list[object] = [dict(graph.metadata)]
     for _ in range(MAX_DEPTH):
@@ -108,11 +95,11 @@ def _check_constant(name: str, constant: Constant) -> None:
     require(all(math.isfinite(s) and s > 0 for s in constant.scale), None, f"constant '{name}': a scale is not a positive number")
 
 
-def _check_order(graph: IntegerGraph) -> None:
+def _check_order(graph: Graph) -> None:
     written: set[str] = set()
     inputs = {h.input for h in graph.heads}
     for node in graph.nodes:
-        require(type(node) in CHECKS, node, f"kind {type(node).__name__} is not known")
+        require(NODE_KINDS.get(type(node).__name__) is type(node), node, f"kind {type(node).__name__} is not known")
         for tensor_name in (*node.inputs(), node.output):
             require(tensor_name in graph.tensors, node, f"tensor '{tensor_name}' is not declared")
         for f, constant_name in node.constants():
@@ -125,13 +112,13 @@ def _check_order(graph: IntegerGraph) -> None:
         written.add(node.output)
 
 
-def _check_head(graph: IntegerGraph, head: Head) -> None:
+def _check_head(graph: Graph, head: Head) -> None:
     where = f"head '{head.name}'"
     require(head.input in graph.tensors, None, f"{where}: input '{head.input}' is not declared")
     _check_entry(graph, head, where)
     label = graph.producer(head.label)
     require(
-        isinstance(label, ArgMax) and label.input == head.logits,
+        label is not None and label.is_class and label.input == head.logits,
         None,
         f"{where}: its class must be the ArgMax of '{head.logits}'",
     )
@@ -144,15 +131,15 @@ def _check_head(graph: IntegerGraph, head: Head) -> None:
     require(len(head.classes) == count, None, f"{where}: {len(head.classes)} classes for {count} logits")
     used: dict[int, str] = {}
     for node in path:
-        for stream in _streams(node):
+        for stream in node.streams():
             require(stream not in used, node, f"draws from stream {stream}, which '{used.get(stream)}' uses: their draws would be equal")
             used[stream] = node.name
 
 
-def _check_entry(graph: IntegerGraph, head: Head, where: str) -> None:
+def _check_entry(graph: Graph, head: Head, where: str) -> None:
     entry, encoding = graph.tensors[head.input], head.encoding
     readers = graph.readers(head.input)
-    bags = [n for n in readers if isinstance(n, EmbeddingBag)]
+    bags = [(n, rows) for n in readers if (rows := n.vocabulary(graph)) is not None]
     wanted = "uint16" if bags else "int8"
     require((entry.dtype, entry.ticks) == (wanted, 0), None, f"{where}: its input must be {wanted} without ticks, not {entry.dtype}")
     require(encoding.kind in ("pixels", "codes", "tokens", "signals"), None, f"{where}: unknown encoding {encoding.kind!r}")
@@ -177,16 +164,7 @@ def _check_entry(graph: IntegerGraph, head: Head, where: str) -> None:
     require(
         len(set(words)) == len(words) <= MAX_WORDS, None, f"{where}: its vocabulary names a word twice or has more than {MAX_WORDS} words"
     )
-    for bag in bags:
-        rows = len(graph.value(bag.weight))
+    for bag, rows in bags:
         require(
             rows == len(words) + FIRST_WORD, bag, f"has {rows} rows for a vocabulary of {len(words)} words, padding and the unknown word"
         )
-
-
-def _streams(node: Node) -> tuple[int, ...]:
-    if isinstance(node, ThermalNoise):
-        return (node.stream,)
-    if isinstance(node, ChaosLayer):
-        return (node.fail_stream,) if node.sigma is None else (node.fail_stream, node.noise_stream)
-    return ()

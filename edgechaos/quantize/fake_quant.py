@@ -37,7 +37,8 @@ from edgechaos.floatgraph.float_model import (
     Winners,
     stored_name,
 )
-from edgechaos.graph.nodes import FINER_BITS, LUT_ENTRIES
+from edgechaos.graph.kinds.lut import LUT_ENTRIES
+from edgechaos.graph.rules import FINER_BITS
 from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks

@@ -45,7 +45,7 @@ from edgechaos.graph.integer_graph import (
 )
 from edgechaos.graph.integer_graph import Conv as ConvNode
 from edgechaos.graph.integer_graph import Readout as ReadoutNode
-from edgechaos.graph.nodes import FINER_BITS
+from edgechaos.graph.rules import FINER_BITS
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.lower_activations import ActivationLowering

@@ -15,7 +15,6 @@ import numpy as np
 from edgechaos.arithmetic.windows import window_index
 from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift
 from edgechaos.export.onnx.writer import OnnxWriter
-from edgechaos.graph.evaluate_nodes import AMPLITUDE_MAX, DEAD_RANK, faulty_weight
 from edgechaos.graph.integer_graph import (
     ArgMax,
     AveragePool,
@@ -31,7 +30,9 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.kinds.lut import LUT_ENTRIES
+from edgechaos.graph.kinds.thermal_noise import AMPLITUDE_MAX
+from edgechaos.graph.kinds.topk import DEAD_RANK
 from edgechaos.graph.tokenizer import PAD, UNKNOWN
 
 
@@ -70,7 +71,7 @@ def _patched(w: OnnxWriter, graph: IntegerGraph, node: MatMul, x: str) -> str:
 def _conv(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     """Windows (batch, channels, positions, kernel) -> (batch, positions, channels * kernel) -> one MatMulInteger."""
     assert isinstance(node, Conv)
-    weight = faulty_weight(graph, node)
+    weight = node.faulty_weight(graph)
     channels, height, width = graph.tensors[node.input].shape
     rows, columns = node.pad
     x = node.input
@@ -103,7 +104,7 @@ def _windows(w: OnnxWriter, x: str, shape: tuple[int, ...], kernel: tuple[int, i
 def _embedding_bag(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     """Rows of the ids, that of padding made zero; the multiplier and shift of the count, (batch, 1) each."""
     assert isinstance(node, EmbeddingBag)
-    weight = faulty_weight(graph, node).copy()
+    weight = node.faulty_weight(graph).copy()
     weight[PAD] = 0
     raw = w.cast(node.input, "int32")
     known = w.op("Less", raw, w.constant("vocabulary", np.int32(len(weight))))

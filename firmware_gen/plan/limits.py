@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
-from edgechaos.graph.bounds import ACCUMULATOR, SHIFTABLE, Interval, noise_bound, prove_bounds, weight_reach
 from edgechaos.graph.integer_graph import (
     ArgMax,
     ChaosLayer,
@@ -26,6 +25,8 @@ from edgechaos.graph.integer_graph import (
     expected_gain,
     fault_constant,
 )
+from edgechaos.graph.node import Interval
+from edgechaos.graph.rules import ACCUMULATOR, SHIFTABLE
 from edgechaos.graph.units import mortal
 from edgechaos.support.errors import UnsupportedError
 
@@ -81,13 +82,13 @@ def _gain(graph: IntegerGraph, node: Readout) -> int:
 
 def bias_limit(graph: IntegerGraph, node: MatMul | Conv) -> int:
     """The largest |bias| with which every sum, and what is made of it, keeps its proof: a faulty bias beyond it is refused."""
-    bounds = prove_bounds(graph)
+    bounds = graph.analysis.bounds
     x = max(map(abs, bounds[node.input]))
     gain = 1
     layer = expected_layer(graph, node) if isinstance(node, Readout) else None
     if layer is not None:
         gain = expected_gain(layer.ticks, lowest_fail_q(graph, layer))
-    return _room(graph, node.output, bounds) - weight_reach(graph, node, x) * gain
+    return _room(graph, node.output, bounds) - node.reach(graph, x) * gain
 
 
 def _room(graph: IntegerGraph, tensor: str, bounds: Mapping[str, Interval]) -> int:
@@ -99,7 +100,7 @@ def _room(graph: IntegerGraph, tensor: str, bounds: Mapping[str, Interval]) -> i
         if isinstance(reader, ThermalNoise):
             room = min(room, _room(graph, reader.output, bounds) - (bounds[reader.output][1] - bounds[tensor][1]))
         if isinstance(reader, ChaosLayer) and reader.sigma is not None:
-            room = min(room, ACCUMULATOR - ((noise_bound(graph, reader) >> reader.sigma_shift) + 1))
+            room = min(room, ACCUMULATOR - ((reader.noise_bound(graph) >> reader.sigma_shift) + 1))
     return room
 
 
@@ -107,11 +108,11 @@ def lowest_fail_q(graph: IntegerGraph, layer: ChaosLayer) -> int:
     """The lowest loss with which the readout after an expected layer cannot overflow; 0 for every other layer."""
     if layer.sampling != "expected":
         return 0
-    bounds = prove_bounds(graph)
+    bounds = graph.analysis.bounds
     lowest = 0
     for node in graph.nodes:
         if isinstance(node, Readout) and node.input == layer.output:
-            reach = weight_reach(graph, node, max(map(abs, bounds[node.input])))
+            reach = node.reach(graph, max(map(abs, bounds[node.input])))
             bias = max(map(abs, graph.value(node.bias).tolist()), default=0)
             # gain = (ticks * (65536 - q) + 128) >> 8 falls with q: find the first that fits.
             low, high = 0, FAIL_ONE

@@ -13,9 +13,7 @@ from edgechaos import reference
 from edgechaos.arithmetic import rounding
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, resolve
 from edgechaos.graph import thermal
-from edgechaos.graph.bounds import prove_bounds
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
-from edgechaos.graph.node_rules import CHECKS
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError
 from tests.core.test_graph import with_constant, with_node, with_tensor
 from tests.helpers.graphs import Spec, chaos_graph
@@ -35,7 +33,7 @@ def holds(graph: IntegerGraph, name: str) -> bool:
     """Whether the rule of that node's kind is kept; nothing else is checked."""
     node = graph.node(name)
     try:
-        CHECKS[type(node)](graph, node)
+        node.check(graph)
     except GraphError:
         return False
     return True
@@ -250,48 +248,48 @@ def test_the_largest_shift_of_thermal_noise() -> None:
 
 def test_the_bound_of_thermal_noise_by_hand() -> None:
     """norm = isqrt(n * 128^2), amplitude and noise rounded half up; G is at most 24,976 of 2^-13."""
-    from edgechaos.graph.bounds import GAUSSIAN_MAX
+    from edgechaos.graph.rules import GAUSSIAN_MAX
 
     node = node_of(THERMAL, ThermalNoise)
     assert isinstance(node, ThermalNoise)
     size = THERMAL.tensors[node.codes].size
     norm = int((size * 128**2) ** 0.5)
-    before = prove_bounds(THERMAL)[node.input][1]
+    before = THERMAL.analysis.bounds[node.input][1]
     for shift_a, shift_b, k_max in ((9, 14, 200), (1, 20, 1), (14, 12, 3000), (4, 30, 100_000)):
         graph = with_node(THERMAL, node.name, shift_a=shift_a, shift_b=shift_b, k_max=k_max, k=0)
         amplitude = min(32767, int(norm * k_max / 2**shift_a + 0.5))
         noise = int(GAUSSIAN_MAX * amplitude / 2**shift_b + 0.5)
-        assert prove_bounds(graph)[node.output] == (-before - noise, before + noise)
+        assert graph.analysis.bounds[node.output] == (-before - noise, before + noise)
 
 
 def test_the_bound_of_a_spiking_layers_noise_by_hand() -> None:
-    from edgechaos.graph.bounds import GAUSSIAN_MAX, noise_bound
+    from edgechaos.graph.rules import GAUSSIAN_MAX
 
     layer = TINY.node("cortex0")
     assert isinstance(layer, ChaosLayer)
     largest = int(TINY.value("cortex0_sigma").max())
-    assert noise_bound(TINY, layer) == largest * GAUSSIAN_MAX
+    assert layer.noise_bound(TINY) == largest * GAUSSIAN_MAX
     noise = int(largest * GAUSSIAN_MAX / 2**layer.sigma_shift + 0.5)
     reach = 12 * 128 * 128
     for bias, good in ((2**31 - 1 - noise - reach, True), (2**31 - noise - reach, False)):
         graph = with_constant(TINY, "cortex0_bias", np.full(8, bias, i32))
         if good:
-            prove_bounds(graph)
+            assert graph.analysis.bounds
         else:
             with pytest.raises(AccumulatorOverflow, match="drive plus noise"):
-                prove_bounds(graph)
+                _ = graph.analysis.bounds
 
 
 def test_bounds_of_every_kind() -> None:
-    bounds = prove_bounds(chaos_graph(sizes=(6, 5, 4, 3), ticks=6))
+    bounds = chaos_graph(sizes=(6, 5, 4, 3), ticks=6).analysis.bounds
     assert (bounds["cortex0_spikes"], bounds["cortex1_count"], bounds["label"]) == ((0, 1), (0, 6), (0, 2))
-    assert prove_bounds(chaos_graph(sampling="expected", noise=False, ticks=6))["cortex0_count"] == (0, 1)
-    kwta = prove_bounds(KWTA)
+    assert chaos_graph(sampling="expected", noise=False, ticks=6).analysis.bounds["cortex0_count"] == (0, 1)
+    kwta = KWTA.analysis.bounds
     assert kwta[KWTA.node(RANK).output] == (-32768, 32767)
     clipped = with_node(KWTA, str(KWTA.producer(KWTA.node(RANK).input).name), low=5, high=9)  # type: ignore[union-attr]
-    assert prove_bounds(clipped)[KWTA.node(RANK).output] == (0, 9)
+    assert clipped.analysis.bounds[KWTA.node(RANK).output] == (0, 9)
     clipped = with_node(KWTA, str(KWTA.producer(KWTA.node(RANK).input).name), low=-9, high=-5)  # type: ignore[union-attr]
-    assert prove_bounds(clipped)[KWTA.node(RANK).output] == (-9, 0)
+    assert clipped.analysis.bounds[KWTA.node(RANK).output] == (-9, 0)
 
 
 @pytest.mark.parametrize(("neurons", "wrong"), [((7, 8, 9), 8), ((3, -1), -1), ((8,), 8)])

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.graph.artifact import content_hash, from_bytes, to_bytes
-from edgechaos.graph.bounds import prove_bounds
-from edgechaos.graph.evaluate_nodes import topk
 from edgechaos.graph.integer_graph import (
     NODE_KINDS,
     AveragePool,
@@ -32,6 +30,7 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
+from edgechaos.graph.node import Draws
 from edgechaos.graph.thermal import ThermalCodes, thermal_codes, thermal_k
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
@@ -44,7 +43,7 @@ from tests.vectors.make import describe
 @settings(max_examples=60, deadline=None)
 def test_random_graphs_agree_with_scalar_rules_and_bounds(spec: Mixed, seed: int, sample: int) -> None:
     graph = mixed_graph(spec)
-    bounds = prove_bounds(graph)
+    bounds = graph.analysis.bounds
     for head in graph.heads:
         keep = tuple(n.output for n in graph.path(head.name))
         codes = items_for(graph, 4, seed=seed % 997, head=head.name)
@@ -84,7 +83,7 @@ def kwta(values: list[int], k: int, dead: str | None = None) -> list[int]:
     if dead is not None:
         graph = with_constant(graph, "mask", np.array([int(c) for c in dead], np.int8), 8)
         node = replace(node, dead="mask")
-    return topk(graph, node, np.array([values], np.int16))[0].tolist()
+    return node.evaluate(graph, {node.input: np.array([values], np.int16)}, Draws(0, np.zeros(1, np.uint32), {}))[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_extreme_codes_reach_the_proved_bound_of_a_convolution() -> None:
     out = reference.run(graph, np.full((1, 2, 3, 3), -128, np.int8), keep=(conv.output,)).tensors[conv.output]
     bias = graph.value(conv.bias)
     assert (out[0, :, 0, 0] == 18 * 128 * 128 + bias).all()
-    assert prove_bounds(graph)[conv.output][1] == 18 * 128 * 128 + np.abs(bias).max()
+    assert graph.analysis.bounds[conv.output][1] == 18 * 128 * 128 + np.abs(bias).max()
 
 
 @given(st.lists(st.integers(-128, 127), min_size=1, max_size=300))
@@ -353,7 +352,7 @@ def test_files_cannot_ask_for_more_memory_than_a_model_needs() -> None:
 
 
 def test_fewer_stored_bits_prove_tighter_bounds() -> None:
-    reach = {bits: prove_bounds(mixed_graph(bits=bits))["t1"][1] for bits in (8, 4, 2)}
+    reach = {bits: mixed_graph(bits=bits).analysis.bounds["t1"][1] for bits in (8, 4, 2)}
     bias = int(np.abs(mixed_graph().value("conv0_b")).max())
     assert reach[8] == 9 * 128 * 128 + bias
     assert reach[2] < 9 * 128 * 2 + 100 < reach[4] < 9 * 128 * 8 + 100

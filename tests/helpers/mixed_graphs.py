@@ -32,7 +32,7 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.graph.nodes import FINER_BITS
+from edgechaos.graph.rules import FINER_BITS
 from edgechaos.graph.thermal import thermal_codes
 
 WORDS = tuple(f"word{i}" for i in range(28))

@@ -21,15 +21,17 @@ def _t(*names: str) -> tuple[str, ...]:
     return tuple(str(one.relative_to(ROOT)) for name in names for (one,) in [list((ROOT / "tests").glob(f"*/test_{name}.py"))])
 
 
-RULES = ("edgechaos/graph/node_rules.py", "edgechaos/graph/bounds.py", "edgechaos/graph/validation.py")
+RULES = ("edgechaos/graph/rules.py", "edgechaos/graph/weighted.py", "edgechaos/graph/images.py", "edgechaos/graph/validation.py")
 RUNTIME = ("firmware_gen/runtime/ec_*.[ch]", "firmware_gen/runtime/host/ec_host.[ch]")
 """Left out: board/ (start-up code and registers of chips) and the server's main program of the host."""
 TARGETS = (
-    Target("semantics", ("edgechaos/reference.py",), _t("vectors", "limits", "reference", "node_faults", "nodes")),
+    Target(
+        "semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("vectors", "limits", "reference", "node_faults", "nodes")
+    ),
     Target(
         "semantics",
-        ("edgechaos/graph/evaluate_nodes.py", "edgechaos/arithmetic/windows.py"),
-        _t("vectors", "nodes", "node_faults", "reference"),
+        ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
+        _t("vectors", "limits", "nodes", "node_faults", "reference", "slots"),
     ),
     Target("semantics", RULES, _t("limits", "graph", "nodes", "faults", "node_faults", "reference")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),

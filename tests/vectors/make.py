@@ -19,7 +19,6 @@ from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import requantize, rounded_shift
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
-from edgechaos.graph import evaluate_nodes
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import (
     ChaosLayer,
@@ -33,6 +32,8 @@ from edgechaos.graph.integer_graph import (
     TopK,
     Weighted,
 )
+from edgechaos.graph.kinds.chaos_layer import ChaosState
+from edgechaos.graph.node import Draws
 from edgechaos.graph.units import mortal
 from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.helpers.graphs import chaos_graph, codes_for
@@ -40,6 +41,8 @@ from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
 from tests.helpers.places import VECTOR_FOLDER
 
 TOP = 2**32 - 1
+NOWHERE = IntegerGraph("nowhere", {}, {}, (), ())
+"""For kinds that ask their graph for nothing."""
 
 
 def random_words() -> dict[str, Any]:
@@ -146,7 +149,7 @@ def ties() -> list[list[Any]]:
         graph = mixed_graph(family="kwta", hidden=len(values), k=k)
         node = next(n for n in graph.nodes if isinstance(n, TopK))
         graph = apply(graph, FaultPlan((DeadNeurons(node.name, neurons=tuple(dead)),)))
-        found = evaluate_nodes.topk(graph, graph.node(node.name), np.array([values], np.int16))
+        found = graph.node(node.name).evaluate(graph, {node.input: np.array([values], np.int16)}, Draws(0, np.zeros(1, np.uint32), {}))
         rows.append([values, k, dead, found[0].tolist()])
     return rows
 
@@ -159,7 +162,8 @@ def amplitudes() -> list[list[Any]]:
         for k, shift_a, shift_b in ((0, 1, 1), (1, 1, 1), (3, 1, 13), (1000, 10, 13), (100000, 1, 13)):
             node = ThermalNoise("noise", "acc", "noisy", codes="codes", k=k, k_max=k, shift_a=shift_a, shift_b=shift_b)
             zero, item = np.zeros((1, 1), np.int32), np.array([codes], np.int8)
-            noise = evaluate_nodes.thermal_noise(node, zero, item, k, seed, np.array([0], np.uint32))
+            draws = Draws(seed, np.array([0], np.uint32), {node.name: k})
+            noise = node.evaluate(NOWHERE, {node.input: zero, node.codes: item}, draws)
             rows.append([codes, k, shift_a, shift_b, int(noise[0, 0])])
     return rows
 
@@ -192,9 +196,9 @@ def _one_neuron(
     draws = random_bits.gaussian(random_bits.words(seed, 1, [sample], ticks, 1)).astype(np.int32)
     noise = rounded_shift(draws * np.int32(sigma), shift)[0]
     lost = random_bits.lost(random_bits.words(seed, 0, [sample], ticks, 1), fail_q)[0]
-    state, states = reference.ChaosState(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)), []
+    state, states = ChaosState(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)), []
     for t in range(ticks):
-        spike = reference.chaos_tick(graph, node, state, drive + noise[None, t], lost[None, t])
+        spike = node.tick(graph, state, drive + noise[None, t], lost[None, t])
         states.append([int(state.membrane[0, 0]), int(state.refractory[0, 0]), int(spike[0, 0])])
     return {
         "seed": seed,

@@ -24,8 +24,8 @@ from edgechaos.firmware_gen.plan.kernels import Choice, KernelChoice, choose_ker
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, plan_memory
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.bounds import GAUSSIAN_MAX
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.rules import GAUSSIAN_MAX
 from edgechaos.support.errors import BuildError
 
 HASHES = "src/ec_hashes.h"

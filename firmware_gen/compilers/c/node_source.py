@@ -34,7 +34,7 @@ from edgechaos.graph.integer_graph import (
     TopK,
     Weighted,
 )
-from edgechaos.graph.nodes import LUT_ENTRIES
+from edgechaos.graph.kinds.lut import LUT_ENTRIES
 from edgechaos.graph.units import Mortal, mortal
 
 ALIGNED = " EC_ALIGNED"

@@ -1,0 +1,51 @@
+"""A table of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, constant_field
+from edgechaos.graph.rules import require
+from edgechaos.graph.tensors import DTYPE_RANGE
+
+LUT_ENTRIES = 256
+"""One per int8 code; code c stands at index c + 128."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lut(Node):
+    """q = table[x + 128], int8 -> int8, same shape. table: (256,), or (channels, 256) with channels on axis 0, int8."""
+
+    table: str = constant_field()
+
+    def maps_zero_to_zero(self, graph: Graph) -> bool:
+        """In every channel."""
+        return not graph.value(self.table)[..., LUT_ENTRIES // 2].any()
+
+    def check(self, graph: Graph) -> None:
+        """Raises GraphError where a rule of docs/semantics.md is broken."""
+        x, y = self.io(graph)
+        table = graph.value(self.table)
+        require(
+            (x.dtype, x.ticks) == ("int8", 0) and (y.dtype, y.shape, y.ticks) == ("int8", x.shape, 0),
+            self,
+            "maps int8 to int8, shape kept, without ticks",
+        )
+        good = table.dtype == np.int8 and table.shape in ((LUT_ENTRIES,), (x.shape[0], LUT_ENTRIES))
+        require(good, self, f"table must be int8 ({LUT_ENTRIES},) or one such row per channel, not {table.dtype} {table.shape}")
+
+    def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
+        """Any code."""
+        return DTYPE_RANGE["int8"]
+
+    def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
+        """int8, shape kept."""
+        x = tensors[self.input]
+        table, index = graph.value(self.table), x.astype(np.intp) + LUT_ENTRIES // 2
+        if table.ndim == 1:
+            return table[index]
+        channel = np.arange(len(table)).reshape(-1, *(1,) * (x.ndim - 2))
+        return table[channel, index]
