@@ -20,7 +20,7 @@ from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, ResolvedPlan
 from edgechaos.floatgraph.float_nodes import Readout as FloatReadout
 from edgechaos.floatgraph.passes import fold
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.graph.nodes import Readout
+from edgechaos.graph.kinds.readout import Readout
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
