@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.export.onnx.to_onnx import SAMPLE, SEED, parameter_inputs, to_onnx
+from edgechaos.export.onnx.lowering import SAMPLE, SEED
+from edgechaos.export.onnx.to_onnx import parameter_inputs, to_onnx
 from edgechaos.export.tvm.to_tvm import tvm_evaluator
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import BATCH, Result, check_inputs, check_parameters

@@ -23,10 +23,13 @@ from safetensors.numpy import save as save_safetensors
 from edgechaos.graph.integer_graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tensor
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import read_file, write_atomic
+from edgechaos.support.registry import load_all
 
 FORMAT_VERSION = 1
 """Changes whenever docs/semantics.md changes what a stored graph computes."""
 KEY = "edgechaos"
+KINDS = "edgechaos.graph.kinds"
+"""The folder of node kinds, and the entry-point group of plug-ins' modules."""
 MAX_HEADER = 1 << 23
 """Bytes: the largest vocabulary has 65,534 words. JSON of 8 MB becomes some 100 MB of objects."""
 
@@ -54,6 +57,8 @@ def _converter() -> cattrs.Converter:
 def _structure_node(converter: cattrs.Converter, value: Mapping[str, Any]) -> Node:
     rest = dict(value)
     kind = rest.pop("kind", None)
+    if kind not in NODE_KINDS:
+        load_all(KINDS, KINDS)
     if kind not in NODE_KINDS:
         raise ArtifactError(f"node kind {kind!r} is not known; this version knows {', '.join(NODE_KINDS)}")
     node: Node = converter.structure(rest, NODE_KINDS[kind])

@@ -124,7 +124,7 @@ def _check_head(graph: Graph, head: Head) -> None:
     )
     path = graph.path(head.name)
     written = {node.output for node in path}
-    entry = next(name for node in path for name in node.inputs() if name not in written)
+    entry = next((name for node in path for name in node.inputs() if name not in written and name != head.input), head.input)
     require(entry == head.input, None, f"{where}: its logits come from '{entry}', not from its input '{head.input}'")
     require(all(name.isprintable() for name in head.classes), None, f"{where}: the name of a class has a character that is not printable")
     count = graph.tensors[head.logits].size

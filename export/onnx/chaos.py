@@ -11,14 +11,20 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import binomial_table
+from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowers
 from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift, shift_right
 from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.integer_graph import Q15, ChaosLayer, IntegerGraph
 
 
-def chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, sample: str, seed: str) -> str:
+@lowers(ChaosLayer)
+def _layer(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer) -> None:
+    w.name(node.output, _chaos(w, graph, node))
+
+
+def _chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer) -> str:
     """Write one layer; returns its output, int8 spikes (batch, ticks, neurons) or counts (batch, neurons)."""
-    draw = Words(w, sample, seed, graph.tensors[node.input].shape[0])
+    draw = Words(w, SAMPLE, SEED, graph.tensors[node.input].shape[0])
     if node.sampling != "ticks":
         return _sampled(w, graph, node, draw)
     drive = node.input if graph.tensors[node.input].ticks else w.unsqueeze(node.input, 1)

@@ -8,11 +8,11 @@ Source: docs/semantics.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from edgechaos.arithmetic.windows import window_index
+from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowers
 from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift
 from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.integer_graph import (
@@ -24,7 +24,6 @@ from edgechaos.graph.integer_graph import (
     Lut,
     MatMul,
     MaxPool,
-    Node,
     Readout,
     Requantize,
     ThermalNoise,
@@ -36,23 +35,16 @@ from edgechaos.graph.kinds.topk import DEAD_RANK
 from edgechaos.graph.tokenizer import PAD, UNKNOWN
 
 
-class Emit(Protocol):
-    """Writes one node."""
-
-    def __call__(self, w: OnnxWriter, graph: IntegerGraph, node: Node, /) -> None:
-        """Ends by naming the node's output."""
-
-
-def _matmul(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, MatMul)
+@lowers(MatMul, Readout)
+def _matmul(w: OnnxWriter, graph: IntegerGraph, node: MatMul) -> None:
     shape = graph.tensors[node.input].shape
     x = node.input if len(shape) == 1 else w.reshape(node.input, graph.tensors[node.input].size)
     terms = [w.op("MatMulInteger", x, w.constant("weight", graph.value(node.weight).T))]
     if node.patch is not None:
         terms.append(_patched(w, graph, node, x))
     acc = terms[0] if len(terms) == 1 else w.op("Add", *terms)
-    if isinstance(node, Readout) and node.gain != 1:
-        acc = w.op("Mul", acc, w.constant("gain", np.int32(node.gain)))
+    if node.product_gain() != 1:
+        acc = w.op("Mul", acc, w.constant("gain", np.int32(node.product_gain())))
     if node.bias is not None:
         acc = w.op("Add", acc, w.constant("bias", graph.value(node.bias)))
     w.name(node.output, acc)
@@ -68,9 +60,9 @@ def _patched(w: OnnxWriter, graph: IntegerGraph, node: MatMul, x: str) -> str:
     return w.op("MatMul", w.cast(read, "int32"), w.constant("patch", matrix))
 
 
-def _conv(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
+@lowers(Conv)
+def _conv(w: OnnxWriter, graph: IntegerGraph, node: Conv) -> None:
     """Windows (batch, channels, positions, kernel) -> (batch, positions, channels * kernel) -> one MatMulInteger."""
-    assert isinstance(node, Conv)
     weight = node.faulty_weight(graph)
     channels, height, width = graph.tensors[node.input].shape
     rows, columns = node.pad
@@ -88,8 +80,8 @@ def _conv(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     w.name(node.output, w.reshape(w.op("Transpose", acc, perm=[0, 2, 1]), *graph.tensors[node.output].shape))
 
 
-def _pool(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, MaxPool | AveragePool)
+@lowers(MaxPool, AveragePool)
+def _pool(w: OnnxWriter, graph: IntegerGraph, node: MaxPool | AveragePool) -> None:
     windows = w.cast(_windows(w, node.input, graph.tensors[node.input].shape, node.kernel, node.stride), "int32")
     pooled = w.sum(windows, 3) if isinstance(node, AveragePool) else w.cast(w.max(windows, 3), "int8")
     w.name(node.output, w.reshape(pooled, *graph.tensors[node.output].shape))
@@ -101,9 +93,9 @@ def _windows(w: OnnxWriter, x: str, shape: tuple[int, ...], kernel: tuple[int, i
     return w.op("Gather", flat, w.constant("windows", window_index(shape, kernel, stride)), axis=2)
 
 
-def _embedding_bag(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
+@lowers(EmbeddingBag)
+def _embedding_bag(w: OnnxWriter, graph: IntegerGraph, node: EmbeddingBag) -> None:
     """Rows of the ids, that of padding made zero; the multiplier and shift of the count, (batch, 1) each."""
-    assert isinstance(node, EmbeddingBag)
     weight = node.faulty_weight(graph).copy()
     weight[PAD] = 0
     raw = w.cast(node.input, "int32")
@@ -116,8 +108,8 @@ def _embedding_bag(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     w.name(node.output, w.cast(_rescaled(w, node, total, *factors), "int8"))
 
 
-def _requantize(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
-    assert isinstance(node, Requantize)
+@lowers(Requantize)
+def _requantize(w: OnnxWriter, graph: IntegerGraph, node: Requantize) -> None:
     trailing = (1,) * (len(graph.tensors[node.input].shape) - 1)
     factors = (w.constant(what, array.reshape(-1, *trailing)) for what, array in _rescaling(graph, node).items())
     codes = _rescaled(w, node, node.input, *factors)
@@ -143,9 +135,9 @@ def _rescaled(w: OnnxWriter, node: Requantize | EmbeddingBag, acc: str, multipli
     return w.op("Clip", scaled, w.constant("low", np.int64(node.low)), w.constant("high", np.int64(node.high)))
 
 
-def _lut(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
+@lowers(Lut)
+def _lut(w: OnnxWriter, graph: IntegerGraph, node: Lut) -> None:
     """One flat table; a channel's codes start 256 entries after those of the one before it."""
-    assert isinstance(node, Lut)
     table, shape = graph.value(node.table), graph.tensors[node.input].shape
     start = LUT_ENTRIES // 2 + LUT_ENTRIES * np.arange(len(table) if table.ndim == 2 else 1, dtype=np.int32)
     start = start.reshape(-1, *(1,) * (len(shape) - 1))
@@ -153,9 +145,9 @@ def _lut(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     w.name(node.output, w.op("Gather", w.constant("table", table.reshape(-1)), index, axis=0))
 
 
-def _topk(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
+@lowers(TopK)
+def _topk(w: OnnxWriter, graph: IntegerGraph, node: TopK) -> None:
     """Ranked by unique keys `value * n + (n - 1 - index)`, so that no two are equal and the lowest index of a tie wins."""
-    assert isinstance(node, TopK)
     n = graph.tensors[node.input].shape[0]
     value = w.cast(node.input, "int64")
     if node.dead is not None:
@@ -174,8 +166,9 @@ def _topk(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
     w.name(node.output, w.cast(winners, "int16"))
 
 
-def thermal_noise(w: OnnxWriter, graph: IntegerGraph, node: ThermalNoise, draw: Words, k: str) -> None:
-    """k: (1,) int32. The root is found bit by bit, from the highest of 16: the largest whose square is not above the sum."""
+@lowers(ThermalNoise)
+def _thermal_noise(w: OnnxWriter, graph: IntegerGraph, node: ThermalNoise) -> None:
+    """`<node>_k`: (1,) int32. The root is found bit by bit, from the highest of 16: the largest whose square is not above the sum."""
     codes = w.cast(w.reshape(node.codes, graph.tensors[node.codes].size), "int64")
     square = w.unsqueeze(w.sum(w.op("Mul", codes, codes), 1), 1)
     root = w.op("Mul", square, w.constant("none", np.int64(0)))
@@ -184,27 +177,17 @@ def thermal_noise(w: OnnxWriter, graph: IntegerGraph, node: ThermalNoise, draw: 
         tried = w.op("Add", root, step)
         fits = w.cast(w.op("LessOrEqual", w.op("Mul", tried, tried), square), "int64")
         root = w.op("Add", root, w.op("Mul", fits, step))
-    wide = rounded_shift(w, w.op("Mul", w.cast(root, "int32"), k), node.shift_a)
+    wide = rounded_shift(w, w.op("Mul", w.cast(root, "int32"), f"{node.name}_k"), node.shift_a)
     amplitude = w.op("Clip", wide, w.constant("least", np.int32(0)), w.constant("most", np.int32(AMPLITUDE_MAX)))
-    words = w.op("Squeeze", draw.stream(node.stream, 1), w.constant("axis_1", np.array([1], np.int64)))
+    words = w.op(
+        "Squeeze",
+        Words(w, SAMPLE, SEED, graph.tensors[node.input].shape[0]).stream(node.stream, 1),
+        w.constant("axis_1", np.array([1], np.int64)),
+    )
     noise = rounded_shift(w, w.op("Mul", gaussian(w, words), amplitude), node.shift_b)
     w.name(node.output, w.op("Add", node.input, noise))
 
 
-def _argmax(w: OnnxWriter, graph: IntegerGraph, node: Node) -> None:
+@lowers(ArgMax)
+def _argmax(w: OnnxWriter, graph: IntegerGraph, node: ArgMax) -> None:
     w.name(node.output, w.cast(w.op("ArgMax", node.input, axis=1, keepdims=1, select_last_index=0), "uint16"))
-
-
-EMIT: Mapping[type[Node], Emit] = {
-    MatMul: _matmul,
-    Readout: _matmul,
-    Conv: _conv,
-    MaxPool: _pool,
-    AveragePool: _pool,
-    EmbeddingBag: _embedding_bag,
-    Requantize: _requantize,
-    Lut: _lut,
-    TopK: _topk,
-    ArgMax: _argmax,
-}
-"""All nodes that draw no random words."""

@@ -14,15 +14,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edgechaos.export.onnx.chaos
+import edgechaos.export.onnx.nodes  # noqa: F401  # both fill the table
 from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.export.exporters import Exporter
-from edgechaos.export.onnx.chaos import chaos
-from edgechaos.export.onnx.nodes import EMIT, thermal_noise
-from edgechaos.export.onnx.random_words import Words
+from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowering_of
 from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.artifact import FORMAT_VERSION, content_hash
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import check_keep, check_parameters
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 OPSET = 21
 IR_VERSION = 10
 """What current runtimes read; onnx's own defaults are newer than onnxruntime accepts."""
-SAMPLE = "sample"
-SEED = "seed"
 
 
 class OnnxExporter(Exporter):
@@ -68,13 +66,7 @@ def to_onnx(graph: IntegerGraph, head: str | None = None, keep: tuple[str, ...] 
         if node.output in reserved:
             raise UnsupportedError(f"node '{node.name}': ONNX models have an input named '{node.output}'; rename the tensor", node.name)
         writer.scope = node.name
-        if isinstance(node, ChaosLayer):
-            writer.name(node.output, chaos(writer, graph, node, SAMPLE, SEED))
-        elif isinstance(node, ThermalNoise):
-            draw = Words(writer, SAMPLE, SEED, graph.tensors[node.input].shape[0])
-            thermal_noise(writer, graph, node, draw, parameters[node.name])
-        else:
-            EMIT[type(node)](writer, graph, node)
+        lowering_of(node)(writer, graph, node)
     inputs = [
         writer.value(spec.input, graph.tensors[spec.input]),
         onnx.helper.make_tensor_value_info(SAMPLE, onnx.TensorProto.UINT32, ["batch"]),
@@ -107,4 +99,4 @@ def to_onnx(graph: IntegerGraph, head: str | None = None, keep: tuple[str, ...] 
 
 def parameter_inputs(graph: IntegerGraph, head: str | None = None) -> dict[str, str]:
     """The model inputs that carry run-time parameters, by node name, in their order."""
-    return {node.name: f"{node.name}_k" for node in graph.path(head) if isinstance(node, ThermalNoise)}
+    return {node.name: f"{node.name}_k" for node in graph.path(head) if node.parameter() is not None}

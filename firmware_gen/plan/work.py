@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from edgechaos.firmware_gen.board import Board
+from edgechaos.firmware_gen.compilers.c.lowering import lowering_of
 from edgechaos.firmware_gen.plan.memory import CONV_BLOCK, fan_in, padded_fan_in
 from edgechaos.firmware_gen.protocol import PATCH_ROW
 from edgechaos.graph.integer_graph import (
@@ -118,8 +119,9 @@ def _node(graph: IntegerGraph, node: Node) -> int:
         return 2 * CALL + 10 * graph.tensors[node.codes].size + 60 * read.size
     if isinstance(node, ChaosLayer):
         return CALL + _chaos(node, read.shape[0])
-    assert isinstance(node, ArgMax), node
-    return CALL + 10 * read.size
+    if isinstance(node, ArgMax):
+        return CALL + 10 * read.size
+    return lowering_of(node).instructions(graph, node)
 
 
 def _matmul(inputs: int, outputs: int) -> int:

@@ -60,7 +60,7 @@ def test_random_graphs_agree_with_scalar_rules_and_bounds(spec: Mixed, seed: int
 
 
 def test_every_kind_of_node_is_drawn() -> None:
-    graphs = [mixed_graph(family=family) for family in FAMILIES] + [mixed_graph(pool="average")]
+    graphs = [mixed_graph(family=family) for family in FAMILIES] + [mixed_graph(pool="average"), mixed_graph(residual=True)]
     assert {type(n).__name__ for graph in graphs for n in graph.nodes} == set(NODE_KINDS)
 
 

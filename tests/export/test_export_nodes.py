@@ -54,7 +54,13 @@ def test_every_family_on_every_engine(family: str, engine: str) -> None:
     assert_equal(apply(mixed_graph(Mixed(family)), FLIPS), (engine,), 7)  # type: ignore[arg-type]
 
 
-TVM_SPECS = [Mixed(pool="average", table="channel", spiking=False), Mixed("text", spiking=False), Mixed("kwta"), Mixed("thermal")]
+TVM_SPECS = [
+    Mixed(residual=True, spiking=False),
+    Mixed(pool="average", table="channel", spiking=False),
+    Mixed("text", spiking=False),
+    Mixed("kwta"),
+    Mixed("thermal"),
+]
 
 
 @pytest.mark.parametrize("engine", TVM)

@@ -32,6 +32,7 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
+from edgechaos.graph.kinds.add import Add
 from edgechaos.graph.rules import FINER_BITS
 from edgechaos.graph.thermal import thermal_codes
 
@@ -99,6 +100,15 @@ class Builder:
         tensor = self.tensors[x]
         return self.add(Requantize, x, dtype, tensor.shape, tensor.ticks, low=low, high=high, **self.rescaling(name, factors))
 
+    def residual(self, x: str, name: str, per_channel: bool) -> str:
+        """x and what a branch makes of it, added; the branch is a convolution that keeps the shape, or a square matrix."""
+        shape = self.tensors[x].shape
+        branch = self.conv(x, name, shape[0], (1, 1), (1, 1), (0, 0)) if len(shape) == 3 else self.matmul(x, name, shape[0])
+        other = self.requantize(branch, f"{name}_branch", "int8", REACH[self.bits] * 60.0 * shape[0] ** 0.5)
+        gains = (int(g) for g in self.rng.integers(1, 32768, 2))
+        acc = self.add(Add, x, "int32", shape, other=other, **dict(zip(("gain", "other_gain"), gains, strict=True)))
+        return self.requantize(acc, f"{name}_sum", "int8", 32768 * 60.0, per_channel, relu=True)
+
     def matmul(self, x: str, name: str, outputs: int, kind: type[MatMul] = MatMul) -> str:
         tensor = self.tensors[x]
         weight = self.weight(f"{name}_w", outputs, tensor.size // max(tensor.ticks, 1))
@@ -164,6 +174,7 @@ class Mixed:
     per_channel: bool = True
     length: int = 6
     silent: bool = True
+    residual: bool = False
     seed: int = 0
 
 
@@ -200,6 +211,7 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
         fan_in = channels * kernel[0] * kernel[1]
         x = b.conv(x, f"conv{i}", 3, kernel, spec.stride, pad)
         x = b.requantize(x, f"conv{i}", "int8", _spread(b, fan_in), spec.per_channel, relu=True)
+        x = b.residual(x, f"res{i}", spec.per_channel) if spec.residual else x
         if spec.pool != "none" and min(b.tensors[x].shape[1:]) >= 2:
             x = b.pool(x, MaxPool if spec.pool == "max" else AveragePool, (2, 2), (2, 1))
             x = x if spec.pool == "max" else b.requantize(x, f"pool{i}", "int8", 300.0)
@@ -221,6 +233,7 @@ def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Enco
         body = b.chaos(acc, "cortex", spec.ticks, spec.mode, 0, _spread(b, 5))
     else:
         body = b.lut(b.requantize(acc, "cortex", "int8", _spread(b, 5)), "gelu", silent=spec.silent)
+        body = b.residual(body, "tail", False) if spec.residual else body
     b.head(head, entry, b.matmul(body, f"readout_{head}", spec.classes, Readout), encoding)
 
 
@@ -284,5 +297,6 @@ def mixed_specs(draw: st.DrawFn) -> Mixed:
         per_channel=draw(st.booleans()),
         length=draw(st.integers(1, 9)),
         silent=draw(st.booleans()),
+        residual=draw(st.booleans()),
         seed=draw(st.integers(0, 2**31)),
     )

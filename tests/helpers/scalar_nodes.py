@@ -111,6 +111,12 @@ def each(value: Any, change: Callable[[int], int]) -> Any:
     return [each(part, change) for part in value] if isinstance(value, list) else change(value)
 
 
+def added(x: Any, other: Any, gain: int, other_gain: int) -> Any:
+    if isinstance(x, list):
+        return [added(a, b, gain, other_gain) for a, b in zip(x, other, strict=True)]
+    return gain * x + other_gain * other
+
+
 def run(nodes: list[dict[str, Any]], entry: str, codes: Any, seed: int, sample: int) -> dict[str, Any]:
     """Every tensor of one item, by name."""
     values: dict[str, Any] = {entry: codes}
@@ -128,6 +134,8 @@ def evaluate(node: dict[str, Any], values: dict[str, Any], seed: int, sample: in
         return conv(node["weight"], node["bias"], x, node["stride"], node["pad"])
     if kind in ("MaxPool", "AveragePool"):
         return pool(x, node["kernel"], node["stride"], max if kind == "MaxPool" else sum)
+    if kind == "Add":
+        return added(x, values[node["other"]], node["gain"], node["other_gain"])
     if kind == "EmbeddingBag":
         return embedding_bag(node["weight"], x, node["multiplier"], node["shift"], node["low"], node["high"])
     if kind == "Requantize":

@@ -329,6 +329,7 @@ def nodes() -> list[dict[str, Any]]:
         Mixed("thermal", 4, hidden=6, silent=False, seed=5),
         Mixed("vision", 8, (1, 5, 5), hidden=5, spiking=False, seed=6),
         Mixed("thermal", 8, hidden=6, depth=2, seed=7),
+        Mixed("vision", 8, (2, 5, 4), hidden=5, pool="none", spiking=False, residual=True, seed=8),
     ):
         graph = mixed_graph(spec)
         head, samples, seed = graph.head(), [0, 99, TOP], 2025

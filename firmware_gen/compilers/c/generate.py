@@ -108,6 +108,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         "src/ec_target.h": _target(model.prefix).encode(),
         "flags.txt": "".join(f"{flag}\n" for flag in _flags(board)).encode(),
     }
+    files |= {f"src/{path.name}": path.read_bytes() for lowering in model.nodes.own_lowerings() for path in lowering.sources}
     files |= {path: text.encode() for path, text in signal_files(graph, title).items()}
     if _noisy(graph):
         files["src/ec_gaussian.c"] = _gaussian().encode()

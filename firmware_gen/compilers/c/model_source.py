@@ -68,7 +68,7 @@ class ModelSource:
         w = Writer()
         w.comment(*self.title, "", *self._overview())
         w.lines(f'#include "{self.prefix}.h"', "", "#include <string.h>", "")
-        w.lines(*(f'#include "{name}"' for name in INCLUDES), "")
+        w.lines(*(f'#include "{name}"' for name in (*INCLUDES, *self.nodes.headers())), "")
         for node in self.graph.nodes:
             self.nodes.describe(w, node)
         self.nodes.masks(w)

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
+from edgechaos.firmware_gen.compilers.c.lowering import Lowering, lowering_of
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.limits import bias_limit, expected_layer, lowest_fail_q
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, fan_in, mask_bytes, padded_fan_in
 from edgechaos.graph.integer_graph import (
+    ArgMax,
     AveragePool,
     ChaosLayer,
     Conv,
@@ -41,6 +43,7 @@ ALIGNED = " EC_ALIGNED"
 SAMPLING = {"ticks": "EC_SAMPLE_TICKS", "binomial": "EC_SAMPLE_BINOMIAL", "expected": "EC_SAMPLE_EXPECTED"}
 
 Fields = dict[str, object]
+_KNOWN = (MatMul, Conv, MaxPool, AveragePool, EmbeddingBag, Requantize, Lut, TopK, ThermalNoise, ChaosLayer, ArgMax)
 
 
 class NodeSource:
@@ -78,11 +81,25 @@ class NodeSource:
             self._thermal(w, node)
         elif isinstance(node, ChaosLayer):
             self._chaos(w, node)
+        elif not node.is_class:
+            lowering_of(node).describe(self, w, node)
 
     def matrix_address(self, node: Weighted) -> str:
         """The C expression of the address of a node's ec_matrix."""
         inside = {Conv: ".matrix", EmbeddingBag: ".table"}.get(type(node), "")
         return f"&{self.described[node.name]}{inside}"
+
+    def own_lowerings(self) -> tuple[Lowering, ...]:
+        """Of the kinds that have a file of their own, each once."""
+        return tuple(dict.fromkeys(lowering_of(n) for n in self.graph.nodes if not isinstance(n, _KNOWN)))
+
+    def headers(self) -> list[str]:
+        """What the model includes for them."""
+        return sorted({lowering.header for lowering in self.own_lowerings()} - {""})
+
+    def description(self, node: Node) -> str:
+        """The C name of a node's `static const` description."""
+        return self.described[node.name]
 
     def at(self, tensor: str) -> str:
         """The C expression of a tensor's first element."""
@@ -116,10 +133,11 @@ class NodeSource:
             w.line(f"ec_topk_select({about}, run, {x}, {y});")
         elif isinstance(node, ThermalNoise):
             w.line(f"ec_thermal_noise({about}, run, {self.at(node.codes)}, {x}, {y});")
-        else:
-            assert isinstance(node, ChaosLayer)
+        elif isinstance(node, ChaosLayer):
             kind = node.mode if node.sampling == "ticks" else "sampled"
             w.line(f"ec_chaos_{kind}({about}, run, {x}, {y});")
+        else:
+            lowering_of(node).call(self, w, node)
 
     def _call_matmul(self, w: Writer, node: MatMul) -> None:
         about, x, y = f"&{self.described[node.name]}", self.at(node.input), self.at(node.output)
