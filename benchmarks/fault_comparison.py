@@ -31,8 +31,9 @@ from mnist_pixels import Results, integer_predict
 from train_all import PIXELS, costs
 
 from edgechaos import data
+from edgechaos.arithmetic.streams import UNIT_STREAM
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import CLEAN, UNIT_STREAM, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
+from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
 from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
+from edgechaos.arithmetic.streams import LABEL_STREAM
 from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions
-
-LABEL_STREAM = 0x7D000
 
 
 def fisher(model: Model, inputs: Tensor, seed: int) -> dict[str, Tensor]:

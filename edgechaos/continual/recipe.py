@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgechaos.arithmetic.streams import TASK_STREAM
 from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
 
 # isort: split
@@ -41,7 +42,6 @@ from edgechaos.train.fit import Recipe, fit
 
 STRATEGIES = ("plain", "sparse", "ewc", "sparse+ewc", "sparse+sleep", "sparse+ewc+sleep")
 COMPARED = STRATEGIES[:4]
-TASK_STREAM = 0x52000
 STATE_KEY = "edgechaos_continual_state"
 RECIPE = Recipe(epochs=1, batch=128, learning_rate=3e-4, optimizer="adam", weight_decay=0.0, omission=0.0)
 """Per task. Few and small steps: at 1e-3 both networks forget all but the last task, whatever the strategy."""

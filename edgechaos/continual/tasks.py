@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.arithmetic.streams import PERMUTATION_STREAM
 from edgechaos.data import Dataset
 from edgechaos.data.dataset import shuffled
 from edgechaos.support.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from edgechaos.support.errors import ConfigError, DataError
 StreamKind = Literal["split", "permuted"]
 Items = tuple[NDArray[Any], NDArray[np.int64]]
 """(items, labels)."""
-PERMUTATION_STREAM = 0x51000
 CALIBRATION_ITEMS = 1024
 
 

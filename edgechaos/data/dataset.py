@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.streams import SPLIT_STREAM
 from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import DataError
 from edgechaos.support.shown import html_table
 
-SPLIT_STREAM = 0x50000
 MAX_BYTES = 1 << 30
 """Of one file or array that is read: beyond every set named here, and bearable."""
 MAX_CLASSES = 65536

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.seeds import check_seed
+from edgechaos.arithmetic.streams import DEAD_STREAM, FLIP_STREAM, STUCK_STREAM, UNIT_STREAM
 from edgechaos.graph.integer_graph import (
     ChaosLayer,
     Constant,
@@ -38,12 +39,6 @@ from edgechaos.graph.integer_graph import (
 )
 from edgechaos.graph.units import Mortal, chaos_and_topk, loud, mortal, plain_layers
 from edgechaos.support.errors import AccumulatorOverflow, FaultError
-
-DEAD_STREAM = 0x10000
-STUCK_STREAM = 0x20000
-FLIP_STREAM = 0x30000
-UNIT_STREAM = 0x50000
-"""Streams of the site draws; layers own 0..65535, so a mask never shares words with a layer's own draws."""
 
 ALL = "*"
 TARGETS = ("weight", "bias")
@@ -321,7 +316,7 @@ def _neurons(graph: IntegerGraph, layer: Mortal, fault: DeadNeurons | StuckAtOne
             raise FaultError(f"{fault.kind}: layer '{layer.name}' has neurons 0..{count - 1}, not {wrong}")
         return chosen
     if not isinstance(layer, ChaosLayer):
-        stream = UNIT_STREAM + graph.nodes.index(layer)
+        stream = UNIT_STREAM + graph.site(layer)
     else:
         stream = (DEAD_STREAM if isinstance(fault, DeadNeurons) else STUCK_STREAM) | layer.fail_stream
     return nested_sites(fault.seed, stream, count, fault.rate)
@@ -331,7 +326,7 @@ def _flip_sites(graph: IntegerGraph, node: Weighted, constant: str, fault: Weigh
     """Distinct sites word * width + bit, ascending."""
     size, width = graph.constants[constant].value.size, graph.constants[constant].bits
     if not fault.bits:
-        stream = FLIP_STREAM + 2 * graph.nodes.index(node) + (fault.target == "bias")
+        stream = FLIP_STREAM + 2 * graph.site(node) + (fault.target == "bias")
         return nested_sites(fault.seed, stream, size * width, fault.rate).astype(np.int64)
     for word, bit in fault.bits:
         if not (0 <= word < size and 0 <= bit < width):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_nodes import (
     Augmentation,
     BatchNorm,
@@ -59,8 +60,6 @@ __all__ = [
     "stored_name",
 ]
 
-UNIT_FAIL_STREAM = 0x9000
-"""Of the losses of layer k of those that do not spike: k beyond it. They are lost in training alone."""
 ARRAYS = ("weight", "bias", "mean", "std", "values", "scale", "offset")
 
 

@@ -88,6 +88,10 @@ class Graph:
         """The nodes that read a tensor, in execution order."""
         return self._readers.get(tensor, ())
 
+    def site(self, node: Node) -> int:
+        """The number by which a node's fault sites are drawn: as stored, or its index."""
+        return self.nodes.index(node) if node.site is None else node.site
+
     def producer(self, tensor: str) -> Node | None:
         """The node that writes a tensor; None for an input."""
         return self._producers.get(tensor)
@@ -112,7 +116,10 @@ NODE_KINDS: Mapping[str, type[Node]] = MappingProxyType(_KINDS)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph."""
+    """One operation: reads the tensor `input`, writes the tensor `output`; both are named in the graph.
+
+    site: what its fault sites are drawn by, where a pass moved the node; None: its index in the graph.
+    """
 
     is_readout: ClassVar[bool] = False
     """Whether its output is logits, compared across channels."""
@@ -124,6 +131,7 @@ class Node:
     name: str
     input: str
     output: str
+    site: int | None = field(default=None, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         if cls.evaluate is not Node.evaluate:  # what several kinds share is no kind

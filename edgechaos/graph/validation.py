@@ -23,6 +23,8 @@ from edgechaos.graph.tokenizer import FIRST_WORD, MAX_WORDS, PATTERNS
 
 MAX_ELEMENTS = 1 << 26
 MAX_DEPTH = 32
+MAX_SITE = 0x1000
+"""What `edgechaos.arithmetic.streams` sets aside for dead units, by site."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -48,6 +50,9 @@ def _check_names(graph: Graph) -> None:
     for name in names:
         require(bool(IDENTIFIER.fullmatch(name)), None, f"name {name!r} is not of the form [a-z_][a-z0-9_]* (63 at most)")
     require(len({n.name for n in graph.nodes}) == len(graph.nodes), None, "two nodes share a name")
+    sites = {index if node.site is None else node.site for index, node in enumerate(graph.nodes)}
+    good = len(sites) == len(graph.nodes) and all(n.site is None or 0 <= n.site < MAX_SITE for n in graph.nodes)
+    require(good, None, f"two nodes have one site, or one beyond 0..{MAX_SITE - 1}")
     require(len({h.name for h in graph.heads}) == len(graph.heads), None, "two heads share a name")
     require(bool(graph.nodes) and bool(graph.heads), None, "a graph needs at least one node and one head")
     for key, tensor in graph.tensors.items():

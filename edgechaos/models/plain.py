@@ -14,25 +14,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import (
-    UNIT_FAIL_STREAM,
-    Augmentation,
-    Conv,
-    FailingLayer,
-    FloatHead,
-    FloatModel,
-    FloatNode,
-    Linear,
-    Pool,
-    Readout,
-    Relu,
-)
+from edgechaos.arithmetic.streams import AUGMENTATION_STREAM, UNIT_FAIL_STREAM
+from edgechaos.floatgraph.float_model import Augmentation, Conv, FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Pool, Readout, Relu
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
 from edgechaos.support.errors import ConfigError
-
-AUGMENTATION_STREAM = 0x8000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

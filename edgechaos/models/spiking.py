@@ -22,14 +22,13 @@ from torch import Tensor
 
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
+from edgechaos.arithmetic.streams import TRAINING_DEAD_STREAM
 from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.floatgraph.float_model import FailingLayer, Spiking
 from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0
 """Steepness of the surrogate derivative, per membrane unit."""
-DEAD_STREAM = 0x7C000
-"""The share of an item's dead neurons in training; 1 + a layer's fail_stream beyond it, which of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +119,8 @@ def draw_dead(seed: int, samples: Tensor, layer: FailingLayer, fail_q: int) -> T
 
     All layers of an item have the same share. samples: (batch,) ids.
     """
-    share = words.words(seed, DEAD_STREAM, samples, 1, 1)[:, 0].long() & 0xFFFF
-    word = words.words(seed, DEAD_STREAM + 1 + layer.fail_stream, samples, 1, layer.units)[:, 0]
+    share = words.words(seed, TRAINING_DEAD_STREAM, samples, 1, 1)[:, 0].long() & 0xFFFF
+    word = words.words(seed, TRAINING_DEAD_STREAM + 1 + layer.fail_stream, samples, 1, layer.units)[:, 0]
     return (word & 0xFFFF) < (fail_q * share >> 16)
 
 

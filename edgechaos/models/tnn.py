@@ -21,17 +21,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import (
-    UNIT_FAIL_STREAM,
-    FailingLayer,
-    FloatHead,
-    FloatModel,
-    FloatNode,
-    Gelu,
-    Linear,
-    Readout,
-    Winners,
-)
+from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
+from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Winners
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners

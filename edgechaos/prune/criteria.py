@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.streams import RANDOM_STREAM
 from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners, stored_name
 from edgechaos.support.errors import UnsupportedError
 
@@ -27,8 +28,6 @@ DEFAULT: Criterion = "reconstruction"
 """Of neurons: the one that costs least accuracy, measured (docs/models.md)."""
 RIDGE = 0.1
 """Added to the moments, in mean squares of a neuron: without it few neurons would replace many, and be missed when they die."""
-RANDOM_STREAM = 0x80000
-"""Of the control that removes by chance; node i of the model draws from RANDOM_STREAM + i."""
 
 BETWEEN = (Spiking, Relu, Gelu, Winners, Thermal, Pool)
 

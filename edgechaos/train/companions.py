@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.random_bits import stream_head
+from edgechaos.arithmetic.streams import COMPANION_STREAM
 from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.spiking import Conditions
-
-COMPANION_STREAM = 0x7E000
-"""Of companion k: 2k beyond it for its items, 2k + 1 for its random words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from edgechaos.arithmetic.streams import DYNAMICS_STREAM, EPOCH_STREAM, SHARE_STREAM
 from edgechaos.models import checkpoint  # first: names the extra to install where torch is absent
 
 # isort: split
@@ -38,9 +39,6 @@ from edgechaos.models.spiking import Conditions, LayerFaults, draw_dead
 from edgechaos.support.errors import ArtifactError, ConfigError, EdgeChaosError
 from edgechaos.support.files import write_atomic
 
-EPOCH_STREAM = 0x60000
-SHARE_STREAM = 0x70000
-DYNAMICS_STREAM = 0x78000
 DEFAULT_OMISSION = 0.5
 """Of spiking models that lose nothing by themselves."""
 STATE_KEY = "edgechaos_training_state"

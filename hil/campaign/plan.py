@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgechaos.arithmetic import random_bits
+from edgechaos.arithmetic.streams import MASK_STREAM
 from edgechaos.faults.plan import (
     FAULT_KINDS,
     DeadNeurons,
@@ -29,9 +30,6 @@ from edgechaos.faults.plan import (
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.campaign.config import Campaign, Sweep
 from edgechaos.support.errors import ConfigError, FaultError
-
-MASK_STREAM = 0x40000
-"""Stream of the campaign's own seeds: beyond the layers' 0..65535 and the fault sites' 0x10000..0x3FFFF."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
+from edgechaos.arithmetic.streams import UNIT_STREAM
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
-from edgechaos.faults.plan import (
-    UNIT_STREAM,
-    DeadNeurons,
-    Fault,
-    FaultPlan,
-    Omission,
-    ResolvedPlan,
-    StuckAtOne,
-    WeightBitFlip,
-    apply,
-    resolve,
-)
+from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
 from edgechaos.graph.units import mortal

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgechaos.arithmetic import random_bits
-from edgechaos.faults import plan as faults
+from edgechaos.arithmetic import random_bits, streams
 from edgechaos.faults.plan import FAULT_KINDS
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
@@ -32,7 +31,7 @@ def test_constants(number: int) -> None:
 def test_the_rest() -> None:
     assert f"**format version** (now **{FORMAT_VERSION}**" in PAGE
     assert IDENTIFIER.pattern in PAGE
-    for stream in (faults.DEAD_STREAM, faults.STUCK_STREAM, faults.FLIP_STREAM, faults.UNIT_STREAM):
+    for stream in (streams.DEAD_STREAM, streams.STUCK_STREAM, streams.FLIP_STREAM, streams.UNIT_STREAM):
         assert hex(stream) in PAGE
     for kind in NODE_KINDS:
         assert kind in PAGE
