@@ -25,7 +25,7 @@ Kind = Literal["host", "emulated", "board", "fake"]
 class DeviceInfo:
     """Who answered: shown in reports and recorded with every trial.
 
-    model_hash: the artifact's content hash, 64 hex digits. capabilities: fault kinds (`edgechaos.faults.plan`) it carries.
+    model_hash: the artifact's content hash, 64 hex digits. levels: of the faults that it carries: "model", "memory".
     """
 
     name: str
@@ -33,7 +33,7 @@ class DeviceInfo:
     model_hash: str
     firmware_hash: str
     uid: str
-    capabilities: frozenset[str]
+    levels: frozenset[str]
     patch_capacity: int
     boot_counter: int = 0
     reset_cause: str = "power_on"
@@ -112,7 +112,7 @@ class Device(ABC):
     def inject(self, plan: ResolvedPlan) -> None:
         """Replace the faults that hold from now on; `edgechaos.faults.plan.CLEAN` removes them all. Nothing is reflashed.
 
-        Raises FaultError where the device lacks the capability or the capacity; the device is then clean.
+        Raises FaultError where the device lacks the level or the capacity; the device is then clean.
         """
 
     @abstractmethod

@@ -12,8 +12,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-VERSION = 2
-"""2: a session. The first byte of a frame and of HELLO's reply name the version in every version."""
+VERSION = 3
+"""2: a session; 3: fault slots. The first byte of a frame and of HELLO's reply name the version in every version."""
 FRAME_HEAD = struct.Struct("<BBHH")
 CRC = struct.Struct("<I")
 REPLY = 0x80
@@ -26,8 +26,8 @@ class Verb(IntEnum):
     """Requests, and ERROR, the reply of a device that refuses one."""
 
     HELLO = 0x01  # -> Hello
-    LOAD_MASK = 0x02  # MASK_HEAD + mask bytes, bit n of byte k = neuron 8k+n
-    INJECT = 0x03  # Injection u8, then INJECT_FAIL, or any number of PATCH_ROW, or TABLE_HEAD + u32 entries
+    SET = 0x02  # SET_HEAD + entries of a fault slot, little-endian; of a bool slot bits, low first
+    PATCH = 0x03  # any number of PATCH_ROW
     CLEAR = 0x04  # removes every fault
     INFER = 0x05  # INFER_HEAD -> INFER_REPLY + logits i32, as many as fit
     INPUT = 0x06  # u32 byte offset, then bytes of the head's input: int8 codes, or uint16 token ids, little-endian
@@ -40,21 +40,6 @@ class Verb(IntEnum):
     ERROR = 0x7F  # reply type 0xFF: ERROR_REPLY
 
 
-class MaskKind(IntEnum):
-    """Which mask LOAD_MASK fills."""
-
-    DEAD = 0
-    STUCK = 1
-
-
-class Injection(IntEnum):
-    """What INJECT carries."""
-
-    FAIL_Q = 0
-    PATCH = 1
-    BINOMIAL_TABLE = 2
-
-
 class ErrorCode(IntEnum):
     """Why a device refused."""
 
@@ -65,16 +50,21 @@ class ErrorCode(IntEnum):
     NO_SPACE = 5  # detail: the capacity
     NO_RESULT = 6  # RESULT or STATE_HASH before any INFER
     FAULTS_COMPILED_OUT = 7
-    REFUSED = 8  # a sampled layer refuses this fault
+    REFUSED = 8  # detail: the slot, which its node cannot have set
 
 
-class Capability(IntFlag):
-    """Fault kinds that a device carries, in HELLO. Flags that this release does not know are kept and mean nothing to it."""
+class Level(IntFlag):
+    """What faults a device takes over the wire, in HELLO. Flags that this release does not know are kept and mean nothing to it."""
 
-    DEAD = 1
-    STUCK_AT_1 = 2
-    OMISSION = 4
-    WEIGHT_BIT_FLIP = 8
+    MODEL = 1
+    MEMORY = 2
+    MACHINE = 4
+    LINK = 8
+
+    @property
+    def names(self) -> frozenset[str]:
+        """As faults name their level: "model" and so on."""
+        return frozenset(str(level.name).lower() for level in Level if level in self)
 
 
 class ResetCause(IntEnum):
@@ -88,15 +78,10 @@ class ResetCause(IntEnum):
     UNKNOWN = 255
 
 
-MASK_HEAD = struct.Struct("<BBH")
-"""Layer index (ChaosLayers in node order, then TopKs, then plain layers), MaskKind, first byte of the mask."""
-INJECT_FAIL = struct.Struct("<BI")
-"""ChaosLayer index, fail_q 0..65536."""
+SET_HEAD = struct.Struct("<HH")
+"""The slot's number, the first entry; of a bool slot a multiple of 8."""
 PATCH_ROW = struct.Struct("<BHHi")
 """Index among the nodes with weights in node order, row, column (BIAS_INPUT for the bias), delta: rows of `Weighted.patch`."""
-TABLE_HEAD = struct.Struct("<BB")
-"""ChaosLayer index, first entry: then TABLE_ENTRYs of the layer's cumulative binomial table."""
-TABLE_ENTRY = struct.Struct("<I")
 PARAM = struct.Struct("<Bi")
 """ThermalNoise index in node order, k in 0..k_max."""
 SESSION = struct.Struct("<Q")
@@ -112,21 +97,24 @@ INFER_REPLY = struct.Struct("<HQ")
 COUNTERS_REPLY = struct.Struct("<IIIIQ")
 """Inferences, good frames, bad frames, replayed replies, timer ticks spent inferring, since start."""
 ERROR_REPLY = struct.Struct("<BI")
-HELLO_REPLY = struct.Struct("<BIIHHIIQB16s32s32s")
+HELLO_REPLY = struct.Struct("<BIIHHHIIIQB16s32s32s")
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
     """What a device says of itself. Hostile until checked: a babbling device may say anything.
 
+    slots, slots_crc: how many fault slots, and which (`edgechaos.firmware_gen.plan.slots`); 0 where the hooks are compiled out.
     session: the number that SESSION gave since the device's last start; 0 where none did.
     """
 
     protocol: int
     random_id: int
-    capabilities: Capability
+    levels: Level
     max_payload: int
     patch_capacity: int
+    slots: int
+    slots_crc: int
     timer_hz: int
     boot_counter: int
     session: int
@@ -138,5 +126,5 @@ class Hello:
     @classmethod
     def unpack(cls, payload: bytes) -> Hello:
         """Raises struct.error where the payload has another length."""
-        protocol, random_id, capabilities, *rest = HELLO_REPLY.unpack(payload)
-        return cls(protocol, random_id, Capability(capabilities), *rest)
+        protocol, random_id, levels, *rest = HELLO_REPLY.unpack(payload)
+        return cls(protocol, random_id, Level(levels), *rest)

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices.fakes.faults import LoadedFaults, Refusal, out_of_range
 from edgechaos.devices.protocol import frames
-from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen import protocol as p
+from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.reference import Result, readout_input, run, state_hash
 
 UID = bytes.fromhex("fa4e") + bytes(14)
-ALL_CAPABILITIES = p.Capability.DEAD | p.Capability.STUCK_AT_1 | p.Capability.OMISSION | p.Capability.WEIGHT_BIT_FLIP
 
 
 @dataclass(slots=True)
@@ -59,18 +58,21 @@ class FakeBoard:
         graph: IntegerGraph,
         max_payload: int = 1024,
         patch_capacity: int = 1024,
-        capabilities: p.Capability = ALL_CAPABILITIES,
+        levels: p.Level = p.Level.MODEL,
         uid: bytes = UID,
         version: int = p.VERSION,
     ) -> None:
         self.graph = graph
         self.version = version
+        placed = placed_slots(graph)
         self.hello = p.Hello(
             protocol=version,
             random_id=RANDOM_ID,
-            capabilities=capabilities,
+            levels=levels,
             max_payload=max_payload,
             patch_capacity=patch_capacity,
+            slots=len(placed),
+            slots_crc=slots_crc(placed),
             timer_hz=0,
             boot_counter=0,
             session=0,
@@ -125,9 +127,11 @@ class FakeBoard:
         return p.HELLO_REPLY.pack(
             h.protocol,
             h.random_id,
-            h.capabilities,
+            h.levels,
             h.max_payload,
             h.patch_capacity,
+            h.slots,
+            h.slots_crc,
             h.timer_hz,
             h.boot_counter,
             h.session,
@@ -137,25 +141,15 @@ class FakeBoard:
             h.firmware_hash,
         )
 
-    def _load_mask(self, payload: bytes) -> bytes:
-        index, kind, first = p.MASK_HEAD.unpack_from(payload)
-        self._state.faults.set_mask(index, kind, first, payload[p.MASK_HEAD.size :])
+    def _set(self, payload: bytes) -> bytes:
+        number, first = p.SET_HEAD.unpack_from(payload)
+        self._state.faults.set(number, first, payload[p.SET_HEAD.size :])
         return self._changed()
 
-    def _inject(self, payload: bytes) -> bytes:
-        kind, body, faults = payload[0], payload[1:], self._state.faults
-        if kind == p.Injection.FAIL_Q:
-            faults.set_fail_q(*p.INJECT_FAIL.unpack(body))
-        elif kind == p.Injection.PATCH:
-            for row in _rows(p.PATCH_ROW, body):
-                self._changed()  # the rows before one that is refused are loaded
-                faults.add_patch(*row, capacity=self.hello.patch_capacity)
-        elif kind == p.Injection.BINOMIAL_TABLE:
-            entries = _rows(p.TABLE_ENTRY, body[p.TABLE_HEAD.size :])
-            layer, first = p.TABLE_HEAD.unpack_from(body)
-            faults.set_table(layer, first, len(entries))
-        else:
-            raise out_of_range(kind)
+    def _patch(self, payload: bytes) -> bytes:
+        for row in list(p.PATCH_ROW.iter_unpack(payload)):
+            self._changed()  # the rows before one that is refused are loaded
+            self._state.faults.add_patch(*row, capacity=self.hello.patch_capacity)
         return self._changed()
 
     def _clear(self, payload: bytes) -> bytes:
@@ -182,7 +176,7 @@ class FakeBoard:
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         codes = np.frombuffer(bytes(state.input), dtype, tensor.size).reshape(1, *tensor.shape).astype(tensor.dtype)
         if state.faulty is None:
-            state.faulty = apply(self.graph, state.faults.plan())
+            state.faulty = state.faults.graph_under()
         sample_id = (sample + count - 1) & 0xFFFFFFFF
         read = readout_input(self.graph, head)
         state.result = run(
@@ -247,11 +241,6 @@ def _itemsize(graph: IntegerGraph, tensor: str) -> int:
     return np.dtype(graph.tensors[tensor].dtype).itemsize
 
 
-def _rows(layout: struct.Struct, data: bytes) -> list[tuple[Any, ...]]:
-    """All of them, or struct.error where the last one is not whole."""
-    return list(layout.iter_unpack(data))
-
-
 def _at_least(size: int) -> Callable[[int], bool]:
     return lambda length: length >= size
 
@@ -262,8 +251,8 @@ def _just(size: int) -> Callable[[int], bool]:
 
 _VERBS: Mapping[int, tuple[Callable[[FakeBoard, bytes], bytes], Callable[[int], bool]]] = {
     p.Verb.HELLO: (FakeBoard._hello, _just(0)),
-    p.Verb.LOAD_MASK: (FakeBoard._load_mask, _at_least(p.MASK_HEAD.size)),
-    p.Verb.INJECT: (FakeBoard._inject, _at_least(1)),
+    p.Verb.SET: (FakeBoard._set, _at_least(p.SET_HEAD.size)),
+    p.Verb.PATCH: (FakeBoard._patch, _at_least(0)),
     p.Verb.CLEAR: (FakeBoard._clear, _just(0)),
     p.Verb.INPUT: (FakeBoard._put_input, _at_least(p.INPUT_HEAD.size)),
     p.Verb.INFER: (FakeBoard._infer, _just(p.INFER_HEAD.size)),

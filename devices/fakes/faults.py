@@ -5,14 +5,17 @@ A test draws requests and compares every answer of the fake with that of the C s
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.faults.plan import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan, apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.firmware_gen.plan.limits import bias_limit, lowest_fail_q
-from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, MatMul
-from edgechaos.graph.units import mortal
+from edgechaos.firmware_gen.plan.limits import bias_limit
+from edgechaos.firmware_gen.plan.slots import placed_slots
+from edgechaos.graph.integer_graph import Conv, IntegerGraph, MatMul
 
 Site = tuple[int, int, int]
 """Matrix, row, column; the column is BIAS_INPUT for a bias."""
@@ -33,63 +36,59 @@ def out_of_range(detail: int) -> Refusal:
 
 
 class LoadedFaults:
-    """Masks and rates by layer, patch rows by site, each checked as it comes."""
+    """Entries by slot, patch rows by site, each checked as it comes."""
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
-        self._fail_q: dict[str, int] = {}
-        self._masks: dict[p.MaskKind, dict[str, NDArray[np.bool_]]] = {kind: {} for kind in p.MaskKind}
+        self._slots = placed_slots(graph)
+        self._set: dict[tuple[str, str], NDArray[Any]] = {}
         self._rows: dict[Site, int] = {}
         self._limits: dict[int, int] = {}
 
     def clear(self) -> None:
         """Make the model clean."""
-        self._fail_q.clear()
+        self._set.clear()
         self._rows.clear()
-        for masks in self._masks.values():
-            masks.clear()
 
-    def plan(self) -> ResolvedPlan:
-        """What holds now."""
+    def graph_under(self) -> IntegerGraph:
+        """The graph under what holds now."""
         names = [n.name for n in self.graph.weighted()]
         patch: dict[str, list[tuple[int, int, int]]] = {}
         for (matrix, row, column), delta in self._rows.items():
             patch.setdefault(names[matrix], []).append((row, -1 if column == p.BIAS_INPUT else column, delta))
         rows = {name: np.array(sorted(found), np.int32) for name, found in patch.items()}
-        return ResolvedPlan(dict(self._fail_q), dict(self._masks[p.MaskKind.DEAD]), dict(self._masks[p.MaskKind.STUCK]), rows)
+        graph = apply(self.graph, ResolvedPlan(patch=rows))
+        for (name, slot), values in self._set.items():
+            if slot != "table":  # it follows fail_q
+                node, constants = graph.node(name).with_slot(graph, slot, values)
+                nodes = tuple(node if n.name == name else n for n in graph.nodes)
+                graph = replace(graph, nodes=nodes, constants={**graph.constants, **constants})
+        return replace(graph, nodes=tuple(n.settled(graph) for n in graph.nodes))
 
-    def set_mask(self, index: int, kind: int, first: int, packed: bytes) -> None:
-        """Bytes of a mask, from byte `first` on."""
-        layers = mortal(self.graph)
-        if index >= len(layers):
-            raise out_of_range(index)
-        if kind not in self._masks:
-            raise out_of_range(kind)
-        layer = layers[index]
-        if kind == p.MaskKind.STUCK and not (isinstance(layer, ChaosLayer) and layer.sampling == "ticks"):
-            raise Refusal(p.ErrorCode.REFUSED, index)
-        units = self.graph.tensors[layer.input].shape[0]
-        if first + len(packed) > (units + 7) // 8:
-            raise out_of_range(first + len(packed))
-        masks = self._masks[p.MaskKind(kind)]
-        whole = np.packbits(masks.get(layer.name, np.zeros(units, bool)), bitorder="little")
-        whole[first : first + len(packed)] = np.frombuffer(packed, np.uint8)
-        masks[layer.name] = np.unpackbits(whole, count=units, bitorder="little").astype(bool)
-
-    def set_fail_q(self, index: int, fail_q: int) -> None:
-        """The loss probability of a spiking layer."""
-        layer = self._spiking(index)
-        if not lowest_fail_q(self.graph, layer) <= fail_q <= 65536:
-            raise out_of_range(fail_q)
-        self._fail_q[layer.name] = fail_q
-
-    def set_table(self, index: int, first: int, count: int) -> None:
-        """Entries of a binomial table. They are a function of fail_q, which the reference computes by itself."""
-        layer = self._spiking(index)
-        if layer.sampling != "binomial":
-            raise Refusal(p.ErrorCode.REFUSED, index)
-        if first + count > layer.ticks:
-            raise out_of_range(first + count)
+    def set(self, number: int, first: int, data: bytes) -> None:
+        """Entries of a slot, from `first` on: all of them or none."""
+        if number >= len(self._slots):
+            raise out_of_range(number)
+        placed = self._slots[number]
+        slot, key = placed.slot, (placed.node, placed.slot.name)
+        if slot.refused is not None:
+            raise Refusal(p.ErrorCode.REFUSED, number)
+        if placed.width == 0 and first % 8:
+            raise out_of_range(first)
+        if placed.width and len(data) % placed.width:
+            raise Refusal(p.ErrorCode.BAD_LENGTH, len(data))
+        if placed.width == 0:
+            entries, most = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool), -(-slot.length // 8) * 8
+        else:
+            entries, most = np.frombuffer(data, np.dtype(slot.dtype).newbyteorder("<")).astype(slot.dtype), slot.length
+        if first + len(entries) > most:
+            raise out_of_range(first + len(entries))
+        for value in () if placed.width == 0 else entries.tolist():
+            if not placed.low <= value <= slot.high:
+                raise out_of_range(value)
+        whole = self._set.get(key, self.graph.node(placed.node).slot_value(self.graph, slot.name)).copy()
+        whole[first : first + len(entries)] = entries[: slot.length - first]
+        self._set[key] = whole
 
     def add_patch(self, matrix: int, row: int, column: int, delta: int, *, capacity: int) -> None:
         """One changed word: the faulty one must still be one that the overflow proof knows, and it is changed once."""
@@ -121,9 +120,3 @@ class LoadedFaults:
         if (matrix, row, column) in self._rows:
             raise out_of_range(list(self._rows).index((matrix, row, column)))
         self._rows[matrix, row, column] = delta
-
-    def _spiking(self, index: int) -> ChaosLayer:
-        layers = self.graph.chaos_layers()
-        if index >= len(layers):
-            raise out_of_range(index)
-        return layers[index]

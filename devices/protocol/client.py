@@ -21,7 +21,7 @@ from edgechaos.support.errors import DeviceHang, DevicePowerLoss, DeviceRefused,
 
 BABBLE_BYTES = 4 * frames.MAX_FRAME
 """More bytes than this without the reply that is awaited is babble: no queue of stale replies is as long."""
-WITHOUT_REPLY = frozenset({Verb.LOAD_MASK, Verb.INJECT, Verb.CLEAR, Verb.INPUT, Verb.RESET, Verb.PARAM, Verb.SESSION})
+WITHOUT_REPLY = frozenset({Verb.SET, Verb.PATCH, Verb.CLEAR, Verb.INPUT, Verb.RESET, Verb.PARAM, Verb.SESSION})
 """Verbs whose reply carries nothing: one that does is no reply of this protocol."""
 OUTSIDE = frozenset({ResetCause.POWER_ON, ResetCause.PIN})
 """Restarts that come from outside the device: no fault of a model cuts the power or pulls the reset line."""

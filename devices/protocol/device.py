@@ -19,9 +19,10 @@ from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
-from edgechaos.devices.protocol.plan_payloads import capability_names, check_plan, plan_requests
+from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
 from edgechaos.faults.plan import CLEAN, ResolvedPlan
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, ResetCause, Verb
+from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, Level, ResetCause, Verb
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import check_inputs, check_parameters
@@ -56,7 +57,8 @@ class ProtocolDevice(Device):
         self._timeouts = timeouts
         self._attempts = attempts
         self._session: _Session | None = None
-        self._proved: ResolvedPlan | None = None
+        self._proved: tuple[ResolvedPlan, IntegerGraph] | None = None
+        self._table = placed_slots(graph)
 
     @abstractmethod
     def _connect(self) -> Link:
@@ -114,11 +116,10 @@ class ProtocolDevice(Device):
         session.client.request(Verb.CLEAR)
         if plan is CLEAN:
             return
-        if plan is not self._proved:  # a device that crashes under a plan is given the same one again and again
-            check_plan(self.graph, plan, session.info)
-            self._proved = plan
+        if self._proved is None or plan is not self._proved[0]:  # a device that crashes under a plan is given the same one again and again
+            self._proved = plan, check_plan(self.graph, plan, session.info)
         try:
-            session.client.requests(plan_requests(self.graph, plan, session.hello.max_payload))
+            session.client.requests(plan_requests(self.graph, self._proved[1], plan, session.hello.max_payload))
         except DeviceRefused as error:
             session.client.request(Verb.CLEAR)
             raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
@@ -184,6 +185,11 @@ class ProtocolDevice(Device):
             raise DeviceRefused(
                 f"device '{self.name}' takes {hello.max_payload} bytes of payload; {LEAST_PAYLOAD} are the least that works"
             )
+        if Level.MODEL in hello.levels and (hello.slots, hello.slots_crc) != (len(self._table), slots_crc(self._table)):
+            raise DeviceRefused(
+                f"device '{self.name}' has {hello.slots} fault slots (table {hello.slots_crc:#010x}), this release {len(self._table)} "
+                f"({slots_crc(self._table):#010x}); build and flash firmware of this release"
+            )
         return hello
 
     def _describe(self, hello: Hello) -> DeviceInfo:
@@ -194,7 +200,7 @@ class ProtocolDevice(Device):
             model_hash=hello.model_hash.hex(),
             firmware_hash=hello.firmware_hash.hex(),
             uid=hello.uid.hex(),
-            capabilities=capability_names(hello.capabilities),
+            levels=hello.levels.names & {"model"},
             patch_capacity=hello.patch_capacity,
             boot_counter=hello.boot_counter,
             reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",

@@ -1,7 +1,7 @@
 """A resolved fault plan as requests: what a device must be able to carry, and the frames that load it.
 
-Enters: a graph, a resolved plan, what a device said of itself. Leaves: LOAD_MASK and INJECT requests, or a FaultError
-before anything is sent. Layouts: `edgechaos.firmware_gen.protocol`.
+A device is sent what the faulty graph holds in its slots where the clean one holds something else, and the patch rows.
+Layouts: `edgechaos.firmware_gen.protocol`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.protocol.client import Request
-from edgechaos.faults.plan import DeadNeurons, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
-from edgechaos.firmware_gen.protocol import BIAS_INPUT, INJECT_FAIL, MASK_HEAD, PATCH_ROW, TABLE_HEAD, Capability, Injection, MaskKind, Verb
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
-from edgechaos.graph.units import mortal
+from edgechaos.faults.plan import ResolvedPlan, apply
+from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
+from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Verb
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError, GraphError
-
-KIND_OF = {
-    Capability.DEAD: DeadNeurons.kind,
-    Capability.STUCK_AT_1: StuckAtOne.kind,
-    Capability.OMISSION: Omission.kind,
-    Capability.WEIGHT_BIT_FLIP: WeightBitFlip.kind,
-}
-
-
-def capability_names(capabilities: Capability) -> frozenset[str]:
-    """The fault kinds of a HELLO's flags."""
-    return frozenset(name for flag, name in KIND_OF.items() if flag in capabilities)
 
 
 def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
@@ -38,65 +25,49 @@ def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
     return tuple(n.name for n in graph.weighted())
 
 
-def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> None:
-    """Raises FaultError where the plan does not fit the graph, needs a kind the device lacks, or more rows than it holds."""
-    _check_capabilities(plan, info)
+def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> IntegerGraph:
+    """The graph under the plan. Raises FaultError where it does not fit, needs a level the device lacks, or more rows than it holds."""
+    if (plan.dead or plan.stuck or plan.fail_q or plan.patch) and "model" not in info.levels:
+        raise FaultError(f"device '{info.name}' cannot carry faults of the model; it was built without fault hooks")
     rows = sum(len(p) for p in plan.patch.values())
     if rows > info.patch_capacity:
         raise FaultError(
             f"the plan changes {rows} words, device '{info.name}' holds {info.patch_capacity}; lower the rate or build with more"
         )
     try:
-        apply(graph, plan)
+        return apply(graph, plan)
     except GraphError as error:
         raise FaultError(f"the plan does not fit graph '{graph.name}': {error}") from error
 
 
-def _check_capabilities(plan: ResolvedPlan, info: DeviceInfo) -> None:
-    needed = {DeadNeurons.kind: plan.dead, StuckAtOne.kind: plan.stuck, Omission.kind: plan.fail_q, WeightBitFlip.kind: plan.patch}
-    lacking = sorted(kind for kind, faults in needed.items() if faults and kind not in info.capabilities)
-    if lacking:
-        raise FaultError(f"device '{info.name}' cannot carry {', '.join(lacking)}; it was built without these fault hooks")
-
-
-def plan_requests(graph: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> list[Request]:
-    """The requests that load a checked plan into a clean device."""
+def plan_requests(graph: IntegerGraph, faulty: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> list[Request]:
+    """The requests that load a plan into a clean device; `faulty` is the graph under it."""
     requests: list[Request] = []
-    for index, layer in enumerate(mortal(graph)):
-        if isinstance(layer, ChaosLayer) and layer.name in plan.fail_q:
-            fail_q = plan.fail_q[layer.name]
-            requests.append(_inject(Injection.FAIL_Q, INJECT_FAIL.pack(index, fail_q)))
-            if layer.sampling == "binomial":
-                requests += _table(index, binomial_table(layer.ticks, fail_q), max_payload)
-        for kind, masks in ((MaskKind.DEAD, plan.dead), (MaskKind.STUCK, plan.stuck)):
-            if layer.name in masks:
-                requests += _mask(index, kind, masks[layer.name], max_payload)
+    for placed in placed_slots(graph):
+        clean = graph.node(placed.node).slot_value(graph, placed.slot.name)
+        values = faulty.node(placed.node).slot_value(faulty, placed.slot.name)
+        changed = np.flatnonzero(clean != values)
+        if changed.size:
+            requests += set_requests(placed, int(changed[0]), values[changed[0] : changed[-1] + 1], max_payload)
     for index, name in enumerate(patched_nodes(graph)):
-        requests += _patch(index, plan.patch.get(name, np.zeros((0, 3), np.int32)), max_payload)
+        rows = plan.patch.get(name, np.zeros((0, 3), np.int32)).tolist()
+        packed = b"".join(PATCH_ROW.pack(index, o, i if i >= 0 else BIAS_INPUT, delta) for o, i, delta in rows)
+        requests += [Request(Verb.PATCH, piece) for _, piece in _pieces(packed, max_payload // PATCH_ROW.size * PATCH_ROW.size)]
     return requests
 
 
-def _inject(kind: Injection, body: bytes) -> Request:
-    return Request(Verb.INJECT, bytes([kind]) + body)
+def set_requests(placed: PlacedSlot, first: int, values: NDArray[np.generic], max_payload: int) -> list[Request]:
+    """Entries `first` and following of a slot, in as many requests as a frame's limit asks for; bits begin at a whole byte."""
+    room, width = max_payload - SET_HEAD.size, placed.width
+    if width:
+        data = values.astype(np.dtype(placed.slot.dtype).newbyteorder("<")).tobytes()
+        pieces = ((first + at // width, piece) for at, piece in _pieces(data, room // width * width))
+    else:
+        data = np.packbits(np.pad(values, (first % 8, 0)), bitorder="little").tobytes()
+        pieces = ((first - first % 8 + 8 * at, piece) for at, piece in _pieces(data, room))
+    return [Request(Verb.SET, SET_HEAD.pack(placed.number, at) + piece) for at, piece in pieces]
 
 
 def _pieces(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
     for first in range(0, len(data), size):
         yield first, data[first : first + size]
-
-
-def _mask(layer: int, kind: MaskKind, mask: NDArray[np.bool_], max_payload: int) -> list[Request]:
-    packed = np.packbits(mask, bitorder="little").tobytes()
-    pieces = _pieces(packed, max_payload - MASK_HEAD.size)
-    return [Request(Verb.LOAD_MASK, MASK_HEAD.pack(layer, kind, first) + piece) for first, piece in pieces]
-
-
-def _table(layer: int, table: NDArray[np.uint32], max_payload: int) -> list[Request]:
-    pieces = _pieces(table.astype("<u4").tobytes(), (max_payload - 1 - TABLE_HEAD.size) & ~3)
-    return [_inject(Injection.BINOMIAL_TABLE, TABLE_HEAD.pack(layer, first // 4) + piece) for first, piece in pieces]
-
-
-def _patch(matrix: int, rows: NDArray[np.int32], max_payload: int) -> list[Request]:
-    packed = b"".join(PATCH_ROW.pack(matrix, o, i if i >= 0 else BIAS_INPUT, delta) for o, i, delta in rows.tolist())
-    whole_rows = (max_payload - 1) // PATCH_ROW.size * PATCH_ROW.size
-    return [_inject(Injection.PATCH, piece) for _, piece in _pieces(packed, whole_rows)]

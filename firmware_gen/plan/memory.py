@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.graph.integer_graph import ArgMax, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise
-from edgechaos.graph.units import Mortal, mortal
 from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
@@ -31,11 +31,9 @@ FOREVER = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
-    """What the fault hooks hold. mask_bytes, table_words: over all layers, k-WTA and plain units included in the masks."""
+    """What the fault hooks hold: words of all slots (`edgechaos.firmware_gen.plan.slots`), and patch rows."""
 
-    layers: int
-    mask_bytes: int
-    table_words: int
+    slot_words: int
     patches: int
 
 
@@ -72,9 +70,7 @@ def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, dense: C
     convs = [n for n in graph.nodes if isinstance(n, Conv)]
     sizes = {n.name: graph.tensors[n.input].shape[0] for n in layers}
     capacities = Capacities(
-        layers=len(layers),
-        mask_bytes=sum(mask_bytes(graph, n) for n in mortal(graph)),
-        table_words=sum(n.ticks for n in layers if n.sampling == "binomial"),
+        slot_words=sum(slot.words for slot in placed_slots(graph)),
         patches=patch_capacity if faults else 0,
     )
     plan = MemoryPlan(
@@ -108,11 +104,6 @@ def padded_fan_in(graph: IntegerGraph, node: Conv) -> int:
 def input_bytes(graph: IntegerGraph, tensor: str) -> int:
     """Of a head's input on the wire and in the state."""
     return graph.tensors[tensor].size * np.dtype(graph.tensors[tensor].dtype).itemsize
-
-
-def mask_bytes(graph: IntegerGraph, node: Mortal) -> int:
-    """One bit per neuron, in whole bytes."""
-    return (graph.tensors[node.input].shape[0] + 7) // 8
 
 
 def _sums(graph: IntegerGraph, node: Conv | EmbeddingBag, dense: bool) -> int:
@@ -170,7 +161,6 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
     if faults:
         c = plan.capacities
-        masks = (max(c.mask_bytes, 1), 1)
-        hooks = [(4 * max(c.layers, 1), 4), (4 * max(c.table_words, 1), 4), masks, masks, (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
+        hooks = [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
         members.append((_struct(hooks), 4))
     return _struct(members)

@@ -32,6 +32,7 @@ from edgechaos.graph.integer_graph import (
     TopK,
     Weighted,
 )
+from edgechaos.graph.kinds.topk import DROPPABLE
 
 MARGIN = 2
 """What a board file's own flags, or another compiler, may cost beyond -O2."""
@@ -114,7 +115,7 @@ def _node(graph: IntegerGraph, node: Node) -> int:
     if isinstance(node, Lut):
         return CALL + 10 * written.size + 24 * read.shape[0]
     if isinstance(node, TopK):
-        return CALL + 4096 + 80 * read.size
+        return CALL + 4096 + (80 + 20 * min(node.k, DROPPABLE)) * read.size
     if isinstance(node, ThermalNoise):
         return 2 * CALL + 10 * graph.tensors[node.codes].size + 60 * read.size
     if isinstance(node, ChaosLayer):

@@ -14,7 +14,7 @@ void ec_lut_map(const ec_lut *lut, const int8_t *x, int8_t *out)
 static inline uint32_t dead(const ec_topk *topk, const ec_run *run, uint32_t unit)
 {
 #if EC_FAULTS
-    return ec_mask_bit(run->faults->dead + topk->mask_at, unit);
+    return ec_mask_bit(ec_mask(run->faults, topk->dead_at), unit);
 #else
     (void)topk, (void)run, (void)unit;
     return 0;
@@ -35,6 +35,31 @@ static uint32_t bin_of(const uint16_t *count, uint32_t *wanted)
         *wanted -= count[bin--];
     return bin;
 }
+
+#if EC_FAULTS
+/* The winner of rank r sends nothing where bit r is set; rank 0 is the largest, among equals the one of lowest index. */
+static void drop(const ec_topk *topk, const ec_run *run, uint32_t dropped, const int16_t *x, int16_t *out)
+{
+    uint32_t before = topk->units, rank_before = 0xFFFFu; /* the winner of the rank before; none yet: every unit comes after it */
+    for (; dropped != 0u; dropped >>= 1) {
+        uint32_t best = topk->units, best_rank = 0;
+        for (uint32_t n = 0; n < topk->units; n++) {
+            const uint32_t rank = rank_of(x[n]);
+            const int after = rank < rank_before || (rank == rank_before && (before == topk->units || n > before));
+            if (after && (best == topk->units || rank > best_rank) && !dead(topk, run, n)) {
+                best = n;
+                best_rank = rank;
+            }
+        }
+        if (best == topk->units)
+            return; /* fewer are alive than may win */
+        if (dropped & 1u)
+            out[best] = 0;
+        before = best;
+        rank_before = best_rank;
+    }
+}
+#endif
 
 /* Two passes find the k-th largest value, its high byte and then its low byte: no sorting, whatever the values are. */
 void ec_topk_select(const ec_topk *topk, const ec_run *run, const int16_t *x, int16_t *out)
@@ -61,4 +86,7 @@ void ec_topk_select(const ec_topk *topk, const ec_run *run, const int16_t *x, in
         }
         out[n] = wins && !dead(topk, run, n) ? x[n] : 0;
     }
+#if EC_FAULTS
+    drop(topk, run, run->faults->word[topk->dropped_at], x, out);
+#endif
 }

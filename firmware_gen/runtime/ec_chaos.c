@@ -11,10 +11,20 @@
 static inline uint32_t fail_q(const ec_chaos_layer *layer, const ec_run *run)
 {
 #if EC_FAULTS
-    return run->faults->fail_q[layer->index];
+    return run->faults->word[layer->fail_q_at];
 #else
     (void)run;
     return layer->fail_q;
+#endif
+}
+
+static inline const int32_t *thresholds(const ec_chaos_layer *layer, const ec_run *run)
+{
+#if EC_FAULTS
+    return (const int32_t *)(run->faults->word + layer->threshold_at);
+#else
+    (void)run;
+    return layer->threshold;
 #endif
 }
 
@@ -42,9 +52,9 @@ typedef struct candidates {
 /* state[k]: 2 where neuron first + k fires whatever the noise, 1 where that needs a draw, 0 where it cannot fire. Plain loops
  * over local arrays, which compilers vectorise.
  */
-static void compare(const ec_chaos_layer *layer, uint32_t first, uint32_t count, const int32_t *drive, uint8_t *state)
+static void compare(const ec_chaos_layer *layer, const ec_run *run, uint32_t first, uint32_t count, const int32_t *drive, uint8_t *state)
 {
-    const int32_t *const threshold = layer->threshold + first;
+    const int32_t *const threshold = thresholds(layer, run) + first;
     int32_t reach[EC_COMPARED] = {0};
     uint8_t found[EC_COMPARED] = {0};
 #if EC_NOISE
@@ -68,7 +78,7 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
     for (uint32_t n = 0; n < neurons; n++) {
         const uint32_t k = n % EC_COMPARED;
         if (k == 0u)
-            compare(layer, n, neurons - n < EC_COMPARED ? neurons - n : EC_COMPARED, drive, state);
+            compare(layer, run, n, neurons - n < EC_COMPARED ? neurons - n : EC_COMPARED, drive, state);
         const uint32_t fires = state[k] * (overruled(layer, run, n) ^ 1u);
         list[found.sure] = (uint16_t)n;
         list[neurons - 1u - found.unsure] = (uint16_t)n;
@@ -83,6 +93,7 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
 static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
 {
     uint16_t *const list = run->scratch->list;
+    const int32_t *const threshold = thresholds(layer, run);
     const uint32_t neurons = layer->neurons;
     candidates found = {0, 0};
     for (uint32_t n = 0; n < neurons; n++) {
@@ -91,9 +102,9 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
         if (layer->sigma != NULL)
             reach = ec_noise_bound(layer->sigma[n], layer->sigma_shift);
 #endif
-        if (drive[n] + reach <= layer->threshold[n] || overruled(layer, run, n))
+        if (drive[n] + reach <= threshold[n] || overruled(layer, run, n))
             continue;
-        if (drive[n] - reach > layer->threshold[n])
+        if (drive[n] - reach > threshold[n])
             list[found.sure++] = (uint16_t)n;
         else
             list[neurons - ++found.unsure] = (uint16_t)n;
@@ -127,10 +138,11 @@ static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint3
                            const int32_t *drive)
 {
     const uint32_t loss = fail_q(layer, run), first = layer->neurons - count;
+    const int32_t *const threshold = thresholds(layer, run);
     for (uint32_t k = first; k < layer->neurons; k++) {
         const uint32_t n = run->scratch->list[k];
         const int32_t added = ec_noise(ec_word(noise, n), layer->sigma[n], layer->sigma_shift);
-        if (drive[n] + added > layer->threshold[n] && !lost(fail, n, loss))
+        if (drive[n] + added > threshold[n] && !lost(fail, n, loss))
             run->scratch->hits[k]++;
     }
 }
@@ -187,8 +199,15 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
 void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int16_t *drive, int8_t *out)
 {
     const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
-    const int32_t keep_membrane = 32768 - layer->decay_q15, keep_refractory = layer->refractory_decay_q15;
+#if EC_FAULTS
+    const int32_t decay = (int32_t)run->faults->word[layer->decay_q15_at];
+    const int32_t keep_refractory = (int32_t)run->faults->word[layer->refractory_decay_q15_at];
+#else
+    const int32_t decay = layer->decay_q15, keep_refractory = layer->refractory_decay_q15;
+#endif
+    const int32_t keep_membrane = 32768 - decay;
     const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+    const int32_t *const threshold = thresholds(layer, run);
     int32_t *const noise = run->scratch->noise;
     int16_t *const membrane = run->scratch->membrane;
     uint16_t *const refractory = run->scratch->refractory;
@@ -210,7 +229,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         for (uint32_t n = 0; n < neurons; n++) {
             const int32_t sum = ec_clip(membrane[n] + drive[n] + noise[n], INT16_MIN, INT16_MAX);
             membrane[n] = (int16_t)ec_rounded_shift(sum * (32768 - refractory[n]), 15);
-            spikes[n] = membrane[n] > layer->threshold[n];
+            spikes[n] = membrane[n] > threshold[n];
         }
         for (uint32_t n = 0; n < neurons; n++)
             if (spikes[n])
@@ -235,13 +254,14 @@ void ec_chaos_sampled(const ec_chaos_layer *layer, const ec_run *run, const int3
 {
     const ec_prefix stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
     const ec_prefix tick = ec_tick_prefix(stream, 0);
+    const int32_t *const threshold = thresholds(layer, run);
     const uint32_t *table = layer->table;
 #if EC_FAULTS
     if (layer->sampling == EC_SAMPLE_BINOMIAL)
-        table = run->faults->table + layer->table_at;
+        table = run->faults->word + layer->table_at;
 #endif
     for (uint32_t n = 0; n < layer->neurons; n++) {
-        uint32_t count = drive[n] > layer->threshold[n] && !overruled(layer, run, n);
+        uint32_t count = drive[n] > threshold[n] && !overruled(layer, run, n);
         if (count > 0u && layer->sampling == EC_SAMPLE_BINOMIAL) {
             const uint32_t word = ec_word(tick, n) >> 1;
             for (count = 0; count < layer->ticks && table[count] <= word; count++) {

@@ -20,55 +20,54 @@ static uint8_t refuse(uint8_t code, uint32_t about, uint32_t *detail)
 
 void ec_faults_clear(ec_faults *faults, const ec_sites *sites)
 {
-    memset(faults->dead, 0, sizeof faults->dead);
-    memset(faults->stuck, 0, sizeof faults->stuck);
+    memset(faults->word, 0, sizeof faults->word);
     faults->patches = 0;
-    for (uint32_t k = 0; k < sites->layers; k++) {
-        const ec_chaos_layer *const layer = sites->layer[k];
-        faults->fail_q[k] = layer->fail_q;
-        if (layer->table != NULL)
-            memcpy(faults->table + layer->table_at, layer->table, layer->ticks * sizeof layer->table[0]);
+    for (uint32_t k = 0; k < sites->slots; k++) {
+        const ec_slot *const slot = &sites->slot[k];
+        if (slot->clean != NULL)
+            memcpy(faults->word + slot->at, slot->clean, slot->length * sizeof faults->word[0]);
     }
 }
 
-uint8_t ec_faults_set_mask(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint8_t kind, uint32_t first_byte,
-                           const uint8_t *bytes, uint32_t count, uint32_t *detail)
+static uint32_t entry(const uint8_t *bytes, uint32_t width)
 {
-    if (layer >= sites->masks)
-        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
-    if (kind != EC_MASK_DEAD && kind != EC_MASK_STUCK)
-        return refuse(EC_ERROR_OUT_OF_RANGE, kind, detail);
-    if (kind == EC_MASK_STUCK && (layer >= sites->layers || sites->layer[layer]->sampling != EC_SAMPLE_TICKS))
-        return refuse(EC_ERROR_REFUSED, layer, detail);
-    if (first_byte + count > mask_bytes(sites->masked[layer].units))
-        return refuse(EC_ERROR_OUT_OF_RANGE, first_byte + count, detail);
-    memcpy((kind == EC_MASK_DEAD ? faults->dead : faults->stuck) + sites->masked[layer].mask_at + first_byte, bytes, count);
-    return 0;
+    return width == 1u ? bytes[0] : width == 2u ? ec_get16(bytes) : ec_get32(bytes);
 }
 
-uint8_t ec_faults_set_fail_q(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t fail_q, uint32_t *detail)
+uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, uint32_t first, const uint8_t *bytes, uint32_t count,
+                      uint32_t *detail)
 {
-    if (layer >= sites->layers)
-        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
-    if (fail_q > 65536u)
-        return refuse(EC_ERROR_OUT_OF_RANGE, fail_q, detail);
-    if (fail_q < sites->layer[layer]->fail_q_lowest)
-        return refuse(EC_ERROR_OUT_OF_RANGE, fail_q, detail);
-    faults->fail_q[layer] = fail_q;
-    return 0;
-}
-
-uint8_t ec_faults_set_table(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t first, const uint8_t *entries,
-                            uint32_t count, uint32_t *detail)
-{
-    if (layer >= sites->layers)
-        return refuse(EC_ERROR_OUT_OF_RANGE, layer, detail);
-    if (sites->layer[layer]->sampling != EC_SAMPLE_BINOMIAL)
-        return refuse(EC_ERROR_REFUSED, layer, detail);
-    if (first + count > sites->layer[layer]->ticks)
-        return refuse(EC_ERROR_OUT_OF_RANGE, first + count, detail);
-    for (uint32_t k = 0; k < count; k++)
-        faults->table[sites->layer[layer]->table_at + first + k] = ec_get32(entries + 4u * k);
+    const ec_slot *s;
+    uint32_t width, end;
+    if (slot >= sites->slots)
+        return refuse(EC_ERROR_OUT_OF_RANGE, slot, detail);
+    s = &sites->slot[slot];
+    width = s->width;
+    if (s->length == 0u)
+        return refuse(EC_ERROR_REFUSED, slot, detail);
+    if (width == 0u) { /* bits behind the last entry are there, and mean nothing */
+        end = first + 8u * count;
+        if (first % 8u != 0u || end > 8u * mask_bytes(s->length))
+            return refuse(EC_ERROR_OUT_OF_RANGE, first % 8u != 0u ? first : end, detail);
+        memcpy((uint8_t *)(faults->word + s->at) + first / 8u, bytes, count);
+        return 0;
+    }
+    if (count % width != 0u)
+        return refuse(EC_ERROR_BAD_LENGTH, count, detail);
+    end = first + count / width;
+    if (end > s->length)
+        return refuse(EC_ERROR_OUT_OF_RANGE, end, detail);
+    /* Modulo the entry's width, a signed one is as far above the least as an unsigned one. */
+    for (uint32_t store = 0; store < 2u; store++) {
+        for (uint32_t k = first; k < end; k++) {
+            const uint32_t value = entry(bytes + (k - first) * width, width);
+            const uint32_t above = (value - s->low) & (0xFFFFFFFFu >> (32u - 8u * width));
+            if (above > s->span)
+                return refuse(EC_ERROR_OUT_OF_RANGE, value, detail);
+            if (store)
+                faults->word[s->at + k] = s->low + above;
+        }
+    }
     return 0;
 }
 
@@ -128,7 +127,7 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
 
 void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_t *out)
 {
-    const uint8_t *const stuck = faults->stuck + layer->mask_at;
+    const uint8_t *const stuck = ec_mask(faults, layer->stuck_at);
     for (uint32_t k = 0; k < mask_bytes(layer->neurons); k++) {
         if (stuck[k] == 0u) /* most masks are empty: eight neurons a look */
             continue;
@@ -147,7 +146,7 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 /* Not inlined: in the function that runs a head it costs the convolutions registers (44,000 loads of 2.2 million instructions). */
 __attribute__((noinline)) void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
 {
-    const uint8_t *const dead = faults->dead + layer->mask_at;
+    const uint8_t *const dead = ec_mask(faults, layer->dead_at);
     for (uint32_t k = 0; k < mask_bytes(layer->units); k++) {
         if (dead[k] == 0u) /* most masks are empty: eight units a look */
             continue;
@@ -160,7 +159,7 @@ __attribute__((noinline)) void ec_faults_silence(const ec_faults *faults, const 
 void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes)
 {
     for (uint32_t n = 0; n < layer->neurons; n++)
-        spikes[n] |= (uint8_t)ec_mask_bit(faults->stuck + layer->mask_at, n);
+        spikes[n] |= (uint8_t)ec_mask_bit(ec_mask(faults, layer->stuck_at), n);
 }
 
 void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc)

@@ -1,6 +1,7 @@
 /* Faults as data: what the HIL host loads between inferences. Compiled out entirely with EC_FAULTS 0.
  *
- * The capacities are macros of ec_config.h. Every setter checks what it is given, because it comes over a wire: whatever
+ * What a fault may set is a slot: entries in RAM that kernels read in place of constants. The generated table says of each where it
+ * begins, what it may hold, and what it holds while there is no fault. Capacities are macros of ec_config.h. Every setter checks what it is given, because it comes over a wire: whatever
  * is accepted leaves every proved bound intact. A setter returns 0 or an error code of ec_protocol.h and sets *detail.
  */
 #ifndef EC_FAULTS_H
@@ -23,38 +24,42 @@ typedef struct ec_patch {
 } ec_patch;
 
 typedef struct ec_faults {
-    uint32_t fail_q[EC_AT_LEAST_1(EC_LAYERS)];
-    uint32_t table[EC_AT_LEAST_1(EC_TABLE_WORDS)];  /* binomial layers one after another, [ticks] each */
-    uint8_t dead[EC_AT_LEAST_1(EC_MASK_BYTES)];     /* layers one after another; bit n of byte k is neuron 8 k + n */
-    uint8_t stuck[EC_AT_LEAST_1(EC_MASK_BYTES)];
+    uint32_t word[EC_AT_LEAST_1(EC_SLOT_WORDS)]; /* the slots one after another: a word an entry, or bits, entry n in bit n % 8 of byte n / 8 */
     ec_patch patch[EC_AT_LEAST_1(EC_PATCH_CAPACITY)];
     uint16_t patches;
     uint16_t highest; /* the patch of the highest site so far: sites in ascending order need no search */
 } ec_faults;
 
-/* The layers and matrices of a model, by their numbers on the wire; masks number TopK nodes after the spiking layers, and
- * plain layers after those.
- */
+typedef struct ec_slot {
+    const void *clean; /* [length] words that CLEAR restores; NULL: zeros */
+    uint32_t at;       /* first word in ec_faults.word */
+    uint32_t low;      /* an entry is low .. low + span, as 32 bits, whatever its sign */
+    uint32_t span;
+    uint16_t length; /* entries; 0: its node cannot have it set */
+    uint8_t width;   /* bytes of an entry on the wire: 1, 2, 4; 0: a bit */
+} ec_slot;
+
+/* The slots and matrices of a model, by their numbers on the wire. */
 typedef struct ec_sites {
-    const ec_chaos_layer *const *layer;
-    const ec_units *masked;
+    const ec_slot *slot;
     const ec_matrix *const *matrix;
-    uint8_t layers;
-    uint8_t masks;
+    uint32_t slots_crc; /* of names, types, lengths and limits */
+    uint16_t slots;
     uint8_t matrices;
 } ec_sites;
 
 void ec_faults_clear(ec_faults *faults, const ec_sites *sites);
-uint8_t ec_faults_set_mask(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint8_t kind, uint32_t first_byte,
-                           const uint8_t *bytes, uint32_t count, uint32_t *detail);
-/* A binomial layer draws from its table alone, which the host computes exactly and sends next. */
-uint8_t ec_faults_set_fail_q(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t fail_q, uint32_t *detail);
-/* entries: little-endian uint32, not aligned. */
-uint8_t ec_faults_set_table(ec_faults *faults, const ec_sites *sites, uint8_t layer, uint32_t first, const uint8_t *entries,
-                            uint32_t count, uint32_t *detail);
+/* Entries from `first` on, as they come over the wire in `count` bytes; all of them or none. */
+uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, uint32_t first, const uint8_t *bytes, uint32_t count,
+                      uint32_t *detail);
 uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch patch, uint32_t *detail);
 
 /* The hooks that kernels call. */
+
+static inline const uint8_t *ec_mask(const ec_faults *faults, uint32_t at)
+{
+    return (const uint8_t *)(faults->word + at);
+}
 
 static inline uint32_t ec_mask_bit(const uint8_t *mask, uint32_t n)
 {
@@ -64,7 +69,7 @@ static inline uint32_t ec_mask_bit(const uint8_t *mask, uint32_t n)
 /* 1 where the neuron is dead or stuck: its own drive does not matter (in a parallel tick). */
 static inline uint32_t ec_faults_masked(const ec_faults *faults, const ec_chaos_layer *layer, uint32_t neuron)
 {
-    return ec_mask_bit(faults->dead + layer->mask_at, neuron) | ec_mask_bit(faults->stuck + layer->mask_at, neuron);
+    return ec_mask_bit(ec_mask(faults, layer->dead_at), neuron) | ec_mask_bit(ec_mask(faults, layer->stuck_at), neuron);
 }
 
 /* Writes the spikes of stuck-at-1 neurons into what a layer emits, or into one tick's spikes. */

@@ -45,9 +45,9 @@ typedef struct ec_scaling {
 } ec_scaling;
 
 #if EC_FAULTS
-/* What a dead mask names: neurons, k-WTA units, or the units of a plain layer (outputs of a matrix, channels of an image). */
+/* The units of a plain layer (outputs of a matrix, channels of an image), which may be dead. */
 typedef struct ec_units {
-    uint32_t mask_at; /* first byte of the mask in ec_faults */
+    uint32_t dead_at; /* its mask in ec_faults.word */
     uint32_t span;    /* values of a unit and tick */
     uint16_t units;   /* 1..65535 */
 } ec_units;
@@ -77,7 +77,8 @@ typedef struct ec_topk {
     uint16_t units; /* 1..65535 */
     uint16_t k;     /* 1..units */
 #if EC_FAULTS
-    uint32_t mask_at; /* first byte of its dead mask in ec_faults */
+    uint32_t dead_at; /* where its slots begin in ec_faults.word */
+    uint32_t dropped_at;
 #endif
 } ec_topk;
 
@@ -126,10 +127,13 @@ typedef struct ec_chaos_layer {
     uint8_t emit_spikes;           /* 1: writes [ticks][neurons] 0/1, 0: writes [neurons] counts */
     uint8_t sampling;
 #if EC_FAULTS
-    uint8_t index;          /* number in node order: names the layer on the wire */
-    uint32_t mask_at;       /* first byte of its dead mask, and of its stuck mask, in ec_faults */
-    uint32_t table_at;      /* first word of its table in ec_faults; binomial layers only */
-    uint32_t fail_q_lowest; /* expected layers: a lower loss would void the readout's proof */
+    uint32_t dead_at; /* where its slots begin in ec_faults.word; these hold then, not the constants above */
+    uint32_t stuck_at;
+    uint32_t fail_q_at;
+    uint32_t threshold_at;
+    uint32_t decay_q15_at; /* stateful layers only, as is the next */
+    uint32_t refractory_decay_q15_at;
+    uint32_t table_at; /* binomial layers only */
 #endif
 } ec_chaos_layer;
 

@@ -60,9 +60,14 @@ static uint8_t *hello(const ec_server *server, uint8_t *p)
     const ec_identity *const me = server->identity;
     *p++ = EC_PROTOCOL_VERSION;
     p = ec_put32(p, EC_RANDOM_ID);
-    p = ec_put32(p, EC_FAULTS ? EC_CAPABILITY_ALL : 0u);
-    p = ec_put16(p, EC_MAX_PAYLOAD);
-    p = ec_put16(p, EC_FAULTS ? EC_PATCH_CAPACITY : 0u);
+#if EC_FAULTS
+    p = ec_put16(ec_put32(p, EC_LEVEL_MODEL), EC_MAX_PAYLOAD);
+    p = ec_put16(p, EC_PATCH_CAPACITY);
+    p = ec_put32(ec_put16(p, server->model->sites.slots), server->model->sites.slots_crc);
+#else
+    p = ec_put16(ec_put32(p, 0u), EC_MAX_PAYLOAD);
+    p = ec_put32(ec_put32(p, 0u), 0u);
+#endif
     p = ec_put32(p, me->timer_hz);
     p = ec_put32(p, me->boot_counter);
     p = put_bytes(p, server->session, sizeof server->session);
@@ -160,16 +165,16 @@ static ec_faults *faults_of(ec_server *server)
     return (ec_faults *)(void *)((uint8_t *)server->state + server->model->faults_at);
 }
 
-static uint8_t load_mask(ec_server *server, exchange *x)
+static uint8_t set_slot(ec_server *server, exchange *x)
 {
-    return ec_faults_set_mask(faults_of(server), &server->model->sites, x->in[0], x->in[1], ec_get16(x->in + 2),
-                              x->in + EC_MASK_HEAD_BYTES, x->length - EC_MASK_HEAD_BYTES, &x->detail);
+    return ec_faults_set(faults_of(server), &server->model->sites, ec_get16(x->in), ec_get16(x->in + 2), x->in + EC_SET_HEAD_BYTES,
+                         x->length - EC_SET_HEAD_BYTES, &x->detail);
 }
 
-static uint8_t inject_patches(ec_server *server, exchange *x)
+static uint8_t patch_words(ec_server *server, exchange *x)
 {
-    uint8_t code = 0;
-    for (uint32_t at = 1; at < x->length && code == 0u; at += EC_PATCH_ROW_BYTES) {
+    uint8_t code = x->length % EC_PATCH_ROW_BYTES == 0u ? 0u : EC_ERROR_BAD_LENGTH;
+    for (uint32_t at = 0; at < x->length && code == 0u; at += EC_PATCH_ROW_BYTES) {
         const uint8_t *const row = x->in + at;
         ec_patch patch;
         patch.matrix = row[0];
@@ -181,41 +186,16 @@ static uint8_t inject_patches(ec_server *server, exchange *x)
     return code;
 }
 
-static uint8_t inject(ec_server *server, exchange *x)
-{
-    ec_faults *const faults = faults_of(server);
-    const ec_sites *const sites = &server->model->sites;
-    const uint32_t rest = x->length - 1u;
-    const uint8_t *const in = x->in + 1;
-    switch (x->in[0]) {
-    case EC_INJECT_FAIL_Q:
-        if (rest != EC_INJECT_FAIL_BYTES)
-            return EC_ERROR_BAD_LENGTH;
-        return ec_faults_set_fail_q(faults, sites, in[0], ec_get32(in + 1), &x->detail);
-    case EC_INJECT_PATCH:
-        if (rest % EC_PATCH_ROW_BYTES != 0u)
-            return EC_ERROR_BAD_LENGTH;
-        return inject_patches(server, x);
-    case EC_INJECT_BINOMIAL_TABLE:
-        if (rest < EC_TABLE_HEAD_BYTES || (rest - EC_TABLE_HEAD_BYTES) % 4u != 0u)
-            return EC_ERROR_BAD_LENGTH;
-        return ec_faults_set_table(faults, sites, in[0], in[1], in + EC_TABLE_HEAD_BYTES, (rest - EC_TABLE_HEAD_BYTES) / 4u, &x->detail);
-    default:
-        x->detail = x->in[0];
-        return EC_ERROR_OUT_OF_RANGE;
-    }
-}
-
 #endif
 
 /* Least and greatest payload of a verb. 0: the verb is not known. */
 static int length_fits(uint8_t verb, uint32_t length)
 {
     switch (verb) {
-    case EC_VERB_LOAD_MASK:
-        return length >= EC_MASK_HEAD_BYTES;
-    case EC_VERB_INJECT:
-        return length >= 1u;
+    case EC_VERB_SET:
+        return length >= EC_SET_HEAD_BYTES;
+    case EC_VERB_PATCH:
+        return 1;
     case EC_VERB_INPUT:
         return length >= EC_INPUT_HEAD_BYTES;
     case EC_VERB_INFER:
@@ -265,16 +245,16 @@ static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
         x->detail = 0;
         return begin_session(server, x);
 #if EC_FAULTS
-    case EC_VERB_LOAD_MASK:
-        return load_mask(server, x);
-    case EC_VERB_INJECT:
-        return inject(server, x);
+    case EC_VERB_SET:
+        return set_slot(server, x);
+    case EC_VERB_PATCH:
+        return patch_words(server, x);
     case EC_VERB_CLEAR:
         ec_faults_clear(faults_of(server), &server->model->sites);
         return 0;
 #else
-    case EC_VERB_LOAD_MASK:
-    case EC_VERB_INJECT:
+    case EC_VERB_SET:
+    case EC_VERB_PATCH:
         return EC_ERROR_FAULTS_COMPILED_OUT;
     case EC_VERB_CLEAR:
         return 0;

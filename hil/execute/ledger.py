@@ -307,7 +307,7 @@ class Ledger:
 
         Raises EdgeChaosError where the same device ran another firmware before: its trials would not be one experiment.
         """
-        about = {**asdict(info), "capabilities": sorted(info.capabilities)}
+        about = {**asdict(info), "levels": sorted(info.levels)}
         before = self.devices().get(spec)
         if before is not None and before["firmware_hash"] != about["firmware_hash"]:
             raise EdgeChaosError(

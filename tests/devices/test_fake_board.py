@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD
+from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.helpers.firmware_host import HostLibrary, library
 from tests.helpers.graphs import chaos_graph
@@ -34,17 +36,12 @@ u32 = few | st.integers(65534, 65538) | st.integers(0, 2**32 - 1)
 i32 = st.integers(-260, 260) | st.integers(-(2**31), 2**31 - 1)
 column = few | st.just(p.BIAS_INPUT) | u16
 patch_rows = st.lists(st.builds(p.PATCH_ROW.pack, u8, u16, column, i32), max_size=4).map(b"".join)
-entries = st.lists(st.builds(p.TABLE_ENTRY.pack, u32), max_size=3).map(b"".join)
+entries = st.lists(st.builds(struct.Struct("<I").pack, u32 | st.integers(2**31 - 1, 2**31 + 1)), max_size=3).map(b"".join)
 tail = st.just(b"") | st.binary(max_size=3)
-injections = (
-    st.tuples(st.just(b"\0"), st.builds(p.INJECT_FAIL.pack, u8, u32), tail)
-    | st.tuples(st.just(b"\1"), patch_rows, tail)
-    | st.tuples(st.just(b"\2"), st.builds(p.TABLE_HEAD.pack, u8, u8), entries, tail)
-    | st.tuples(st.binary(max_size=8))
-).map(b"".join)
+first = few | st.just(8) | u16
 REQUESTS = {
-    p.Verb.LOAD_MASK: st.tuples(st.builds(p.MASK_HEAD.pack, u8, st.integers(0, 2), u16), st.binary(max_size=3)).map(b"".join),
-    p.Verb.INJECT: injections,
+    p.Verb.SET: st.tuples(st.builds(p.SET_HEAD.pack, few | u16, first), entries, tail).map(b"".join) | st.binary(max_size=8),
+    p.Verb.PATCH: st.tuples(patch_rows, tail).map(b"".join),
     p.Verb.INPUT: st.tuples(st.builds(p.INPUT_HEAD.pack, u32), st.binary(max_size=20)).map(b"".join),
     p.Verb.INFER: st.builds(p.INFER_HEAD.pack, st.integers(0, 2), u32, u32, st.integers(0, 2)),
     p.Verb.RESULT: st.builds(p.RESULT_HEAD.pack, u16),
@@ -67,8 +64,9 @@ def built(name: str) -> Path:
 
 def understood(graph: IntegerGraph, verb: int, payload: bytes) -> bool:
     """Whether the two must agree on what follows. A binomial table is not the fake's: it computes it from fail_q."""
+    derived = {slot.number for slot in placed_slots(graph) if slot.slot.name in ("table", "fail_q")}
     sampled = any(layer.sampling == "binomial" for layer in graph.chaos_layers())
-    return not (sampled and verb == p.Verb.INJECT and payload[:1] in (b"\0", b"\2"))
+    return not (sampled and verb == p.Verb.SET and int.from_bytes(payload[:2], "little") in derived)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -15,9 +15,9 @@ from edgechaos import reference
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.fakes.device import FakeDevice, Misbehavior
 from edgechaos.devices.protocol.frames import Frame, FrameDecoder, encode
-from edgechaos.devices.protocol.plan_payloads import KIND_OF, plan_requests
-from edgechaos.faults.plan import CLEAN, FAULT_KINDS, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, Capability, ErrorCode, Hello, ResetCause, Verb
+from edgechaos.devices.protocol.plan_payloads import plan_requests
+from edgechaos.faults.plan import CLEAN, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, ErrorCode, Hello, Level, ResetCause, Verb
 from edgechaos.support.errors import (
     DeviceCrash,
     DeviceError,
@@ -236,7 +236,7 @@ def test_a_device_that_forgets_its_session_is_not_opened() -> None:
 
 def test_firmware_of_the_first_protocol_is_refused_by_name() -> None:
     device = FakeDevice(GRAPH, board=FakeBoard(GRAPH, version=1))
-    with pytest.raises(DeviceRefused, match="the device speaks protocol 1, this release 2; flash firmware of this release") as refused:
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 1, this release 3; flash firmware of this release") as refused:
         device.open()
     assert refused.value.code == ErrorCode.BAD_VERSION
     assert device.link.closed == 1
@@ -250,9 +250,9 @@ def test_firmware_of_the_first_protocol_is_refused_by_name() -> None:
 @pytest.mark.parametrize("size", [1, 102, 110, 200])
 def test_a_hello_of_another_version_is_named_whatever_its_length(size: int) -> None:
     board = FakeBoard(GRAPH)
-    board._hello = lambda payload: bytes([3]) + bytes(size - 1)  # type: ignore[method-assign]
+    board._hello = lambda payload: bytes([4]) + bytes(size - 1)  # type: ignore[method-assign]
     board.answer = lambda frame: encode(frame.kind | REPLY, frame.seq, board._hello(b""))  # type: ignore[method-assign]
-    with pytest.raises(DeviceRefused, match="the device speaks protocol 3, this release 2; flash firmware of this release"):
+    with pytest.raises(DeviceRefused, match="the device speaks protocol 4, this release 3; flash firmware of this release"):
         FakeDevice(GRAPH, board=board).open()
 
 
@@ -268,16 +268,16 @@ def test_a_device_that_answers_hello_and_nothing_else() -> None:
         device.infer(CODES)
 
 
-@pytest.mark.parametrize("size", range(110, 140))
+@pytest.mark.parametrize("size", range(116, 140))
 def test_a_plan_is_cut_into_requests_that_fit_and_are_full(size: int) -> None:
     graph = chaos_graph(sizes=(50, 2000, 5), noise=False, seed=4)
     plan = resolve(graph, FaultPlan((StuckAtOne(rate=0.5, seed=1), WeightBitFlip(rate=0.001, seed=2))))
-    requests = plan_requests(graph, plan, size)
-    lengths = {verb: [len(r.payload) for r in requests if r.verb == verb] for verb in (Verb.LOAD_MASK, Verb.INJECT)}
+    requests = plan_requests(graph, apply(graph, plan), plan, size)
+    lengths = {verb: [len(r.payload) for r in requests if r.verb == verb] for verb in (Verb.SET, Verb.PATCH)}
     assert all(1 < length <= size for found in lengths.values() for length in found)
-    assert max(lengths[Verb.LOAD_MASK]) == size
-    assert max(lengths[Verb.INJECT]) > size - PATCH_ROW.size, "another row would not fit"
-    rows = sum((length - 1) // PATCH_ROW.size for length in lengths[Verb.INJECT])
+    assert max(lengths[Verb.SET]) == size
+    assert max(lengths[Verb.PATCH]) > size - PATCH_ROW.size, "another row would not fit"
+    rows = sum(length // PATCH_ROW.size for length in lengths[Verb.PATCH])
     assert rows == sum(map(len, plan.patch.values()))
 
 
@@ -288,18 +288,24 @@ def test_a_host_of_the_first_protocol_is_refused_by_number() -> None:
     assert ERROR_REPLY.unpack(frame.payload) == (ErrorCode.BAD_VERSION, 1)
 
 
-def test_capabilities_that_this_release_does_not_know_are_kept_and_mean_nothing() -> None:
-    board = FakeBoard(GRAPH, capabilities=Capability(0xFFFFFFFF))
+def test_levels_that_this_release_does_not_know_are_kept_and_mean_nothing() -> None:
+    board = FakeBoard(GRAPH, levels=Level(0xFFFFFFFF))
     hello = Hello.unpack(board._hello(b""))
-    assert int(hello.capabilities) == 0xFFFFFFFF
-    assert FakeDevice(GRAPH, board=board).open().capabilities == set(FAULT_KINDS)
-    board = FakeBoard(GRAPH, capabilities=Capability(0xFFFFFFF0))
-    assert FakeDevice(GRAPH, board=board).open().capabilities == set()
+    assert int(hello.levels) == 0xFFFFFFFF
+    assert hello.levels.names == {"model", "memory", "machine", "link"}
+    assert FakeDevice(GRAPH, board=board).open().levels == {"model"}, "the wire has verbs for no other"
+    board = FakeBoard(GRAPH, levels=Level(0xFFFFFFF0))
+    assert FakeDevice(GRAPH, board=board).open().levels == set()
 
 
-def test_every_capability_has_a_fault_kind() -> None:
-    assert set(KIND_OF) == set(Capability)
-    assert set(KIND_OF.values()) == set(FAULT_KINDS)
+@pytest.mark.parametrize("lie", [{"slots": 3}, {"slots_crc": 1}])
+def test_another_table_of_slots_is_refused(lie: dict[str, int]) -> None:
+    board = FakeBoard(GRAPH)
+    board.hello = replace(board.hello, **lie)  # type: ignore[arg-type]
+    with pytest.raises(DeviceRefused, match=r"device 'fake' has \d+ fault slots \(table 0x.*build and flash firmware of this release"):
+        FakeDevice(GRAPH, board=board).open()
+    board.hello = replace(board.hello, levels=Level(0))
+    assert FakeDevice(GRAPH, board=board).open().levels == set(), "without hooks there is no table"
 
 
 @pytest.mark.parametrize("at", range(len(CODES)))
@@ -381,8 +387,8 @@ def test_a_device_that_cannot_say_hello(script: list[Misbehavior], message: str)
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        ({"protocol": 9}, "speaks protocol 9, this release 2; flash firmware of this release"),
-        ({"protocol": 1}, "speaks protocol 1, this release 2"),
+        ({"protocol": 9}, "speaks protocol 9, this release 3; flash firmware of this release"),
+        ({"protocol": 1}, "speaks protocol 1, this release 3"),
         ({"random_id": 7}, "other random words"),
         ({"model_hash": b"\x1b[31m" + bytes(27)}, "holds model 1b5b33316d00"),
         ({"max_payload": 0}, "takes 0 bytes"),
@@ -406,9 +412,9 @@ def test_what_hello_says_reaches_no_terminal_raw() -> None:
 
 
 def test_a_device_without_fault_hooks_refuses_plans() -> None:
-    device = FakeDevice(GRAPH, board=FakeBoard(GRAPH, capabilities=Capability.OMISSION))
+    device = FakeDevice(GRAPH, board=FakeBoard(GRAPH, levels=Level(0)))
     device.open()
-    with pytest.raises(FaultError, match="stuck_at_1"):
+    with pytest.raises(FaultError, match="without fault hooks"):
         device.inject(resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5),))))
     assert is_right(device)
 
@@ -420,7 +426,7 @@ def test_a_plan_refused_half_way_leaves_the_device_clean() -> None:
     assert is_right(device)
 
 
-@pytest.mark.parametrize("payload", [110, 111, 113, 128, 1000, 65535])
+@pytest.mark.parametrize("payload", [116, 117, 119, 128, 1000, 65535])
 def test_any_frame_size_works(payload: int) -> None:
     graph = chaos_graph(sizes=(150, 12, 120), seed=8)
     device = FakeDevice(graph, board=FakeBoard(graph, max_payload=payload))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +20,23 @@ from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
+from edgechaos.devices.protocol.plan_payloads import plan_requests
 from edgechaos.devices.registry import emulated_firmware
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.plan.kernels import Choice, choose_kernels
+from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.projects.elf import build
-from edgechaos.firmware_gen.protocol import INJECT_FAIL, MASK_HEAD, PARAM, ErrorCode, Injection, MaskKind, Verb
+from edgechaos.firmware_gen.protocol import PARAM, ErrorCode, Verb
 from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
 from edgechaos.graph.units import mortal
 from edgechaos.support.errors import GraphError
 from tests.firmware.test_firmware_exact import NATIVE, WIDE
 from tests.firmware.test_firmware_protocol import ask, refused
-from tests.helpers.firmware_host import HostLibrary, library
+from tests.helpers.firmware_host import HostLibrary, library, setting
+from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
 
 SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
@@ -144,26 +148,22 @@ def test_parameters_that_would_void_the_proof_are_refused(thermal: HostLibrary) 
     assert refused(thermal, Verb.PARAM, b"\0") == (ErrorCode.BAD_LENGTH, 1)
 
 
-def test_units_of_a_topk_are_masked_after_the_spiking_layers(tmp_path: Path) -> None:
+def test_units_of_a_topk_have_a_mask_and_no_more(tmp_path: Path) -> None:
     graph = mixed_graph(Mixed("kwta"))
     host = library(graph, tmp_path)
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 0)
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 1)
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(0, MaskKind.DEAD, 2) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
-    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(0, 0)) == (ErrorCode.OUT_OF_RANGE, 0)
+    (topk,) = (n.name for n in graph.nodes if isinstance(n, TopK))
+    assert [p.slot.name for p in placed_slots(graph) if p.node == topk] == ["dead", "dropped"]
+    assert refused(host, Verb.SET, setting(graph, topk, "dead", b"\1", 16)) == (ErrorCode.OUT_OF_RANGE, 24)
     host.close()
 
 
-def test_plain_layers_are_masked_after_the_others(tmp_path: Path) -> None:
-    """Layer 0 spikes, 1 is a convolution of three channels, 2 a vector of five."""
+def test_plain_layers_have_masks(tmp_path: Path) -> None:
+    """Of a convolution of three channels and of a vector of five, in the order of execution, before those of the spiking layer."""
     graph = mixed_graph(Mixed())
-    assert [n.name for n in mortal(graph)] == ["chaoslayer7", "requantize2", "requantize5"]
+    assert [p.node for p in placed_slots(graph) if p.slot.name == "dead"] == ["requantize2", "requantize5", "chaoslayer7"]
     host = library(graph, tmp_path)
-    ask(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 0) + b"\x1f")
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(1, MaskKind.STUCK, 0) + b"\1") == (ErrorCode.REFUSED, 1)
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(2, MaskKind.DEAD, 1) + b"\1") == (ErrorCode.OUT_OF_RANGE, 2)
-    assert refused(host, Verb.LOAD_MASK, MASK_HEAD.pack(3, MaskKind.DEAD, 0) + b"\1") == (ErrorCode.OUT_OF_RANGE, 3)
-    assert refused(host, Verb.INJECT, bytes([Injection.FAIL_Q]) + INJECT_FAIL.pack(1, 0)) == (ErrorCode.OUT_OF_RANGE, 1)
+    ask(host, Verb.SET, setting(graph, "requantize5", "dead", b"\x1f"))
+    assert refused(host, Verb.SET, setting(graph, "requantize5", "dead", b"\1", 8)) == (ErrorCode.OUT_OF_RANGE, 16)
     codes = items_for(graph, len(SAMPLES))
     wanted = reference.run(apply(graph, FaultPlan((DeadNeurons("requantize5", rate=1.0),))), codes, seed=1, samples=SAMPLES)
     np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], wanted.logits)
@@ -253,3 +253,54 @@ def test_zeros_after_a_topk_are_skipped() -> None:
         changed = replace(graph, constants={**graph.constants, table: Constant(curve.copy(), 8)})
         choice = next(c for name, c in choose_kernels(changed, "auto").items() if name.startswith("readout"))
         assert choice.activity == activity
+
+
+@pytest.mark.parametrize("name", ["kwta", "plain", "parallel", "stateful", "binomial", "expected"])
+def test_every_slot_holds_on_the_device_what_the_graph_says(name: str, tmp_path: Path) -> None:
+    """Random entries within the limits, one slot at a time, then cleared: thresholds, decays and dropped winners as well as masks."""
+    graphs = {"kwta": lambda: mixed_graph(Mixed("kwta", k=3, hidden=9)), "plain": lambda: mixed_graph(Mixed(spiking=False))}
+    options: Any = {"stateful": {"mode": "stateful"}, "binomial": {"sampling": "binomial"}, "expected": {"sampling": "expected"}}
+    graph = graphs[name]() if name in graphs else chaos_graph(noise=False, **options.get(name, {}))
+    codes, rng, moved = items_for(graph, len(SAMPLES)), np.random.default_rng(5), 0
+    host, clean = library(graph, tmp_path), reference.run(graph, codes, seed=1, samples=SAMPLES).logits
+    for placed in placed_slots(graph):
+        slot = placed.slot
+        if slot.refused is not None or slot.name == "table":
+            continue
+        values = rng.integers(max(placed.low, -300), min(slot.high, 70000), slot.length, endpoint=True)
+        node, constants = graph.node(placed.node).with_slot(graph, slot.name, values)
+        faulty = replace(
+            graph, nodes=tuple(node if n.name == node.name else n for n in graph.nodes), constants={**graph.constants, **constants}
+        )
+        faulty = replace(faulty, nodes=tuple(n.settled(faulty) for n in faulty.nodes))
+        wanted = reference.run(faulty, codes, seed=1, samples=SAMPLES).logits
+        for request in plan_requests(graph, faulty, CLEAN, 128):
+            assert ask(host, request.verb, request.payload) == b""
+        np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], wanted, err_msg=f"{placed.node} {slot.name}")
+        ask(host, Verb.CLEAR, seq=2)
+        np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], clean)
+        moved += bool((wanted != clean).any())
+    assert moved
+    host.close()
+
+
+@pytest.mark.parametrize("dropped", [1, 2, 4, 5, 7])
+def test_dropped_winners_among_equals_and_dead(dropped: int, tmp_path: Path) -> None:
+    """Few values: ranks are decided by index; with most units dead fewer win than may."""
+    graph = mixed_graph(Mixed("kwta", k=3, hidden=9))
+    (topk,) = (n for n in graph.nodes if isinstance(n, TopK))
+    host, codes = library(graph, tmp_path), np.clip(items_for(graph, len(SAMPLES)), -1, 1)
+    for dead in ([0] * 9, [1, 0, 0, 1, 0, 0, 1, 0, 1], [1] * 7 + [0, 1]):
+        node = replace(topk, dropped=dropped, dead="dead" if any(dead) else None)
+        faulty = replace(
+            graph,
+            nodes=tuple(node if n.name == node.name else n for n in graph.nodes),
+            constants={**graph.constants, "dead": Constant(np.array(dead, np.int8), 8)},
+        )
+        ask(host, Verb.CLEAR, seq=2)
+        for request in plan_requests(graph, faulty, CLEAN, 128):
+            assert ask(host, request.verb, request.payload) == b""
+        wanted = reference.run(faulty, codes, seed=1, samples=SAMPLES).logits
+        np.testing.assert_array_equal(host.infer(codes, 1, SAMPLES)[0], wanted)
+        assert any(dead) or (wanted != reference.run(graph, codes, seed=1, samples=SAMPLES).logits).any()
+    host.close()

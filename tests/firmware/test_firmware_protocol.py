@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply, resolve
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD, generate
-from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Injection, MaskKind, Verb
+from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
+from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Level, Verb
 from edgechaos.graph.artifact import content_hash
-from tests.helpers.firmware_host import HostLibrary, library
+from edgechaos.graph.integer_graph import Constant
+from tests.helpers.firmware_host import HostLibrary, library, setting
 from tests.helpers.graphs import chaos_graph, codes_for
 
 GRAPH = chaos_graph(sizes=(12, 8, 6, 4))
@@ -81,7 +84,8 @@ def infer(head: int = 0, seed: int = 3, sample: int = 7, count: int = 1) -> byte
 def test_hello_says_who_it_is(host: HostLibrary) -> None:
     hello = Hello.unpack(ask(host, Verb.HELLO))
     assert (hello.protocol, hello.random_id, hello.max_payload) == (protocol.VERSION, RANDOM_ID, HOST_PAYLOAD)
-    assert hello.capabilities == protocol.Capability(15)
+    assert hello.levels == Level.MODEL
+    assert (hello.slots, hello.slots_crc) == (8, slots_crc(placed_slots(GRAPH)))
     assert hello.patch_capacity == HOST_PATCHES
     assert hello.model_hash.hex() == content_hash(GRAPH)
     assert hello.firmware_hash.hex() == generate(GRAPH, None).firmware_hash
@@ -143,17 +147,19 @@ def test_refusals_are_replayed_too(host: HostLibrary) -> None:
         (Verb.STATE_HASH, b"", ErrorCode.NO_RESULT, 0),
         (Verb.INPUT, struct.pack("<I", 12) + b"x", ErrorCode.OUT_OF_RANGE, 12),
         (Verb.INPUT, struct.pack("<I", 2**32 - 1) + b"xx", ErrorCode.OUT_OF_RANGE, 2**32 - 1),
-        (Verb.INJECT, b"", ErrorCode.BAD_LENGTH, 0),
-        (Verb.INJECT, b"\7", ErrorCode.OUT_OF_RANGE, 7),
-        (Verb.INJECT, bytes([Injection.FAIL_Q]) + b"xx", ErrorCode.BAD_LENGTH, 3),
-        (Verb.INJECT, bytes([Injection.FAIL_Q]) + protocol.INJECT_FAIL.pack(2, 0), ErrorCode.OUT_OF_RANGE, 2),
-        (Verb.INJECT, bytes([Injection.FAIL_Q]) + protocol.INJECT_FAIL.pack(0, 65537), ErrorCode.OUT_OF_RANGE, 65537),
-        (Verb.INJECT, bytes([Injection.BINOMIAL_TABLE]) + protocol.TABLE_HEAD.pack(0, 0) + b"abcd", ErrorCode.REFUSED, 0),
-        (Verb.INJECT, bytes([Injection.PATCH]) + b"xx", ErrorCode.BAD_LENGTH, 3),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(2, MaskKind.DEAD, 0) + b"\1", ErrorCode.OUT_OF_RANGE, 2),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, 9, 0) + b"\1", ErrorCode.OUT_OF_RANGE, 9),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 1) + b"\1", ErrorCode.OUT_OF_RANGE, 2),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.STUCK, 65535) + b"\1", ErrorCode.OUT_OF_RANGE, 65536),
+        (Verb.SET, b"\0\0\0", ErrorCode.BAD_LENGTH, 3),
+        (Verb.SET, protocol.SET_HEAD.pack(8, 0), ErrorCode.OUT_OF_RANGE, 8),
+        (Verb.SET, protocol.SET_HEAD.pack(65535, 0) + b"\1", ErrorCode.OUT_OF_RANGE, 65535),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1", 8), ErrorCode.OUT_OF_RANGE, 16),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1\1"), ErrorCode.OUT_OF_RANGE, 16),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1", 3), ErrorCode.OUT_OF_RANGE, 3),
+        (Verb.SET, setting(GRAPH, "cortex0", "stuck", b"\1", 65528), ErrorCode.OUT_OF_RANGE, 65536),
+        (Verb.SET, setting(GRAPH, "cortex0", "fail_q", b"xx"), ErrorCode.BAD_LENGTH, 2),
+        (Verb.SET, setting(GRAPH, "cortex0", "fail_q", struct.pack("<I", 65537)), ErrorCode.OUT_OF_RANGE, 65537),
+        (Verb.SET, setting(GRAPH, "cortex0", "fail_q", struct.pack("<I", 2**32 - 1)), ErrorCode.OUT_OF_RANGE, 2**32 - 1),
+        (Verb.SET, setting(GRAPH, "cortex0", "fail_q", struct.pack("<II", 0, 0)), ErrorCode.OUT_OF_RANGE, 2),
+        (Verb.SET, setting(GRAPH, "cortex0", "threshold", struct.pack("<i", 0), 8), ErrorCode.OUT_OF_RANGE, 9),
+        (Verb.PATCH, b"xx", ErrorCode.BAD_LENGTH, 2),
     ],
 )
 def test_what_a_device_refuses(host: HostLibrary, verb: int, payload: bytes, code: ErrorCode, detail: int) -> None:
@@ -161,7 +167,7 @@ def test_what_a_device_refuses(host: HostLibrary, verb: int, payload: bytes, cod
 
 
 @pytest.mark.parametrize("verb", [Verb.HELLO, Verb.INFER, Verb.SESSION])
-@pytest.mark.parametrize("version", [0, 1, 3, 255])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 255])
 def test_another_version_is_refused(host: HostLibrary, version: int, verb: Verb) -> None:
     """In a frame of this version, which `replies` checks: that names it to a host that knows another."""
     assert refused(host, verb, version=version) == (ErrorCode.BAD_VERSION, version)
@@ -196,7 +202,7 @@ def test_no_session_has_the_number_0_or_another_length(host: HostLibrary) -> Non
 def test_a_session_begins_with_nothing_of_the_one_before(host: HostLibrary) -> None:
     codes = codes_for(GRAPH, 1, 4)
     ask(host, Verb.SESSION, protocol.SESSION.pack(5))
-    ask(host, Verb.LOAD_MASK, protocol.MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\xff", seq=2)
+    ask(host, Verb.SET, setting(GRAPH, "cortex1", "dead", b"\xff"), seq=2)
     ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes(), seq=3)
     faulty = ask(host, Verb.INFER, infer(), seq=4)
     ask(host, Verb.SESSION, protocol.SESSION.pack(6), seq=5)
@@ -220,28 +226,54 @@ def test_a_session_begins_with_nothing_of_the_one_before(host: HostLibrary) -> N
     ],
 )
 def test_a_patch_that_could_overflow_is_refused(host: HostLibrary, row: tuple[int, int, int, int], code: ErrorCode) -> None:
-    assert refused(host, Verb.INJECT, bytes([Injection.PATCH]) + protocol.PATCH_ROW.pack(*row))[0] == code
+    assert refused(host, Verb.PATCH, protocol.PATCH_ROW.pack(*row))[0] == code
 
 
 def test_a_word_is_patched_once(host: HostLibrary) -> None:
     weight = int(GRAPH.value("cortex0_weight")[2, 3])
     delta = 1 if weight < 127 else -1
     rows = [protocol.PATCH_ROW.pack(0, o, 3, 0) for o in (5, 1)] + [protocol.PATCH_ROW.pack(0, 2, 3, delta)]
-    ask(host, Verb.INJECT, bytes([Injection.PATCH]) + b"".join(rows))
-    assert refused(host, Verb.INJECT, bytes([Injection.PATCH]) + rows[2])[0] == ErrorCode.OUT_OF_RANGE
+    ask(host, Verb.PATCH, b"".join(rows))
+    assert refused(host, Verb.PATCH, rows[2])[0] == ErrorCode.OUT_OF_RANGE
     ask(host, Verb.CLEAR, seq=3)
-    ask(host, Verb.INJECT, bytes([Injection.PATCH]) + rows[2], seq=4)
+    ask(host, Verb.PATCH, rows[2], seq=4)
 
 
 def test_clear_removes_what_was_loaded(host: HostLibrary) -> None:
     codes = codes_for(GRAPH, 1, 4)
     plan = resolve(GRAPH, FaultPlan((DeadNeurons(layer="cortex1", rate=1.0),)))
     ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
-    ask(host, Verb.LOAD_MASK, protocol.MASK_HEAD.pack(1, MaskKind.DEAD, 0) + b"\xff", seq=2)
+    ask(host, Verb.SET, setting(GRAPH, "cortex1", "dead", b"\xff"), seq=2)
     for seq, graph in ((3, apply(GRAPH, plan)), (5, GRAPH)):
         reply = ask(host, Verb.INFER, infer(), seq=seq)
         np.testing.assert_array_equal(np.frombuffer(reply[10:], "<i4"), reference.run(graph, codes, seed=3, samples=[7]).logits[0])
         ask(host, Verb.CLEAR, seq=seq + 1)
+
+
+def test_thresholds_are_set_entry_by_entry_and_restored(host: HostLibrary) -> None:
+    """Negative entries and the ends of int32; CLEAR brings back what is in flash."""
+    codes = codes_for(GRAPH, 1, 4)
+    clean = GRAPH.value("cortex1_threshold")
+    ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
+    for seq, (first, values) in enumerate([(0, [-(2**31)] * 6), (2, [2**31 - 1, -7]), (5, [2**31 - 1]), (0, [])], 2):
+        ask(host, Verb.CLEAR, seq=10 * seq)
+        ask(host, Verb.SET, setting(GRAPH, "cortex1", "threshold", struct.pack(f"<{len(values)}i", *values), first), seq=10 * seq + 1)
+        moved = clean.copy()
+        moved[first : first + len(values)] = values
+        faulty = replace(GRAPH, constants={**GRAPH.constants, "cortex1_threshold": Constant(moved, 32)})
+        reply = ask(host, Verb.INFER, infer(), seq=10 * seq + 2)
+        np.testing.assert_array_equal(np.frombuffer(reply[10:], "<i4"), reference.run(faulty, codes, seed=3, samples=[7]).logits[0])
+
+
+def test_a_refused_set_changes_nothing(tmp_path: Path) -> None:
+    graph = chaos_graph(sizes=(12, 8, 4), sampling="binomial", noise=False, ticks=5)
+    bare, codes = library(graph, tmp_path), codes_for(graph, 1, 4)
+    ask(bare, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
+    table = struct.pack("<5I", 0, 0, 0, 0, 2**31 + 1)
+    assert refused(bare, Verb.SET, setting(graph, "cortex0", "table", table)) == (ErrorCode.OUT_OF_RANGE, 2**31 + 1)
+    reply = ask(bare, Verb.INFER, infer(), seq=2)
+    np.testing.assert_array_equal(np.frombuffer(reply[10:], "<i4"), reference.run(graph, codes, seed=3, samples=[7]).logits[0])
+    bare.close()
 
 
 def test_reset_is_acknowledged_and_then_wanted(host: HostLibrary) -> None:
@@ -328,9 +360,9 @@ def test_what_is_shorter_than_any_frame_is_dropped(host: HostLibrary, size: int)
 def test_without_hooks_faults_are_refused_by_name(tmp_path: Path) -> None:
     bare = library(GRAPH, tmp_path, faults=False)
     hello = Hello.unpack(ask(bare, Verb.HELLO))
-    assert (int(hello.capabilities), hello.patch_capacity) == (0, 0)
-    assert refused(bare, Verb.LOAD_MASK, b"\0\0\0\0\1")[0] == ErrorCode.FAULTS_COMPILED_OUT
-    assert refused(bare, Verb.INJECT, b"\0\0\0\0\0\0")[0] == ErrorCode.FAULTS_COMPILED_OUT
+    assert (int(hello.levels), hello.patch_capacity, hello.slots, hello.slots_crc) == (0, 0, 0, 0)
+    assert refused(bare, Verb.SET, b"\0\0\0\0\1")[0] == ErrorCode.FAULTS_COMPILED_OUT
+    assert refused(bare, Verb.PATCH)[0] == ErrorCode.FAULTS_COMPILED_OUT
     assert ask(bare, Verb.CLEAR) == b""
     bare.close()
 

@@ -17,18 +17,24 @@ from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.limits import lowest_fail_q
-from edgechaos.firmware_gen.protocol import ErrorCode, Injection, MaskKind, Verb
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, ThermalNoise
-from edgechaos.graph.units import mortal
+from edgechaos.firmware_gen.protocol import ErrorCode, Verb
+from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, ThermalNoise
 from tests.firmware.test_firmware_protocol import ask, frame, infer, refused
-from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
+from tests.helpers.firmware_host import GCC, HostLibrary, compile_host, setting
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.mixed_graphs import items_for, mixed_graph
 from tests.helpers.places import C_SOURCES
 
 GRAPH = chaos_graph(sizes=(12, 8, 300), sampling="binomial", noise=False, ticks=5)
 WRAP = ("-Wl,--wrap=ec_port_timer", "-Wl,--wrap=ec_port_gpio")
-PATCH, TABLE, FAIL_Q = (bytes([kind]) for kind in (Injection.PATCH, Injection.BINOMIAL_TABLE, Injection.FAIL_Q))
+
+
+def table(data: bytes, first: int = 0) -> bytes:
+    return setting(GRAPH, "cortex0", "table", data, first)
+
+
+def loss(fail_q: int, graph: IntegerGraph = GRAPH) -> bytes:
+    return setting(graph, "cortex0", "fail_q", struct.pack("<I", fail_q))
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +100,11 @@ def test_the_table_of_a_binomial_layer_decides_at_equality(host: HostLibrary) ->
         "cortex0_threshold"
     )
     words = random_bits.words(3, layer.fail_stream, [7], 1, 8)[0, 0] >> np.uint32(1)
-    table = np.sort(np.resize(words[fires], 5)).astype("<u4")
+    drawn = np.sort(np.resize(words[fires], 5)).astype("<u4")
     ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes())
-    ask(host, Verb.INJECT, TABLE + protocol.TABLE_HEAD.pack(0, 0) + table[:2].tobytes(), seq=2)
-    ask(host, Verb.INJECT, TABLE + protocol.TABLE_HEAD.pack(0, 2) + table[2:].tobytes(), seq=3)
-    counts = np.searchsorted(table, words, side="right") * fires
+    ask(host, Verb.SET, table(drawn[:2].tobytes()), seq=2)
+    ask(host, Verb.SET, table(drawn[2:].tobytes(), 2), seq=3)
+    counts = np.searchsorted(drawn, words, side="right") * fires
     wanted = GRAPH.value("readout_weight").astype(int) @ counts + GRAPH.value("readout_bias")
     ask(host, Verb.INFER, infer(), seq=4)
     np.testing.assert_array_equal(np.frombuffer(ask(host, Verb.RESULT, struct.pack("<H", 0), seq=5), "<i4"), wanted[:256])
@@ -114,22 +120,18 @@ TABLE_BYTES = binomial_table(5, 20000).astype("<u4").tobytes()
 @pytest.mark.parametrize(
     ("verb", "payload", "code"),
     [
-        (Verb.INJECT, TABLE, ErrorCode.BAD_LENGTH),
-        (Verb.INJECT, TABLE + b"\0", ErrorCode.BAD_LENGTH),
-        (Verb.INJECT, TABLE + b"\0\0abc", ErrorCode.BAD_LENGTH),
-        (Verb.INJECT, TABLE + b"\0\0" + TABLE_BYTES + b"abcd", ErrorCode.OUT_OF_RANGE),
-        (Verb.INJECT, TABLE + b"\0\1" + TABLE_BYTES, ErrorCode.OUT_OF_RANGE),
-        (Verb.INJECT, TABLE + b"\1\0" + TABLE_BYTES, ErrorCode.OUT_OF_RANGE),
-        (Verb.INJECT, FAIL_Q + b"\0", ErrorCode.BAD_LENGTH),
-        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(1, 0), ErrorCode.OUT_OF_RANGE),
-        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 65537), ErrorCode.OUT_OF_RANGE),
-        (Verb.INJECT, PATCH + bytes(8), ErrorCode.BAD_LENGTH),
-        (Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(2, 0, 0, 0), ErrorCode.OUT_OF_RANGE),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.STUCK, 0) + b"\1", ErrorCode.REFUSED),  # a sampled layer sends no spikes
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, 2, 0) + b"\1", ErrorCode.OUT_OF_RANGE),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(len(mortal(GRAPH)), MaskKind.DEAD, 0) + b"\1", ErrorCode.OUT_OF_RANGE),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 0)[:-1], ErrorCode.BAD_LENGTH),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 1) + b"\1", ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, table(b"\0"), ErrorCode.BAD_LENGTH),
+        (Verb.SET, table(b"\0\0abc"), ErrorCode.BAD_LENGTH),
+        (Verb.SET, table(TABLE_BYTES + b"abcd"), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, table(TABLE_BYTES, 1), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, table(struct.pack("<I", 2**31 + 1)), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, loss(65537), ErrorCode.OUT_OF_RANGE),
+        (Verb.PATCH, bytes(8), ErrorCode.BAD_LENGTH),
+        (Verb.PATCH, protocol.PATCH_ROW.pack(2, 0, 0, 0), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, setting(GRAPH, "cortex0", "stuck", b"\1"), ErrorCode.REFUSED),  # a sampled layer sends no spikes
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1", 8), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"")[:-1], ErrorCode.BAD_LENGTH),
+        (Verb.SET, protocol.SET_HEAD.pack(5, 0), ErrorCode.OUT_OF_RANGE),
         (Verb.PARAM, protocol.PARAM.pack(0, 0), ErrorCode.OUT_OF_RANGE),
     ],
 )
@@ -140,15 +142,16 @@ def test_one_beyond_a_limit_is_refused(host: HostLibrary, verb: Verb, payload: b
 @pytest.mark.parametrize(
     ("verb", "payload"),
     [
-        (Verb.INJECT, TABLE + b"\0\0" + TABLE_BYTES),
-        (Verb.INJECT, TABLE + b"\0\4" + TABLE_BYTES[-4:]),
-        (Verb.INJECT, TABLE + b"\0\5"),
-        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 65536)),
-        (Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, 0)),
-        (Verb.INJECT, PATCH),
-        (Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(1, 299, 7, 0)),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 0) + b"\xff"),
-        (Verb.LOAD_MASK, protocol.MASK_HEAD.pack(0, MaskKind.DEAD, 1)),
+        (Verb.SET, table(TABLE_BYTES)),
+        (Verb.SET, table(TABLE_BYTES[-4:], 4)),
+        (Verb.SET, table(struct.pack("<I", 2**31), 4)),
+        (Verb.SET, table(b"", 5)),
+        (Verb.SET, loss(65536)),
+        (Verb.SET, loss(0)),
+        (Verb.PATCH, b""),
+        (Verb.PATCH, protocol.PATCH_ROW.pack(1, 299, 7, 0)),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\xff")),
+        (Verb.SET, setting(GRAPH, "cortex0", "dead", b"", 8)),
     ],
 )
 def test_the_limit_itself_is_accepted(host: HostLibrary, verb: Verb, payload: bytes) -> None:
@@ -160,18 +163,18 @@ def test_a_patch_may_reach_both_ends_of_a_word_and_no_further(host: HostLibrary,
     matrix = ("cortex0_weight", "readout_weight").index(stored)
     word = int(GRAPH.value(stored)[3, 5])
     for end, beyond in ((-128, -129), (127, 128)):
-        assert ask(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(matrix, 3, 5, end - word), seq=2) == b""
+        assert ask(host, Verb.PATCH, protocol.PATCH_ROW.pack(matrix, 3, 5, end - word), seq=2) == b""
         ask(host, Verb.CLEAR, seq=3)
-        assert refused(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(matrix, 3, 5, beyond - word))[0] == ErrorCode.OUT_OF_RANGE
+        assert refused(host, Verb.PATCH, protocol.PATCH_ROW.pack(matrix, 3, 5, beyond - word))[0] == ErrorCode.OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("order", [(4, 4), (4, 6, 6), (6, 4, 6), (6, 4, 4), (4, 6, 5, 5), (4, 6, 5, 4), (4, 6, 7, 6)])
 def test_a_word_is_patched_once_in_whatever_order(host: HostLibrary, order: tuple[int, ...]) -> None:
     """Sites in ascending order need no search: what comes again must be found all the same."""
-    *before, last = (PATCH + protocol.PATCH_ROW.pack(1, output, 2, 0) for output in order)
+    *before, last = (protocol.PATCH_ROW.pack(1, output, 2, 0) for output in order)
     for seq, request in enumerate(before, 1):
-        assert ask(host, Verb.INJECT, request, seq) == b""
-    assert refused(host, Verb.INJECT, last)[0] == ErrorCode.OUT_OF_RANGE
+        assert ask(host, Verb.PATCH, request, seq) == b""
+    assert refused(host, Verb.PATCH, last)[0] == ErrorCode.OUT_OF_RANGE
 
 
 def test_sites_differ_in_each_of_their_parts(host: HostLibrary) -> None:
@@ -179,9 +182,9 @@ def test_sites_differ_in_each_of_their_parts(host: HostLibrary) -> None:
     bias = protocol.BIAS_INPUT
     sites = [(0, 0, bias), (0, 0, 0), (0, 0, 11), (0, 7, bias), (0, 7, 0), (1, 0, bias), (1, 0, 0), (1, 256, 0), (1, 257, 1), (1, 1, 1)]
     for seq, site in enumerate([*sites[1::2], *sites[::2]], 1):
-        assert ask(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(*site, 0), seq) == b""
+        assert ask(host, Verb.PATCH, protocol.PATCH_ROW.pack(*site, 0), seq) == b""
     for site in sites:
-        assert refused(host, Verb.INJECT, PATCH + protocol.PATCH_ROW.pack(*site, 0))[0] == ErrorCode.OUT_OF_RANGE
+        assert refused(host, Verb.PATCH, protocol.PATCH_ROW.pack(*site, 0))[0] == ErrorCode.OUT_OF_RANGE
 
 
 def test_a_cleared_patch_has_no_effect(host: HostLibrary) -> None:
@@ -192,7 +195,7 @@ def test_a_cleared_patch_has_no_effect(host: HostLibrary) -> None:
         rows = [protocol.PATCH_ROW.pack(matrix, o % outputs, o % inputs, -1 if o % 2 else 1) for o in range(8)]
         for row in rows:  # one may be refused, where the word is at its end
             ask(host, Verb.CLEAR, seq=2)
-            host.exchange(frame(Verb.INJECT, PATCH + row, seq=4))
+            host.exchange(frame(Verb.PATCH, row, seq=4))
         ask(host, Verb.CLEAR, seq=5)
         reply = ask(host, Verb.INFER, infer(), seq=6)[protocol.INFER_REPLY.size :]
         np.testing.assert_array_equal(np.frombuffer(reply, "<i4"), wanted[: len(reply) // 4])
@@ -208,8 +211,8 @@ def test_a_loss_below_which_the_readout_could_overflow(tmp_path: Path) -> None:
     lowest = lowest_fail_q(graph, layer)
     assert 0 < lowest < layer.fail_q
     host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="expected.so"))
-    assert ask(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest)) == b""
-    assert refused(host, Verb.INJECT, FAIL_Q + protocol.INJECT_FAIL.pack(0, lowest - 1)) == (ErrorCode.OUT_OF_RANGE, lowest - 1)
+    assert ask(host, Verb.SET, loss(lowest, graph)) == b""
+    assert refused(host, Verb.SET, loss(lowest - 1, graph)) == (ErrorCode.OUT_OF_RANGE, lowest - 1)
     host.close()
 
 

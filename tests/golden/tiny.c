@@ -66,10 +66,10 @@ static const ec_chaos_layer cortex0_layer = {
     .emit_spikes = 0,
     .sampling = EC_SAMPLE_TICKS,
 #if EC_FAULTS
-    .index = 0,
-    .mask_at = 0,
-    .table_at = 0,
-    .fail_q_lowest = 0,
+    .dead_at = 0,
+    .stuck_at = 1,
+    .fail_q_at = 2,
+    .threshold_at = 3,
 #endif
 };
 
@@ -100,8 +100,15 @@ static const ec_matrix readout_layer = {
 };
 
 #if EC_FAULTS
-static const ec_units all_units[1] = {
-    {.mask_at = 0, .span = 1, .units = 4}, /* cortex0 */
+static const uint32_t cortex0_fail_q[1] = {
+    20000u,
+};
+
+static const ec_slot all_slots[4] = {
+    {NULL, 0, 0u, 1u, 4, 0}, /* 0: cortex0 dead */
+    {NULL, 1, 0u, 1u, 4, 0}, /* 1: cortex0 stuck */
+    {cortex0_fail_q, 2, 0u, 65536u, 1, 4}, /* 2: cortex0 fail_q */
+    {cortex0_threshold, 3, 2147483648u, 4294967295u, 4, 4}, /* 3: cortex0 threshold */
 };
 #endif
 
@@ -128,7 +135,6 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
 }
 
 #if EC_FAULTS
-static const ec_chaos_layer *const all_layers[1] = {&cortex0_layer};
 static const ec_matrix *const all_matrices[2] = {&cortex0_matmul_layer, &readout_layer};
 #endif
 
@@ -169,6 +175,6 @@ const ec_model tiny_model = {
     .run = run_any,
 #if EC_FAULTS
     .faults_at = offsetof(tiny_state, faults),
-    .sites = {all_layers, all_units, all_matrices, 1, 1, 2},
+    .sites = {all_slots, all_matrices, 0xf03bcd60u, 4, 2},
 #endif
 };

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.devices.protocol.client import Request
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.devices.protocol.plan_payloads import plan_requests
-from edgechaos.faults.plan import ResolvedPlan
+from edgechaos.faults.plan import ResolvedPlan, apply
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, Firmware, generate
 from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.projects.elf import write_sources
-from edgechaos.firmware_gen.protocol import REPLY, Verb
+from edgechaos.firmware_gen.protocol import REPLY, SET_HEAD, Verb
 from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph.integer_graph import IntegerGraph
 
@@ -72,7 +73,7 @@ class HostLibrary:
 
     def inject(self, plan: ResolvedPlan) -> None:
         """Replace the faults, over the wire as on a board; the server must accept every request."""
-        requests = [Request(Verb.CLEAR), *plan_requests(self.graph, plan, HOST_PAYLOAD)]
+        requests = [Request(Verb.CLEAR), *plan_requests(self.graph, apply(self.graph, plan), plan, HOST_PAYLOAD)]
         for seq, request in enumerate(requests):
             decoder = FrameDecoder()
             (reply,) = decoder.feed(self.exchange(encode(request.verb, seq, request.payload)))
@@ -87,6 +88,12 @@ class HostLibrary:
 
     def wants_reset(self) -> bool:
         return bool(self._lib.ec_host_wants_reset(self._handle))
+
+
+def setting(graph: IntegerGraph, node: str, slot: str, data: bytes, first: int = 0) -> bytes:
+    """The payload of a SET of one slot."""
+    (number,) = (p.number for p in placed_slots(graph) if (p.node, p.slot.name) == (node, slot))
+    return SET_HEAD.pack(number, first) + data
 
 
 def compile_host(

@@ -134,7 +134,7 @@ class MoodyDevice(ReferenceDevice):
         if mood == "dies-opening" and _times() <= 3:
             os.kill(os.getpid(), signal.SIGKILL)
         if mood == "weak":
-            return replace(super().open(), capabilities=frozenset({"omission"}), patch_capacity=3)
+            return replace(super().open(), levels=frozenset(), patch_capacity=3)
         return super().open()
 
     def infer(self, codes: NDArray[Any], **options: Any) -> Inference:

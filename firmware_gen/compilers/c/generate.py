@@ -160,9 +160,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_SCRATCH_SUMS": plan.scratch_sums,
         "EC_SCRATCH_BLOCK": plan.scratch_block,
         "EC_SCRATCH_WINDOW": plan.scratch_window,
-        "EC_LAYERS": plan.capacities.layers,
-        "EC_MASK_BYTES": plan.capacities.mask_bytes,
-        "EC_TABLE_WORDS": plan.capacities.table_words,
+        "EC_SLOT_WORDS": plan.capacities.slot_words,
         "EC_PATCH_CAPACITY": f"{plan.capacities.patches}u",
     }
     w = Writer()

@@ -13,6 +13,7 @@ from edgechaos.firmware_gen.compilers.c.node_source import NodeSource, up
 from edgechaos.firmware_gen.compilers.c.writer import C_TYPES, Names, Writer, model_prefix
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, input_bytes
+from edgechaos.firmware_gen.plan.slots import slots_crc
 from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import readout_input
 
@@ -28,7 +29,7 @@ class ModelSource:
         self.title = title
         self.prefix = model_prefix(graph.name)
         own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "run"))
-        tables = ("all_heads", "all_layers", "all_units", "all_matrices", "all_parameters", "all_parameter_limits")
+        tables = ("all_heads", "all_slots", "all_matrices", "all_parameters", "all_parameter_limits")
         names = Names(*own, "init_any", "run_any", *tables)
         self.nodes = NodeSource(graph, kernels, plan, names)
         self._runs = {h.name: names.take(f"run_{h.name}") for h in graph.heads}
@@ -71,7 +72,7 @@ class ModelSource:
         w.lines(*(f'#include "{name}"' for name in (*INCLUDES, *self.nodes.headers())), "")
         for node in self.graph.nodes:
             self.nodes.describe(w, node)
-        self.nodes.masks(w)
+        self.nodes.slots(w)
         for head in self.graph.heads:
             self._run_head(w, head)
         self._public(w)
@@ -121,14 +122,11 @@ class ModelSource:
         self._model(w)
 
     def _sites(self, w: Writer) -> None:
-        """Layers, matrices and parameters in the order of their numbers on the wire."""
-        nodes, described = self.nodes, self.nodes.described
+        """Matrices and parameters in the order of their numbers on the wire."""
+        nodes = self.nodes
+        addresses = [nodes.matrix_address(n) for n in nodes.matrices]
         w.line("#if EC_FAULTS")
-        for kind, name, addresses in (
-            ("ec_chaos_layer", "layers", [f"&{described[n.name]}" for n in nodes.layers]),
-            ("ec_matrix", "matrices", [nodes.matrix_address(n) for n in nodes.matrices]),
-        ):
-            w.line(f"static const {kind} *const all_{name}[{max(len(addresses), 1)}] = {{{', '.join(addresses) or 'NULL'}}};")
+        w.line(f"static const ec_matrix *const all_matrices[{max(len(addresses), 1)}] = {{{', '.join(addresses) or 'NULL'}}};")
         w.lines("#endif", "")
         if nodes.thermals:
             w.array("all_parameters", np.array([n.k for n in nodes.thermals]), "int32")
@@ -167,8 +165,8 @@ class ModelSource:
                 ".run = run_any,",
                 "#if EC_FAULTS",
             )
-            counts = f"{len(nodes.layers)}, {len(nodes.mortal)}, {len(nodes.matrices)}"
-            w.lines(f".faults_at = offsetof({p}_state, faults),", f".sites = {{all_layers, all_units, all_matrices, {counts}}},", "#endif")
+            counts = f"{slots_crc(nodes.placed):#010x}u, {len(nodes.placed)}, {len(nodes.matrices)}"
+            w.lines(f".faults_at = offsetof({p}_state, faults),", f".sites = {{all_slots, all_matrices, {counts}}},", "#endif")
 
     def _offset(self, tensor: str) -> str:
         if tensor not in self.plan.places:

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
+from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.firmware_gen.compilers.c.lowering import Lowering, lowering_of
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
-from edgechaos.firmware_gen.plan.limits import bias_limit, expected_layer, lowest_fail_q
-from edgechaos.firmware_gen.plan.memory import MemoryPlan, fan_in, mask_bytes, padded_fan_in
+from edgechaos.firmware_gen.plan.limits import bias_limit, expected_layer
+from edgechaos.firmware_gen.plan.memory import MemoryPlan, fan_in, padded_fan_in
+from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
 from edgechaos.graph.integer_graph import (
     ArgMax,
     AveragePool,
@@ -37,7 +38,6 @@ from edgechaos.graph.integer_graph import (
     Weighted,
 )
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
-from edgechaos.graph.units import Mortal, mortal
 
 ALIGNED = " EC_ALIGNED"
 SAMPLING = {"ticks": "EC_SAMPLE_TICKS", "binomial": "EC_SAMPLE_BINOMIAL", "expected": "EC_SAMPLE_EXPECTED"}
@@ -54,12 +54,13 @@ class NodeSource:
         self.kernels = kernels
         self.plan = plan
         self.names = names
-        self.layers = graph.chaos_layers()
         self.matrices = graph.weighted()
-        self.mortal = mortal(graph)
+        self.placed = placed_slots(graph)
+        self._at = {(p.node, p.slot.name): p.at for p in self.placed if p.words}
         self.thermals = tuple(n for n in graph.nodes if isinstance(n, ThermalNoise))
         self.described = {n.name: names.take(f"{n.name}_layer") for n in graph.nodes}
         self._tables: dict[tuple[str, str], str] = {}
+        self._units: dict[str, str] = {}
 
     def describe(self, w: Writer, node: Node) -> None:
         """Tables and `static const` description of a node, where it needs one."""
@@ -123,10 +124,8 @@ class NodeSource:
         elif isinstance(node, Requantize):
             ticks = max(written.ticks, 1)
             w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {ticks}, {x}, {y});")
-            if node in self.mortal:
-                w.line("#if EC_FAULTS")
-                w.line(f"ec_faults_silence(run->faults, &all_units[{self.mortal.index(node)}], {ticks}, {y});")
-                w.line("#endif")
+            if (node.name, "dead") in self._at:
+                w.lines("#if EC_FAULTS", f"ec_faults_silence(run->faults, &{self._units[node.name]}, {ticks}, {y});", "#endif")
         elif isinstance(node, Lut):
             w.line(f"ec_lut_map({about}, {x}, {y});")
         elif isinstance(node, TopK):
@@ -251,6 +250,11 @@ class NodeSource:
             "high": node.high,
         }
         self._fields(w, "ec_scaling", node, fields)
+        if (node.name, "dead") in self._at:
+            units, *span = self.graph.tensors[node.input].shape
+            name = self._units[node.name] = self.names.take(f"{node.name}_units")
+            about = f"{self._at[node.name, 'dead']}, {math.prod(span)}, {units}"
+            w.lines("#if EC_FAULTS", f"static const ec_units {name} = {{{about}}};", "#endif", "")
 
     def _lut(self, w: Writer, node: Lut) -> None:
         values = self.graph.value(node.table)
@@ -259,23 +263,34 @@ class NodeSource:
         span = math.prod(self.graph.tensors[node.input].shape) // channels
         self._fields(w, "ec_lut", node, {"table": table, "channels": channels, "span": span})
 
-    def masks(self, w: Writer) -> None:
-        """What dead masks name, in the order of the wire."""
+    def slots(self, w: Writer) -> None:
+        """The table of what faults may set, in the order of the wire, and what CLEAR restores."""
         w.line("#if EC_FAULTS")
-        with w.block(f"static const ec_units all_units[{max(len(self.mortal), 1)}] =", "};"):
-            for node in self.mortal:
-                units, *span = self.graph.tensors[node.input].shape
-                w.line(f"{{.mask_at = {self._mask_at(node)}, .span = {math.prod(span)}, .units = {units}}}, /* {node.name} */")
-            if not self.mortal:
-                w.line("{.mask_at = 0},")
+        clean = [self._clean(w, p) for p in self.placed]
+        with w.block(f"static const ec_slot all_slots[{max(len(self.placed), 1)}] =", "};"):
+            for p, values in zip(self.placed, clean, strict=True):
+                length, span = p.slot.length if p.words else 0, p.slot.high - p.low
+                w.line(
+                    f"{{{values}, {p.at}, {p.low & 0xFFFFFFFF}u, {span}u, {length}, {p.width}}}, /* {p.number}: {p.node} {p.slot.name} */"
+                )
+            if not self.placed:
+                w.line("{NULL, 0, 0u, 0u, 0, 0},")
         w.lines("#endif", "")
 
-    def _mask_at(self, node: Mortal) -> int:
-        return sum(mask_bytes(self.graph, n) for n in self.mortal[: self.mortal.index(node)])
+    def _clean(self, w: Writer, placed: PlacedSlot) -> str:
+        """The C name of a slot's clean values, one word each; NULL where they are all 0, or the node has no such slot to set."""
+        node = self.graph.node(placed.node)
+        values = node.slot_value(self.graph, placed.slot.name)
+        if not placed.words or not values.any():
+            return "NULL"
+        constant, dtype = getattr(node, placed.slot.name, None), "uint32" if placed.slot.dtype.startswith("u") else "int32"
+        if isinstance(constant, str):  # in flash already, as the kernels read it where the hooks are compiled out
+            return self.table(w, constant, "", values, dtype)
+        return self.table(w, node.name, placed.slot.name, values, dtype)
 
     def _topk(self, w: Writer, node: TopK) -> None:
         fields: Fields = {"units": self.graph.tensors[node.input].size, "k": node.k}
-        self._fields(w, "ec_topk", node, fields, {"mask_at": self._mask_at(node)})
+        self._fields(w, "ec_topk", node, fields, self._places(node, "dead", "dropped"))
 
     def _thermal(self, w: Writer, node: ThermalNoise) -> None:
         fields: Fields = {
@@ -295,7 +310,7 @@ class NodeSource:
         threshold, sigma = self._int32(w, node.threshold), self._int32(w, node.sigma)
         table = "NULL"
         if node.sampling == "binomial":
-            table = self.table(w, node.name, "binomial", binomial_table(node.ticks, node.fail_q), "uint32")
+            table = self.table(w, node.name, "table", node.slot_value(self.graph, "table"), "uint32")
         fields: Fields = {
             "threshold": threshold,
             "sigma": sigma,
@@ -312,14 +327,12 @@ class NodeSource:
             "emit_spikes": int(node.emit == "spikes"),
             "sampling": SAMPLING[node.sampling],
         }
-        before = self.layers[: self.layers.index(node)]
-        hooks: Fields = {
-            "index": len(before),
-            "mask_at": self._mask_at(node),
-            "table_at": sum(n.ticks for n in before if n.sampling == "binomial"),
-            "fail_q_lowest": lowest_fail_q(self.graph, node),
-        }
+        hooks = self._places(node, *(slot.name for slot in node.slots(self.graph) if slot.refused is None))
+        hooks.setdefault("stuck_at", hooks["dead_at"])  # refused: one mask stands for both
         self._fields(w, "ec_chaos_layer", node, fields, hooks)
+
+    def _places(self, node: Node, *slots: str) -> Fields:
+        return {f"{slot}_at": self._at[node.name, slot] for slot in slots}
 
 
 def _write_fields(w: Writer, fields: Fields, hooks: Fields) -> None:

@@ -10,18 +10,14 @@ from edgechaos.firmware_gen.compilers.c.writer import Writer
 
 ENUMS: tuple[tuple[str, type[IntEnum]], ...] = (
     ("VERB", protocol.Verb),
-    ("MASK", protocol.MaskKind),
-    ("INJECT", protocol.Injection),
     ("ERROR", protocol.ErrorCode),
     ("RESET", protocol.ResetCause),
 )
 LAYOUTS = (
     "FRAME_HEAD",
     "CRC",
-    "MASK_HEAD",
-    "INJECT_FAIL",
+    "SET_HEAD",
     "PATCH_ROW",
-    "TABLE_HEAD",
     "PARAM",
     "SESSION",
     "INPUT_HEAD",
@@ -37,7 +33,7 @@ def protocol_header() -> str:
     w.lines("#ifndef EC_PROTOCOL_H", "#define EC_PROTOCOL_H", "")
     w.lines(f"#define EC_PROTOCOL_VERSION {protocol.VERSION}u", f"#define EC_RANDOM_ID 0x{RANDOM_ID:08X}u")
     w.lines(f"#define EC_REPLY 0x{protocol.REPLY:02X}u", f"#define EC_BIAS_INPUT 0x{protocol.BIAS_INPUT:04X}u")
-    w.line(f"#define EC_CAPABILITY_ALL {sum(protocol.Capability)}u")
+    w.line(f"#define EC_LEVEL_MODEL {int(protocol.Level.MODEL)}u")
     for prefix, numbers in ENUMS:
         w.line()
         for number in numbers:
