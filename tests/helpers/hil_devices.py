@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import reference
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
-from edgechaos.faults.plan import CLEAN, FAULT_KINDS, ResolvedPlan, apply
+from edgechaos.faults.plan import CLEAN, ResolvedPlan, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.campaign.outcomes import activated
@@ -41,7 +41,7 @@ class ReferenceDevice(Device):
 
     def open(self) -> DeviceInfo:
         self.opened = True
-        return DeviceInfo(self.spec, "fake", content_hash(self.graph), "f" * 64, self.spec, frozenset(FAULT_KINDS), 1 << 20, self.boots)
+        return DeviceInfo(self.spec, "fake", content_hash(self.graph), "f" * 64, self.spec, frozenset({"model"}), 1 << 20, self.boots)
 
     def infer(
         self,
