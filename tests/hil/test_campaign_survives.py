@@ -154,7 +154,7 @@ def test_a_device_that_never_opened_stops_the_campaign_before_anything_runs(tmp_
 
 def test_what_a_device_cannot_carry_is_refused_before_anything_runs(tmp_path: Path, mood: Callable[[str], None]) -> None:
     mood("weak")
-    with pytest.raises(ConfigError, match="sweep dead: device moody cannot carry faults of the model; name others in devices"):
+    with pytest.raises(ConfigError, match="sweep omission: device moody cannot carry faults of the model; name others in devices"):
         run(tmp_path, campaign(devices=("plain", "moody")))
     assert rows(tmp_path / "ledger.sqlite") == []
 
