@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from edgechaos.support import registry
+from edgechaos.support.version import __version__
 
 _FACE = {
     "Campaign": "edgechaos.hil.campaign.config",
@@ -89,7 +89,7 @@ def __getattr__(name: str) -> Any:
     if name not in _FACE:
         raise AttributeError(f"module 'edgechaos' has no attribute {name!r}")
     module, _, original = _FACE[name].partition(":")
-    value = getattr(importlib.import_module(module), original or name)
+    value = registry.load(f"{module}:{original or name}")
     globals()[name] = value
     return value
 

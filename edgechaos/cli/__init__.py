@@ -6,7 +6,6 @@ carried out; 130 interrupted.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -15,11 +14,12 @@ from typing import Any, NoReturn
 
 import click
 
-from edgechaos import __version__
 from edgechaos.cli.interrupts import imports_are_finished
 from edgechaos.cli.show import say_error
 from edgechaos.support.errors import ConfigError, EdgeChaosError
+from edgechaos.support.registry import Registry, one_of
 from edgechaos.support.suggest import suggestion
+from edgechaos.support.version import __version__
 
 COMMANDS = (
     "train",
@@ -37,7 +37,8 @@ COMMANDS = (
     "devices",
     "doctor",
 )
-"""In the order in which a model passes through them. Each is the function `command` of edgechaos.cli.<name>_command."""
+"""In the order in which a model passes through them."""
+REGISTRY = Registry("command", one_of(click.Command), table={name: f"edgechaos.cli.{name}_command:command" for name in COMMANDS})
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -51,15 +52,12 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name; None where there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"edgechaos.cli.{cmd_name}_command").command
-        return command
+        return REGISTRY.load(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, and a wrong name gets a suggestion and the list."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command '{args[0]}'{suggestion(args[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
+            ctx.fail(REGISTRY.refusal(args[0]))
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]

@@ -24,10 +24,10 @@ def command(model: Path, target: str, head: str | None, as_json: bool, output: P
     \b
     Example: edgechaos export pixels.ecm -o pixels.onnx
     """
-    from edgechaos.export.exporters import exporter
+    from edgechaos.export.exporters import EXPORTERS
     from edgechaos.graph import artifact
 
-    chosen = exporter(target)
+    chosen = EXPORTERS.load(target)
     graph = artifact.load(model)
     path = chosen.export(graph, output or model.with_suffix(chosen.suffix), head)
     if as_json:

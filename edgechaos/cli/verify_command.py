@@ -45,12 +45,12 @@ def opened_backends(names: tuple[str, ...], graph: IntegerGraph) -> Iterator[dic
 
 def _check_backends(names: tuple[str, ...]) -> None:
     """Raises ConfigError for a name that is neither an engine nor a device, or stands there twice; MissingExtra."""
-    from edgechaos.devices.registry import check_specs, device_names
+    from edgechaos.devices.registry import DEVICES, check_specs
     from edgechaos.export.engines import ENGINES
     from edgechaos.support.errors import ConfigError
     from edgechaos.support.suggest import suggestion
 
-    known = (*ENGINES, *device_names())
+    known = (*ENGINES, *DEVICES)
     for k, name in enumerate(names):
         if name not in ENGINES and name.partition(":")[0] not in known:
             raise ConfigError(f"no back-end '{name}'{suggestion(name, known)}; there are {', '.join(known)}", "backend")

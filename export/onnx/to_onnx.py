@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import edgechaos.export.onnx.chaos
 import edgechaos.export.onnx.nodes  # noqa: F401  # both fill the table
-from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.export.exporters import Exporter
 from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowering_of
@@ -27,6 +26,7 @@ from edgechaos.reference import check_keep, check_parameters
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 from edgechaos.support.files import write_atomic
+from edgechaos.support.version import __version__
 
 if TYPE_CHECKING:
     from onnx import ModelProto

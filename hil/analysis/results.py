@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.graph.artifact import content_hash
@@ -35,6 +34,7 @@ from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
 from edgechaos.support.shown import html_table
 from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, mean_over_masks, non_inferiority, paired_difference, proportion
+from edgechaos.support.version import __version__
 
 FORMAT = 2
 

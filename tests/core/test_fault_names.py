@@ -15,7 +15,7 @@ from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.devices.registry import emulated_firmware
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.export.engines import run
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import CLEAN, FaultPlan, WeightBitFlip, apply, resolve

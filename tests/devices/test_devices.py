@@ -6,21 +6,22 @@ import importlib.util
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from edgechaos.devices import registry
 from edgechaos.devices.boards.serial_board import SerialBoard
 from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.devices.registry import emulated_firmware, list_devices, open_device
+from edgechaos.devices.kinds.unicorn import emulated_firmware
+from edgechaos.devices.registry import list_devices, open_device
 from edgechaos.firmware_gen.projects.host import build_host
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.support import registry
 from edgechaos.support.errors import ConfigError, MissingExtra
+from edgechaos.support.registry import Place
 from tests.helpers.device_conformance import GRAPHS, DeviceConformance, agrees
 from tests.helpers.ptys import ServedPty
 
@@ -104,12 +105,12 @@ class PluggedIn(FakeDevice):
 
 
 def test_plug_ins_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("bench", "tests.devices.test_devices:PluggedIn", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **wanted: EntryPoints([point]).select(**wanted))
+    place = Place("bench", "tests.devices.test_devices:PluggedIn", "", plug_in=True)
+    monkeypatch.setattr(registry, "plug_ins", lambda group: (place,) if group == "edgechaos.devices" else ())
     with open_device("bench:slot 3", GRAPHS["parallel"]) as device:
         assert isinstance(device, PluggedIn)
         assert device.argument == "slot 3"
         assert agrees(device, GRAPHS["parallel"])
     assert "bench" in {d.spec for d in list_devices()}
-    with pytest.raises(ConfigError, match="bench, fake, host"):
+    with pytest.raises(ConfigError, match="fake, host, serial, unicorn, bench"):
         open_device("bank", GRAPHS["parallel"])

@@ -19,9 +19,9 @@ from edgechaos.devices.emulators.link import EmulatorLink
 from edgechaos.devices.emulators.unicorn import build_hooks as emulator_build
 from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Link
-from edgechaos.devices.registry import emulated_firmware
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb

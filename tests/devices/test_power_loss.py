@@ -14,8 +14,8 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol.client import Client
-from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph.artifact import to_bytes

@@ -5,18 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
-from edgechaos.devices import registry
 from edgechaos.devices.contract import Device
+from edgechaos.devices.entry import DeviceEntry
 from edgechaos.devices.fakes.device import FakeDevice
-from edgechaos.devices.registry import DeviceEntry, check_spec, check_specs, is_exclusive, open_device
+from edgechaos.devices.kinds import serial
+from edgechaos.devices.registry import check_spec, check_specs, is_exclusive, open_device
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.execute.executor import exclusive
+from edgechaos.support import registry
 from edgechaos.support.errors import ConfigError, EdgeChaosError, MissingExtra
+from edgechaos.support.registry import Place
 from edgechaos.support.suggest import suggestion
 from tests.helpers.device_conformance import GRAPHS
 from tests.helpers.ptys import Pty
@@ -42,8 +44,8 @@ CHECKED = DeviceEntry(open_fake, check=refuse_slot_9, place=lambda argument: arg
 @pytest.fixture
 def plug_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def install(**values: str) -> None:
-        points = EntryPoints([EntryPoint(name, value, registry.GROUP) for name, value in values.items()])
-        monkeypatch.setattr(registry, "entry_points", lambda **wanted: points.select(**wanted))
+        places = tuple(Place(name, value, "", plug_in=True) for name, value in values.items())
+        monkeypatch.setattr(registry, "plug_ins", lambda group: places if group == "edgechaos.devices" else ())
 
     return install
 
@@ -56,10 +58,10 @@ def test_a_good_spec_passes(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("hots", r"no device 'hots', did you mean 'host'\?; its first word must be one of fake, host, serial, unicorn"),
+        ("hots", r"no device 'hots', did you mean 'host'\?; there are fake, host, serial, unicorn"),
         ("Unicorn:mps2-an386", r"did you mean 'unicorn'\?"),
         ("unicron", r"did you mean 'unicorn'\?"),
-        ("zzz", r"no device 'zzz'; its first word"),
+        ("zzz", r"no device 'zzz'; there are"),
         ("", "no device ''"),
         ("host:2", "takes no ':2'; write 'host'"),
         ("fake:2", "takes no ':2'; write 'fake'"),
@@ -86,10 +88,10 @@ def test_what_names_no_device_is_refused_in_one_short_line(spec: str, message: s
 
 
 def test_an_absent_port_is_compared_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_serial_ports", lambda: [("/dev/ttyACM7", "a board"), ("/dev/ttyUSB3", "a cable")])
+    monkeypatch.setattr(serial, "serial_ports", lambda: [("/dev/ttyACM7", "a board"), ("/dev/ttyUSB3", "a cable")])
     with pytest.raises(ConfigError, match=r"no port '/dev/ttyACM77', did you mean '/dev/ttyACM7'\?; there are /dev/ttyACM7, /dev/ttyUSB3"):
         check_spec("serial:/dev/ttyACM77")
-    monkeypatch.setattr(registry, "_serial_ports", list)
+    monkeypatch.setattr(serial, "serial_ports", list)
     with pytest.raises(ConfigError, match="no serial port is plugged in here"):
         check_spec("serial:/dev/ttyACM77")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.export import exporters
 from edgechaos.export.engines import EngineModel, run
+from edgechaos.export.exporters import EXPORTERS, Exporter
 from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout, Tensor
+from edgechaos.support import registry
 from edgechaos.support.errors import (
     BuildError,
     ConfigError,
@@ -33,6 +33,7 @@ from edgechaos.support.errors import (
     ShapeError,
     UnsupportedError,
 )
+from edgechaos.support.registry import Place
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 
 ONNX_ENGINES = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")
@@ -194,20 +195,20 @@ def test_importing_export_loads_nothing_heavy() -> None:
 
 
 def test_exporters_are_found_by_name(tmp_path: Path) -> None:
-    assert set(exporters.names()) >= {"onnx", "tvm"}
-    path = exporters.exporter("onnx").export(chaos_graph(), tmp_path / "model.onnx")
+    assert set(EXPORTERS.names()) >= {"onnx", "tvm"}
+    path = EXPORTERS.load("onnx").export(chaos_graph(), tmp_path / "model.onnx")
     assert onnx.load(path).graph.name == "tiny"
     with pytest.raises(ConfigError, match="no exporter 'nir'; there are onnx, tvm"):
-        exporters.exporter("nir")
+        EXPORTERS.load("nir")
 
 
 def test_an_unwritable_export_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeChaosError, match="cannot write"):
-        exporters.exporter("onnx").export(chaos_graph(), tmp_path / "file" / "model.onnx")
+        EXPORTERS.load("onnx").export(chaos_graph(), tmp_path / "file" / "model.onnx")
 
 
-class CountExporter(exporters.Exporter):
+class CountExporter(Exporter):
     """A plug-in: writes the number of nodes."""
 
     name = "count"
@@ -220,20 +221,18 @@ class CountExporter(exporters.Exporter):
 
 
 def test_plug_ins_come_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(group: str) -> list[EntryPoint]:
+    def found(group: str) -> tuple[Place, ...]:
         assert group == "edgechaos.exporters"
-        return [
-            EntryPoint("count", "tests.export.test_export:CountExporter", group),
-            EntryPoint("broken", "tests.helpers.graphs:Spec", group),
-            EntryPoint("onnx", "tests.export.test_export:CountExporter", group),
-        ]
+        values = {"broken": "tests.helpers.graphs:Spec", "count": "tests.export.test_export:CountExporter"}
+        values["onnx"] = values["count"]
+        return tuple(Place(name, value, "", plug_in=True) for name, value in values.items())
 
-    monkeypatch.setattr(exporters, "entry_points", found)
-    assert exporters.names() == ("broken", "count", "onnx", "tvm")
-    assert exporters.exporter("count").export(chaos_graph(), tmp_path / "n.txt").read_text() == "4"
-    assert type(exporters.exporter("onnx")).__name__ == "OnnxExporter", "a plug-in cannot replace a target of this package"
-    with pytest.raises(UnsupportedError, match=r"plug-in 'tests\.graphs:Spec' for target 'broken' is not"):
-        exporters.exporter("broken")
+    monkeypatch.setattr(registry, "plug_ins", found)
+    assert EXPORTERS.names() == ("onnx", "tvm", "broken", "count")
+    assert EXPORTERS.load("count").export(chaos_graph(), tmp_path / "n.txt").read_text() == "4"
+    assert type(EXPORTERS.load("onnx")).__name__ == "OnnxExporter", "a plug-in cannot replace a target of this package"
+    with pytest.raises(ConfigError, match=r"'tests\.helpers\.graphs:Spec' is no exporter"):
+        EXPORTERS.load("broken")
 
 
 @pytest.mark.parametrize("target", TVM)
@@ -246,7 +245,7 @@ def test_tvm_library_loads_and_agrees(target: str, tmp_path: Path) -> None:
     tied = {"readout_weight": Constant(weight, 8), "readout_bias": Constant(bias, 32)}
     graph = replace(graph, constants={**graph.constants, **tied}).validate()
     codes = codes_for(graph, 9)
-    path = exporters.exporter(target).export(graph, tmp_path / "model.so")
+    path = EXPORTERS.load(target).export(graph, tmp_path / "model.so")
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
     arrays = (codes, np.arange(9, dtype=np.uint32), np.array([3], np.uint32))
     logits, labels = (output.numpy() for output in machine["main"](*map(tvm.runtime.tensor, arrays)))
@@ -260,7 +259,7 @@ def test_tvm_library_loads_and_agrees(target: str, tmp_path: Path) -> None:
 def test_tvm_without_a_linker(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tvm.support.cc.get_cc", lambda: None)
     with pytest.raises(BuildError, match="found none; install gcc"):
-        exporters.exporter(target).export(chaos_graph(), tmp_path / "model.so")
+        EXPORTERS.load(target).export(chaos_graph(), tmp_path / "model.so")
 
 
 def test_faults_that_a_graph_cannot_carry_never_reach_an_engine() -> None:

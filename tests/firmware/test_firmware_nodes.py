@@ -20,8 +20,8 @@ from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol.plan_payloads import plan_requests
-from edgechaos.devices.registry import emulated_firmware
 from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate

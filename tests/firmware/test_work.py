@@ -7,7 +7,7 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
-from edgechaos.devices.registry import emulated_firmware
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.faults.plan import FaultPlan, Omission, apply, resolve
 from tests.helpers.graphs import Spec, chaos_graph, codes_for
 

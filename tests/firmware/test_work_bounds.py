@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
-from edgechaos.devices.registry import emulated_firmware
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from edgechaos import __version__
 from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.firmware_gen.board import CPU_FLAGS, GCC_CPU_FLAGS, Board
 from edgechaos.firmware_gen.compilers.c.model_source import ModelSource
@@ -27,6 +26,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.graph.rules import GAUSSIAN_MAX
 from edgechaos.support.errors import BuildError
+from edgechaos.support.version import __version__
 
 HASHES = "src/ec_hashes.h"
 HOST_PAYLOAD, HOST_PATCHES = 1024, 65535

@@ -1,0 +1,66 @@
+"""`unicorn:BOARD`: a board's own firmware in the emulator Unicorn; BOARD is a name or the path of a .toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgechaos.devices.contract import Device
+from edgechaos.devices.entry import DeviceEntry
+from edgechaos.firmware_gen.board import Board, board_names, load_board
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.support.errors import ConfigError
+from edgechaos.support.extras import check_installed
+from edgechaos.support.registry import shown
+from edgechaos.support.suggest import suggestion
+
+DEFAULT_BOARD = "mps2-an386"
+
+
+def emulated_firmware(graph: IntegerGraph, board: str) -> Path:
+    """The ELF of a model for a board, built once and kept in the user's cache under the hash of its sources."""
+    from edgechaos.firmware_gen.compilers.c.generate import generate
+    from edgechaos.firmware_gen.projects.elf import build
+    from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_version
+
+    firmware = generate(graph, load_board(board))
+    folder = cache_folder("firmware") / f"{firmware.firmware_hash[:32]}-zig{zig_version()}"
+    elf = folder / f"{firmware.name}.elf"
+    return elf if elf.exists() else build(firmware, folder).elf
+
+
+def _open(argument: str, graph: IntegerGraph) -> Device:
+    from edgechaos.devices.emulators.device import EmulatedDevice
+
+    check_installed(DEVICE.needs)
+    _check(argument)
+    board = argument or DEFAULT_BOARD
+    return EmulatedDevice(graph, emulated_firmware(graph, board), board)
+
+
+def _check(argument: str) -> None:
+    from edgechaos.devices.emulators.unicorn.machine import is_emulated
+
+    known = [board.name for board in _emulated()]
+    if argument in ("", *known):
+        return
+    if Path(argument).suffix != ".toml" and argument not in board_names():
+        there = f"there are {', '.join(known)}, or give the path of a .toml"
+        raise ConfigError(f"no emulated board '{shown(argument)}'{suggestion(argument, known)}; {there}", "device")
+    board = load_board(argument)
+    if not is_emulated(board):
+        raise ConfigError(f"board '{board.name}' is not emulated: emulated are {', '.join(known)}, and boards like them", "device")
+
+
+def _emulated() -> list[Board]:
+    from edgechaos.devices.emulators.unicorn.machine import is_emulated
+
+    return [board for name in board_names() if is_emulated(board := load_board(name))]
+
+
+DEVICE = DeviceEntry(
+    _open,
+    exclusive=False,
+    check=_check,
+    needs=(("unicorn", "emulate"), ("capstone", "emulate"), ("elftools", "emulate"), ("ziglang", "firmware")),
+    listed=lambda: [(board.name, "emulated", board.title) for board in _emulated()],
+)
