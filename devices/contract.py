@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,6 +80,20 @@ def checked(inference: Inference, batch: int, outputs: int, device: str) -> Infe
     if counts is not None and (counts.shape != (batch,) or counts.dtype != np.int64 or (counts <= 0).any()):
         raise LinkError(f"device '{device}' counted impossible instructions: one positive int64 per item is possible")
     return inference
+
+
+Operation = Literal["set", "clear", "toggle"]
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """A device whose RAM and flash can be read and changed from outside; `inject` and `reset` restore what was poked."""
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        """Bytes as they are now. Raises FaultError where the board has no RAM or flash there."""
+
+    def poke(self, address: int, mask: int, op: Operation) -> None:
+        """Set, clear or toggle the bits of `mask` in the 32-bit word at `address`, a multiple of 4, now and once. Raises FaultError."""
 
 
 class Device(ABC):

@@ -9,21 +9,23 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, checked
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
 from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.protocol.device import ProtocolDevice
+from edgechaos.faults.plan import ResolvedPlan
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import LinkError, MissingExtra
+from edgechaos.support.errors import FaultError, LinkError, MissingExtra
 
 PACKAGES = ("unicorn", "capstone", "elftools")
 
@@ -79,8 +81,29 @@ class EmulatedDevice(ProtocolDevice):
         """As the contract says, with `instructions` by class."""
         return replace(super().counters(), instructions=self._opened_link().counts())
 
+    def read_memory(self, address: int, count: int) -> bytes:
+        """As the protocol Memory says."""
+        return self._opened_link().memory("read_memory", address, count)
+
+    def poke(self, address: int, mask: int, op: Operation) -> None:
+        """As the protocol Memory says."""
+        if address % 4 or not 0 <= mask < 2**32 or op not in get_args(Operation):
+            choices = ", ".join(get_args(Operation))
+            raise FaultError(f"poke takes the address of a word, 32 bits and {choices}, not {address:#x}, {mask:#x}, {op}")
+        self._opened_link().memory("poke", address, mask, op)
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        """As the contract says; what was poked is restored first."""
+        self._restore()
+        super().inject(plan)
+
+    def _restore(self) -> None:
+        with suppress(LinkError):  # a process that is gone comes back clean, where it comes back
+            self._opened_link().restore()
+
     def reset(self) -> DeviceInfo:
         """As the contract says; a process that was killed is replaced."""
+        self._restore()
         info = super().reset()
         self._opened_link().clear_counts()
         return info

@@ -30,6 +30,7 @@ from edgechaos.support.errors import (
     DeviceError,
     DeviceHang,
     EdgeChaosError,
+    FaultError,
     LinkError,
     UnsupportedError,
 )
@@ -151,6 +152,7 @@ class EmulatorLink(Link):
         self._queued: list[tuple[bytes, int]] = []
         self._received = b""
         self._down: tuple[type[DeviceError], str] | None = None
+        self._poked = False
         self.process = EmulatorProcess(*self._arguments)
         try:
             self.power_cycle()
@@ -200,6 +202,21 @@ class EmulatorLink(Link):
     def clear_counts(self) -> None:
         """Start the counts by class from zero."""
         self.process.call({"op": "clear_counts"})
+
+    def memory(self, operation: str, *arguments: int | str) -> bytes:
+        """read_memory, poke or restore of the machine. Raises FaultError for an address that is no memory of the board."""
+        self._poked |= operation == "poke"
+        head, read = self.process.call({"op": operation, "arguments": arguments})
+        if "error" in head:
+            raise FaultError(head["error"])
+        return read
+
+    def restore(self) -> None:
+        """The device as it was before the first poke, also where it has crashed since; nothing where nothing was poked."""
+        if self._poked:
+            self.memory("restore")
+            self._poked = False
+            self._forget()
 
     def close(self) -> None:
         """Kill the process."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.devices.emulators.instruction_classes import map_code
 from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, PythonHooks, Stop
-from edgechaos.firmware_gen.board import Board
+from edgechaos.firmware_gen.board import Board, Region
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 
@@ -91,6 +91,7 @@ class EmulatedMachine:
         self._at_reset = self._engine.context_save()
         self._pc = 0
         self._bad_access = ""
+        self._kept: tuple[Any, int, list[bytes]] | None = None
 
     def power_on(self, budget: int, ram: bytes = b"") -> Exchange:
         """Start and run to the first WFI, RAM holding zeros, or whatever it comes up with. Counts by class start from zero."""
@@ -102,6 +103,39 @@ class EmulatedMachine:
         self._restart()
         self.hooks.clear_counts()
         return self.exchange(b"", budget)
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        """Bytes of RAM or flash. Raises UnsupportedError where the board has neither there."""
+        self._region(address, count)
+        return bytes(self._engine.mem_read(address, count))
+
+    def poke(self, address: int, mask: int, op: str) -> None:
+        """Set, clear or toggle bits of a word of RAM or flash now; `restore` undoes it, and all that followed from it."""
+        word = int.from_bytes(self.read_memory(address, 4), "little")
+        if self._kept is None:
+            self._kept = (self._engine.context_save(), self._pc, [self._memory(r) for r in (self.board.ram, self.board.flash)])
+        changed = {"set": word | mask, "clear": word & ~mask, "toggle": word ^ mask}[op]
+        self._engine.mem_write(address, (changed & 0xFFFFFFFF).to_bytes(4, "little"))
+        self._engine.ctl_flush_tb()  # what was translated from flash is not what is there now
+
+    def restore(self) -> None:
+        """Core and memories as before the first poke since the last restore."""
+        if self._kept is not None:
+            context, self._pc, kept = self._kept
+            self._engine.context_restore(context)
+            for region, data in zip((self.board.ram, self.board.flash), kept, strict=True):
+                self._engine.mem_write(region.origin, data)
+            self._engine.ctl_flush_tb()
+            self._kept = None
+
+    def _memory(self, region: Region) -> bytes:
+        return bytes(self._engine.mem_read(region.origin, region.bytes))
+
+    def _region(self, address: int, count: int) -> Region:
+        for region in (self.board.ram, self.board.flash):
+            if region.origin <= address and address + count <= region.origin + region.bytes:
+                return region
+        raise UnsupportedError(f"board '{self.board.name}' has no {count} bytes of RAM or flash at {address:#010x}")
 
     def exchange(self, received: bytes, budget: int) -> Exchange:
         """Hand bytes to the UART and run until the core sleeps with none left, or has executed `budget` instructions."""
