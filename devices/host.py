@@ -33,7 +33,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "read": (_U32, (_POINTER, ctypes.c_char_p, _U32)),
     "wants_reset": (_U8, (_POINTER,)),
 }
-"""Return and argument types of the functions used, as firmware_gen/runtime/host/ec_host.h declares them."""
+"""Return and argument types of the functions used, as firmware_gen/runtime/server/ec_host.h declares them."""
 
 
 class HostLink(Link):

@@ -6,6 +6,6 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 RUNTIME = _HERE / "runtime"
-PORT_FOLDER = RUNTIME / "board"
+PORT_FOLDER = RUNTIME / "ports"
 BOARD_FOLDER = _HERE / "boards"
 TEMPLATES = _HERE / "templates"

@@ -1,6 +1,6 @@
 """Ports: the C of a board's peripherals, and the chips that each one is for.
 
-A port of EdgeChaos is `runtime/board/port_<name>.c` with `port_<name>.toml` beside it, which says what it takes for granted: registers,
+A port of EdgeChaos is `runtime/ports/port_<name>.c` with `port_<name>.toml` beside it, which says what it takes for granted: registers,
 clocks and pins that the C does not take from the board file. A port of the user's own is a C file beside the board file.
 """
 

@@ -263,4 +263,4 @@ _VERBS: Mapping[int, tuple[Callable[[FakeBoard, bytes], bytes], Callable[[int], 
     p.Verb.PARAM: (FakeBoard._param, _just(p.PARAM.size)),
     p.Verb.SESSION: (FakeBoard._session, _just(p.SESSION.size)),
 }
-"""What answers a verb, and the lengths of payload that it takes: those of runtime/ec_server.c."""
+"""What answers a verb, and the lengths of payload that it takes: those of runtime/server/ec_server.c."""

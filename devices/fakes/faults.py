@@ -1,4 +1,4 @@
-"""The faults that a fake board holds: what the firmware's setters (runtime/ec_faults.c) accept and refuse, with the same codes.
+"""The faults that a fake board holds: what the firmware's setters (runtime/core/ec_faults.c) accept and refuse, with the same codes.
 
 A test draws requests and compares every answer of the fake with that of the C server.
 """

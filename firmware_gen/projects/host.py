@@ -21,7 +21,7 @@ from edgechaos.support.files import write_atomic
 
 
 def build_host(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults: bool = True, kernel: Choice = "auto") -> Path:
-    """The shared library of a model (API: runtime/host/ec_host.h), -O3 for this CPU.
+    """The shared library of a model (API: runtime/server/ec_host.h), -O3 for this CPU.
 
     Returns its path in the cache or, with out_dir, of a copy there. Raises UnsupportedError, BuildError, MissingExtra.
     """
@@ -45,7 +45,7 @@ def _deliver(built: Path, out_dir: str | Path | None, name: str) -> Path:
 
 
 def _cached(firmware: Firmware, kind: str, arguments: tuple[str, ...]) -> Path:
-    main = {name: (RUNTIME / "host" / name).read_bytes() for name in arguments if name.endswith(".c")}
+    main = {name: (RUNTIME / "server" / name).read_bytes() for name in arguments if name.endswith(".c")}
     digest = hashlib.sha256("\n".join((firmware.firmware_hash, kind, zig_version(), _processor(), *arguments)).encode())
     for data in main.values():
         digest.update(data)

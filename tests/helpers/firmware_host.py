@@ -101,7 +101,7 @@ def compile_host(
 ) -> Path:
     """Compile a host firmware with any compiler, and with sources beside its own; returns what was built."""
     write_sources(firmware, folder)
-    includes = ("-std=c99", "-Isrc", f"-I{RUNTIME / 'host'}")
+    includes = ("-std=c99", "-Isrc", f"-I{RUNTIME / 'server'}")
     compile_in(compiler, (*includes, *flags, *firmware.sources, *(str(p) for p in extra), "-o", output), folder)
     return folder / output
 

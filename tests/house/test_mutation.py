@@ -95,7 +95,7 @@ def test_every_operator_is_drawn_from_every_kind_of_code() -> None:
 
 
 def test_a_change_is_one_and_applies() -> None:
-    for file in ("edgechaos/graph/thermal.py", "firmware_gen/runtime/ec_thermal.c"):
+    for file in ("edgechaos/graph/thermal.py", "firmware_gen/runtime/core/ec_thermal.c"):
         source = (ROOT / file).read_bytes()
         for mutant in mutants_of(file):
             before, after = mutant.lines(source)

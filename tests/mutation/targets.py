@@ -22,8 +22,8 @@ def _t(*names: str) -> tuple[str, ...]:
 
 
 RULES = ("edgechaos/graph/rules.py", "edgechaos/graph/weighted.py", "edgechaos/graph/images.py", "edgechaos/graph/validation.py")
-RUNTIME = ("firmware_gen/runtime/ec_*.[ch]", "firmware_gen/runtime/host/ec_host.[ch]")
-"""Left out: board/ (start-up code and registers of chips) and the server's main program of the host."""
+RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
+"""Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
 TARGETS = (
     Target(
         "semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("vectors", "limits", "reference", "node_faults", "nodes")

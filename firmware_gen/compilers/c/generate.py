@@ -122,13 +122,14 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
 
 
 def _runtime(board: Board | None) -> dict[str, bytes]:
-    files = {f"src/{p.name}": p.read_bytes() for p in sorted(RUNTIME.glob("ec_*.[ch]"))}
+    folders = ("core", "server", "ports", "kernels/avx2", *(() if board is None else ("kernels/armv7em", "kernels/armv7m")))
+    files = {f"src/{p.name}": p.read_bytes() for folder in folders for p in sorted((RUNTIME / folder).glob("ec_*.[chS]"))}
     if board is None:
-        return files | {f"src/{name}": (RUNTIME / "host" / name).read_bytes() for name in ("ec_host.c", "ec_host.h")}
-    names = ("main.c", "startup.c", "cortex_m.h", "ec_conv_sums.S", "ec_sum_rows.S")
+        return files
+    del files["src/ec_host.c"], files["src/ec_host.h"]
     files[f"src/{board.port.file}"] = board.port.source
-    files |= {f"src/{name}": (RUNTIME / "board" / name).read_bytes() for name in names}
-    return files | {"freestanding/string.h": (RUNTIME / "board" / "string.h").read_bytes()}
+    files |= {f"src/{name}": (RUNTIME / "startup" / name).read_bytes() for name in ("main.c", "startup.c", "cortex_m.h")}
+    return files | {"freestanding/string.h": (RUNTIME / "startup" / "string.h").read_bytes()}
 
 
 def _flags(board: Board | None) -> tuple[str, ...]:
