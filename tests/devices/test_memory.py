@@ -13,7 +13,7 @@ from edgechaos import reference
 from edgechaos.devices.contract import Memory, Operation
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.devices.registry import emulated_firmware
+from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.faults.plan import CLEAN
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import DeviceError, FaultError
