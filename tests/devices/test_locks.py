@@ -17,7 +17,7 @@ from tests.helpers.places import ROOT
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
-from edgechaos.devices import locks
+from edgechaos.devices.boards import locks
 from edgechaos.support.errors import LinkError
 locks.SHARED_FOLDERS = (Path(sys.argv[1]),)
 os.umask(0o077)

@@ -185,9 +185,9 @@ def test_a_plan_is_resolved_once_per_trial_and_proved_once_per_device(tmp_path: 
         resolved.append(plan)
         return resolve(graph, plan)
 
-    def proving(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> None:
+    def proving(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> IntegerGraph:
         proved.append(plan)
-        check_device_plan(graph, plan, info)
+        return check_device_plan(graph, plan, info)
 
     monkeypatch.setattr(evaluate, "resolve", resolving)
     monkeypatch.setattr(protocol_device, "check_plan", proving)

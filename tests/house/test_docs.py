@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,7 +53,7 @@ class Block:
     def commands(self) -> list[list[str]]:
         """The words of every line, comments and leading assignments left out."""
         lines = [shlex.split(line, comments=True) for line in self.text.splitlines()]
-        return [words[sum("=" in w and w.split("=")[0].isupper() for w in words[:1]) :] for words in lines if words]
+        return [list(dropwhile(lambda w: "=" in w and w.split("=")[0].isupper(), words)) for words in lines if words]
 
 
 def blocks(page: Path) -> list[Block]:
