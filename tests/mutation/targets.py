@@ -41,7 +41,9 @@ TARGETS = (
     Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "link", "protocol_edges")),
     Target("protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),
-    Target("protocol", ("devices/protocol/device.py",), (*_t("link", "frames", "protocol_edges"), "tests/devices/test_devices.py::TestFake")),
+    Target(
+        "protocol", ("devices/protocol/device.py",), (*_t("link", "frames", "protocol_edges"), "tests/devices/test_devices.py::TestFake")
+    ),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics", "statistics_edges")),
     Target("figures", ("hil/energy/model.py",), _t("energy")),
     Target("figures", ("hil/execute/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
