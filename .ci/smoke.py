@@ -20,6 +20,7 @@ from edgechaos.graph import artifact
 from edgechaos.support.errors import MissingExtra
 
 EXTRAS = {
+    "pytest",  # of the conformance suite alone
     *("torch", "brevitas", "sklearn", "mlxtend", "pooch", "PIL", "onnx", "onnxruntime", "tvm", "ziglang", "elftools", "unicorn"),
     *("capstone", "matplotlib", "distributed", "dask"),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from edgechaos.devices.boards.serial_board import SerialBoard
+from edgechaos.devices.conformance import GRAPHS, DeviceConformance, agrees
 from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.fakes.board import FakeBoard
@@ -17,12 +18,12 @@ from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.registry import list_devices, open_device
+from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.projects.host import build_host
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support import registry
 from edgechaos.support.errors import ConfigError, MissingExtra
 from edgechaos.support.registry import Place
-from tests.helpers.device_conformance import GRAPHS, DeviceConformance, agrees
 from tests.helpers.ptys import ServedPty
 
 
@@ -32,6 +33,8 @@ class TestHost(DeviceConformance):
 
 
 class TestEmulator(DeviceConformance):
+    ram_address = load_board("mps2-an386").ram.origin + 0x20_0000
+
     def make(self, graph: IntegerGraph, holds: IntegerGraph) -> Device:
         return EmulatedDevice(graph, emulated_firmware(holds, "mps2-an386"))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgechaos.devices.conformance import GRAPHS, agrees
 from edgechaos.devices.emulators import link as emulator_link
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.emulators.firmware_image import load_elf
@@ -26,7 +27,6 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
 from edgechaos.support.errors import ArtifactError, DeviceCrash, DeviceHang, DeviceReset, EdgeChaosError, LinkError, UnsupportedError
-from tests.helpers.device_conformance import GRAPHS, agrees
 from tests.helpers.firmwares import compiled
 from tests.helpers.graphs import codes_for
 

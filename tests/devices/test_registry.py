@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgechaos.devices.conformance import GRAPHS
 from edgechaos.devices.contract import Device
 from edgechaos.devices.entry import DeviceEntry
 from edgechaos.devices.fakes.device import FakeDevice
@@ -20,7 +21,6 @@ from edgechaos.support import registry
 from edgechaos.support.errors import ConfigError, EdgeChaosError, MissingExtra
 from edgechaos.support.registry import Place
 from edgechaos.support.suggest import suggestion
-from tests.helpers.device_conformance import GRAPHS
 from tests.helpers.ptys import Pty
 
 GRAPH = GRAPHS["parallel"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgechaos.devices.boards.serial_board import SerialBoard, SerialLink, _timeouts
+from edgechaos.devices.conformance import GRAPHS, PLANS, agrees
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Timeouts
@@ -22,7 +23,6 @@ from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.firmware_gen.projects.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.support.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError
-from tests.helpers.device_conformance import GRAPHS, PLANS, agrees
 from tests.helpers.graphs import codes_for
 from tests.helpers.ptys import Pty, ServedPty
 

@@ -31,7 +31,7 @@ ORDER = {
         "__main__",
     ],
     "export": ["__init__", "exporters", "onnx", "tvm", "engines", "verify", "plans"],
-    "devices": ["__init__", "contract", "entry", "protocol", "fakes", "boards", "host", "emulators", "kinds", "registry"],
+    "devices": ["__init__", "contract", "entry", "conformance", "protocol", "fakes", "boards", "host", "emulators", "kinds", "registry"],
     "hil": ["__init__", "campaign", "execute", "energy", "analysis", "report", "runner"],
 }
 """Inside a package, from what knows least to what knows most. `devices.kinds` opens the others; `hil.energy` reads counts alone."""
