@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.devices.contract import Device
-from edgechaos.faults.plan import ALL, CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.base import ALL
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, FaultError, LinkError, SeedError, ShapeError
@@ -184,8 +190,8 @@ class DeviceConformance:
 
     def test_a_plan_of_another_graph_is_refused(self, device: Device) -> None:
         graph = GRAPHS["parallel"]
-        strange = ResolvedPlan(fail_q={"cortex7": 1})
-        misfit = ResolvedPlan(dead={"cortex0": np.ones(3, bool)})
+        strange = ResolvedPlan.of(fail_q={"cortex7": 1})
+        misfit = ResolvedPlan.of(dead={"cortex0": np.ones(3, bool)})
         for plan in (strange, misfit):
             device.inject(resolve(graph, PLANS["stuck_at_1"]))
             with pytest.raises(FaultError):
@@ -196,7 +202,7 @@ class DeviceConformance:
         capacity = device.open().patch_capacity
         rows = np.tile(np.array([[0, 0, 1]], np.int32), (capacity + 1, 1))
         with pytest.raises(FaultError, match=f"holds {capacity}"):
-            device.inject(ResolvedPlan(patch={"cortex0_matmul": rows}))
+            device.inject(ResolvedPlan.of(patch={"cortex0_matmul": rows}))
         assert agrees(device, GRAPHS["parallel"])
 
     def test_plans_of_many_frames(self, devices: dict[str, Device]) -> None:
