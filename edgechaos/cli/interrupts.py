@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-AGAIN_AFTER_S = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
@@ -44,16 +42,28 @@ def imports_are_finished() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _is_importing(frame):
+    importer = _importer(frame)
+    if importer is None:
         signal.default_int_handler(number, frame)
-    again = threading.Timer(AGAIN_AFTER_S, _thread.interrupt_main)
-    again.daemon = True
-    again.start()
+        return
+
+    def back(frame: FrameType, event: str, arg: object) -> None:
+        sys.settrace(None)
+        signal.default_int_handler(number, frame)
+
+    importer.f_trace = back  # asked at its next line, or when it returns: the import is over then, whatever it took
+    sys.settrace(_untraced)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _untraced(frame: FrameType, event: str, arg: object) -> None:
+    """No frame but the importer is followed: frames are only where tracing is on at all."""
+
+
+def _importer(frame: FrameType | None) -> FrameType | None:
+    """The frame whose import, the outermost, is under way; None where no module is being imported."""
+    importer = None
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+            importer = frame.f_back
         frame = frame.f_back
-    return False
+    return importer
