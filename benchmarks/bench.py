@@ -26,7 +26,9 @@ from edgechaos import reference
 from edgechaos.data import load
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, resolve
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.projects.elf import build

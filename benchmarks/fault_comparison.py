@@ -33,7 +33,10 @@ from train_all import PIXELS, costs
 from edgechaos import data
 from edgechaos.arithmetic.streams import UNIT_STREAM
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, ResolvedPlan, nested_sites, resolve, stored_words
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, resolve
+from edgechaos.faults.sites import nested_sites, stored_words
 from edgechaos.graph import artifact
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
@@ -154,7 +157,7 @@ def dead(model: Model, rate: float, mask: int) -> ResolvedPlan:
     for k, layer in enumerate(model.failing_layers()):
         masks[layer.name] = np.zeros(layer.units, bool)
         masks[layer.name][nested_sites(mask, UNIT_STREAM + k, layer.units, rate)] = True
-    return ResolvedPlan(dead=masks)
+    return ResolvedPlan.of(dead=masks)
 
 
 def score(found: Mapping[str, float]) -> float:

@@ -24,7 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import data, reference
-from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, resolve
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models import checkpoint

@@ -32,7 +32,7 @@ from mnist_pixels import float_predict, integer_predict, paired_accuracy
 from edgechaos import data, reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
-from edgechaos.faults.plan import CLEAN
+from edgechaos.faults.injections import CLEAN
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.faults.plan import ResolvedPlan
+from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.support.errors import LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]

@@ -10,14 +10,14 @@ from edgechaos.support.version import __version__
 _FACE = {
     "Campaign": "edgechaos.hil.campaign.config",
     "Dataset": "edgechaos.data",
-    "DeadNeurons": "edgechaos.faults.plan",
+    "DeadNeurons": "edgechaos.faults.kinds.dead",
     "EdgeChaosError": "edgechaos.support.errors",
     "EvaluationSet": "edgechaos.hil.execute.evaluate",
     "FaultPlan": "edgechaos.faults.plan",
     "IntegerGraph": "edgechaos.graph.integer_graph",
-    "Omission": "edgechaos.faults.plan",
-    "StuckAtOne": "edgechaos.faults.plan",
-    "WeightBitFlip": "edgechaos.faults.plan",
+    "Omission": "edgechaos.faults.kinds.omission",
+    "StuckAtOne": "edgechaos.faults.kinds.stuck_at_1",
+    "WeightBitFlip": "edgechaos.faults.kinds.weight_bit_flip",
     "apply": "edgechaos.faults.plan",
     "build_model": "edgechaos.models.build:build",
     "encode": "edgechaos.reference",
@@ -41,7 +41,11 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/ho
     from edgechaos.data import load as load_dataset
     from edgechaos.devices.registry import open_device
     from edgechaos.export.verify import verify
-    from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, resolve
+    from edgechaos.faults.kinds.dead import DeadNeurons
+    from edgechaos.faults.kinds.omission import Omission
+    from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+    from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+    from edgechaos.faults.plan import FaultPlan, apply, resolve
     from edgechaos.graph.artifact import load, save
     from edgechaos.graph.integer_graph import IntegerGraph
     from edgechaos.hil.campaign.config import Campaign, read_campaign

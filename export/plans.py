@@ -12,7 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, stored_words
+from edgechaos.faults.base import Fault
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
+from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.graph.units import Mortal, chaos_and_topk, mortal, plain_layers
 from edgechaos.support.errors import FaultError

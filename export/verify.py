@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.export.engines import EngineModel
-from edgechaos.faults.plan import CLEAN, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError

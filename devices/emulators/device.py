@@ -21,7 +21,7 @@ from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operatio
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
 from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.protocol.device import ProtocolDevice
-from edgechaos.faults.plan import ResolvedPlan
+from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.plan.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph

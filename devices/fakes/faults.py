@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.faults.plan import ResolvedPlan, apply
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.plan.limits import bias_limit
 from edgechaos.firmware_gen.plan.slots import placed_slots
@@ -57,7 +58,7 @@ class LoadedFaults:
         for (matrix, row, column), delta in self._rows.items():
             patch.setdefault(names[matrix], []).append((row, -1 if column == p.BIAS_INPUT else column, delta))
         rows = {name: np.array(sorted(found), np.int32) for name, found in patch.items()}
-        graph = apply(self.graph, ResolvedPlan(patch=rows))
+        graph = apply(self.graph, ResolvedPlan.of(patch=rows))
         for (name, slot), values in self._set.items():
             if slot != "table":  # it follows fail_q
                 node, constants = graph.node(name).with_slot(graph, slot, values)

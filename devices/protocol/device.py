@@ -20,7 +20,7 @@ from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, 
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
-from edgechaos.faults.plan import CLEAN, ResolvedPlan
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, Level, ResetCause, Verb
 from edgechaos.graph.artifact import content_hash

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.protocol.client import Request
-from edgechaos.faults.plan import ResolvedPlan, apply
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Verb
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -27,8 +28,10 @@ def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
 
 def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> IntegerGraph:
     """The graph under the plan. Raises FaultError where it does not fit, needs a level the device lacks, or more rows than it holds."""
-    if (plan.dead or plan.stuck or plan.fail_q or plan.patch) and "model" not in info.levels:
+    if "model" in plan.levels - info.levels:
         raise FaultError(f"device '{info.name}' cannot carry faults of the model; it was built without fault hooks")
+    if plan.pokes:
+        raise FaultError(f"device '{info.name}' cannot carry faults of the memory; use one that gives access to its memory")
     rows = sum(len(p) for p in plan.patch.values())
     if rows > info.patch_capacity:
         raise FaultError(

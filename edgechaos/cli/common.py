@@ -159,18 +159,19 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
     """
     from dataclasses import fields
 
-    from edgechaos.faults.plan import FAULT_KINDS, FaultPlan
+    from edgechaos.faults.base import fault_kinds
+    from edgechaos.faults.plan import FaultPlan
 
     faults = []
     for text in options:
         match = FAULT_OPTION.fullmatch(text)
-        if match is None or match["kind"] not in FAULT_KINDS:
+        if match is None or match["kind"] not in fault_kinds():
             word = text.partition("=")[0]
-            meant = "" if word in FAULT_KINDS else suggestion(word, FAULT_KINDS)
+            meant = "" if word in fault_kinds() else suggestion(word, fault_kinds())
             raise ConfigError(
-                f"--fault {text!r}{meant}: expected KIND=RATE or KIND=RATE@SEED with KIND one of {', '.join(FAULT_KINDS)}", "fault"
+                f"--fault {text!r}{meant}: expected KIND=RATE or KIND=RATE@SEED with KIND one of {', '.join(fault_kinds())}", "fault"
             )
-        kind = FAULT_KINDS[match["kind"]]
+        kind = fault_kinds()[match["kind"]]
         try:
             rate = float(match["rate"])
         except ValueError as error:

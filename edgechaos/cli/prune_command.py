@@ -23,7 +23,7 @@ from edgechaos.cli.quantize_command import (
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from edgechaos.faults.plan import Fault
+    from edgechaos.faults.base import Fault
     from edgechaos.sweeps.pruning import Curve
 
 

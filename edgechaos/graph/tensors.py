@@ -53,6 +53,7 @@ class Slot:
 
     name: the node's field that holds them; dtype: of each entry on the wire, little endian; low, high: inclusive limits of each.
     refused: why this node, in its graph, cannot have them set, as a sentence; None where it can.
+    excludes: another mask of the node; no unit may be in both.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Slot:
     low: int = 0
     high: int = 1
     refused: str | None = None
+    excludes: str = ""
 
 
 def fault_constant(node: str, field: str) -> str:

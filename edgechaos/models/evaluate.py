@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import CLEAN, ResolvedPlan
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions, LayerFaults, torch_faults
 from edgechaos.support.errors import UnsupportedError
@@ -54,7 +54,7 @@ def omission_everywhere(model: Model, omission: float | None) -> ResolvedPlan:
     """The plan that replaces every layer's own loss probability; None leaves the model as it is."""
     if omission is None:
         return CLEAN
-    return ResolvedPlan(fail_q={layer.name: fail_q(omission) for layer in model.spiking_layers()})
+    return ResolvedPlan.of(fail_q={layer.name: fail_q(omission) for layer in model.spiking_layers()})
 
 
 def evaluate(model: Model, data: Dataset, *, seed: int = 0, omission: float | None = None) -> float:

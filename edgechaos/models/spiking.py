@@ -23,7 +23,7 @@ from torch import Tensor
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.arithmetic.streams import TRAINING_DEAD_STREAM
-from edgechaos.faults.plan import ResolvedPlan
+from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.floatgraph.float_model import FailingLayer, Spiking
 from edgechaos.support.errors import UnsupportedError
 
@@ -64,12 +64,17 @@ def torch_faults(plan: ResolvedPlan) -> dict[str, LayerFaults]:
         node = next(iter(plan.patch))
         raise UnsupportedError(f"'{node}': a float model has no stored integer bits to flip; run this plan on the integer graph", node)
 
+    for node, slot in plan.slots:
+        if slot not in ("fail_q", "dead", "stuck"):
+            raise UnsupportedError(f"'{node}': a float model has no '{slot}' to set; run this plan on the integer graph", node)
+    lost, dead, stuck = (plan.slot(name) for name in ("fail_q", "dead", "stuck"))
+
     def mask(masks: Mapping[str, Any], name: str) -> Tensor | None:
         return torch.from_numpy(masks[name]) if name in masks else None
 
     return {
-        name: LayerFaults(plan.fail_q.get(name), mask(plan.dead, name), mask(plan.stuck, name))
-        for name in plan.fail_q.keys() | plan.dead.keys() | plan.stuck.keys()
+        name: LayerFaults(int(lost[name][0]) if name in lost else None, mask(dead, name), mask(stuck, name))
+        for name in lost.keys() | dead.keys() | stuck.keys()
     }
 
 

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, apply
+from edgechaos.faults.base import Fault
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
 from edgechaos.graph.inspect import inspect

@@ -14,7 +14,6 @@ from typing import Any
 
 import cattrs
 
-from edgechaos.faults.plan import FAULT_KINDS
 from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
@@ -247,8 +246,6 @@ def _about_problems(about: About) -> Iterator[str]:
 
 
 def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
-    if curve.fault not in FAULT_KINDS:
-        yield f"{path}.fault = {curve.fault!r:.40} is not one of {', '.join(FAULT_KINDS)}"
     yield from _not_in(f"{path}.images", (curve.images,), 1, MOST)
     yield from _not_in(f"{path}.empty_rates", curve.empty_rates, 0, 1)
     for k, point in enumerate(curve.points):

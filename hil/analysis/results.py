@@ -20,11 +20,12 @@ import numpy as np
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
+from edgechaos.faults.base import words_of
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.analysis.model_facts import model_facts
 from edgechaos.hil.analysis.quantities import interval, percent
-from edgechaos.hil.campaign.config import PERSISTENCE, Campaign, warnings
+from edgechaos.hil.campaign.config import Campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import CampaignPlan, Cell, Trial
 from edgechaos.hil.campaign.source import to_toml
@@ -160,20 +161,12 @@ class Results:
         return write_atomic(folder / "results.json", document), write_atomic(folder / "results.csv", self.to_csv())
 
 
-_FAULT_PHRASE = {
-    "dead": "permanently dead",
-    "omission": "intermittent spike omission in",
-    "stuck_at_1": "permanently stuck-at-1",
-    "weight_bit_flip": "permanently flipped",
-}
-
-
 def statement(curve: Curve, point: Point) -> str:
     """Accuracy at one rate with all that qualifies it: persistence, site, masks, images, interval, worst mask, clean."""
     over_masks, over_images = interval(point.accuracy), interval(point.accuracy_over_images)
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
     return (
-        f"accuracy at {point.rate * 100:.3g} % {_FAULT_PHRASE[curve.fault]} {curve.site}, on {curve.device} "
+        f"accuracy at {point.rate * 100:.3g} % {words_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
         f"(M = {point.masks} masks, {curve.images:,} images{lost}): "
         f"{percent(point.accuracy.value)} % {over_masks} over masks, {over_images} over images, "
         f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
@@ -237,7 +230,7 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
         points = {cell.rate: _point(campaign, cell, results) for cell in sorted(cells, key=lambda c: c.rate)}
         yield Curve(
             sweep.fault,
-            PERSISTENCE[sweep.fault],
+            words_of(sweep.fault, "persistence"),
             sweep.site,
             device,
             campaign.images_of(sweep),

@@ -17,7 +17,7 @@ from operator import is_
 from typing import NewType
 
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.faults.plan import ALL, FAULT_KINDS, Omission, WeightBitFlip
+from edgechaos.faults.base import ALL, fault_kinds
 from edgechaos.support.errors import ConfigError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
@@ -59,8 +59,9 @@ class Sweep:
     @property
     def site(self) -> str:
         """Where the faults fall, in words."""
-        where = self.node if self.fault == WeightBitFlip.kind else self.layer
-        what = f"{self.target} bits" if self.fault == WeightBitFlip.kind else "neurons"
+        words = fault_kinds()[self.fault].takes("target")
+        where = self.node if words else self.layer
+        what = f"{self.target} bits" if words else "neurons"
         return f"{what}, all layers" if where == ALL else f"{what} of {where}"
 
 
@@ -173,8 +174,8 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
 
 
 def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
-    if sweep.fault not in FAULT_KINDS:
-        yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(FAULT_KINDS)}"
+    if sweep.fault not in fault_kinds():
+        yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(fault_kinds())}"
     if not sweep.rates:
         yield f"{path}.rates", f"{path}.rates is empty"
     seen: set[float] = set()
@@ -191,7 +192,8 @@ def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
         yield from _devices(f"{path}.devices", sweep.devices)
     if sweep.target not in ("weight", "bias"):
         yield f"{path}.target", f"{path}.target = {sweep.target!r} is not one of weight, bias"
-    flips = sweep.fault == WeightBitFlip.kind
+    kind = fault_kinds().get(sweep.fault)
+    flips = kind is not None and kind.takes("node")
     for key, given in (("layer", flips and sweep.layer != ALL), ("node", not flips and sweep.node != ALL)):
         if given:
             other = "node" if key == "layer" else "layer"
@@ -221,7 +223,3 @@ def warnings(campaign: Campaign) -> tuple[str, ...]:
     sweeps = [f"{s.fault.replace('_', ' ')} on {', '.join(campaign.devices_of(s))} ({campaign.masks_of(s)} masks)" for s in few]
     named = "; ".join(dict.fromkeys(sweeps))
     return (f"Fewer than {GOOD_MASKS} masks: {named}. The t interval then leans on the accuracies being normal across masks.",)
-
-
-PERSISTENCE = {kind: "intermittent" if kind == Omission.kind else "permanent" for kind in FAULT_KINDS}
-"""Persistence of each fault kind, named in every statement."""

@@ -12,8 +12,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.faults.plan import ResolvedPlan
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.graph.integer_graph import IntegerGraph
 
 OUTCOMES: Mapping[str, str] = MappingProxyType(
     {
@@ -35,14 +35,9 @@ NO_ANSWER = ("detected", "crash", "hang", "reset")
 
 
 def activated(graph: IntegerGraph, plan: ResolvedPlan) -> bool:
-    """Whether a plan changes any bit of the model: a neuron, a loss threshold or a stored word."""
-    layers = {n.name: n for n in graph.nodes if isinstance(n, ChaosLayer)}
-    masks = [*plan.dead.values(), *plan.stuck.values()]
-    return (
-        any(bool(m.any()) for m in masks)
-        or any(layers[name].fail_q != q for name, q in plan.fail_q.items())
-        or any(len(rows) > 0 for rows in plan.patch.values())
-    )
+    """Whether a plan changes anything: an entry of a slot, a stored word, or a word of a device's memory."""
+    changed = any(bool((graph.node(node).slot_value(graph, slot) != values).any()) for (node, slot), values in plan.slots.items())
+    return changed or any(len(rows) > 0 for rows in plan.patch.values()) or bool(plan.pokes)
 
 
 def classify(

@@ -15,18 +15,10 @@ import numpy as np
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import MASK_STREAM
-from edgechaos.faults.plan import (
-    FAULT_KINDS,
-    DeadNeurons,
-    FaultPlan,
-    Omission,
-    ResolvedPlan,
-    StuckAtOne,
-    WeightBitFlip,
-    apply,
-    resolve,
-    stored_words,
-)
+from edgechaos.faults.base import fault_kinds
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.campaign.config import Campaign, Sweep
 from edgechaos.support.errors import ConfigError, FaultError
@@ -109,15 +101,11 @@ def seeds(campaign_seed: int, masks: int) -> list[tuple[int, int]]:
 
 def fault_plan(sweep: Sweep, rate: float, site_seed: int) -> FaultPlan:
     """The plan of one sweep at one rate for one mask; the empty plan where a permanent fault has no sites."""
-    kind = FAULT_KINDS[sweep.fault]
-    if kind is Omission:  # a rate of 0 still replaces the loss that the model was deployed with
-        return FaultPlan((Omission(sweep.layer, rate),))
-    if rate == 0:
+    kind = fault_kinds()[sweep.fault]
+    if rate == kind.neutral:
         return FaultPlan()
-    if kind is WeightBitFlip:
-        return FaultPlan((WeightBitFlip(sweep.node, sweep.target, rate, site_seed),))
-    assert kind in (DeadNeurons, StuckAtOne)
-    return FaultPlan((kind(sweep.layer, rate, site_seed),))
+    settings = {"layer": sweep.layer, "node": sweep.node, "target": sweep.target, "seed": site_seed, kind.swept: rate}
+    return FaultPlan((kind(**{name: value for name, value in settings.items() if kind.takes(name)}),))
 
 
 def plan_campaign(campaign: Campaign) -> CampaignPlan:
@@ -152,7 +140,7 @@ def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
     seen: set[FaultPlan] = set()
     proved: list[dict[str, int]] = []
     for cell in plan.cells:
-        biases = cell.sweep.fault == WeightBitFlip.kind and cell.sweep.target == "bias"
+        biases = cell.sweep.target == "bias"
         for trial in cell.trials if biases else cell.trials[:1]:
             if trial.plan in seen:
                 continue
@@ -190,10 +178,9 @@ def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str,
         faults = {fault.kind for fault in cell.trials[0].plan.faults}
         if about is None or not faults:
             continue
-        if "model" not in about["levels"]:
-            raise ConfigError(f"sweep {cell.sweep.fault}: device {cell.device} cannot carry faults of the model; name others in devices")
-        if WeightBitFlip.kind in faults:
-            _check_rows(cell, graph, int(about["patch_capacity"]))
+        for level in sorted({f.level for f in cell.trials[0].plan.faults} - set(about["levels"])):
+            raise ConfigError(f"sweep {cell.sweep.fault}: device {cell.device} cannot carry faults of the {level}; name others in devices")
+        _check_rows(cell, graph, int(about["patch_capacity"]))
 
 
 def _check_rows(cell: Cell, graph: IntegerGraph, capacity: int) -> None:

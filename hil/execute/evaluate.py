@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Device, DeviceInfo, checked
-from edgechaos.faults.plan import CLEAN, ResolvedPlan, resolve
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import from_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.campaign.outcomes import NO_ANSWER, activated, classify

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
+from edgechaos.faults.base import words_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.quantities import FILTERS
@@ -30,12 +31,6 @@ from edgechaos.support.files import read_file, write_atomic
 
 Document = Mapping[str, Any]
 
-FAULT_TITLES = {
-    "omission": ("Intermittent omission", "spikes lost afresh at every tick (%)"),
-    "dead": ("Permanent death", "neurons permanently dead (%)"),
-    "stuck_at_1": ("Permanently stuck at 1", "neurons permanently stuck at 1 (%)"),
-    "weight_bit_flip": ("Flipped weight bits", "stored bits permanently flipped (%)"),
-}
 SEARCH_DEPTH = 3
 
 
@@ -192,11 +187,11 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
     curves = [c for c in campaign["curves"] if c["points"]]
     places = dict.fromkeys((c["fault"], c["site"]) for c in curves)
     limits = accuracy_limits([c["points"] for c in curves]) if curves else (0.0, 100.0)
-    for k, (fault, site) in enumerate(sorted(places, key=lambda p: list(FAULT_TITLES).index(p[0]))):
+    for k, (fault, site) in enumerate(sorted(places, key=lambda p: (words_of(p[0], "persistence") != "intermittent", p[0]))):
         here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
         curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
         counted = max((c for c in here if c["points"][0]["energy"]), key=lambda c: len(c["points"]), default=None)
-        title, axis = FAULT_TITLES[fault]
+        title, axis = words_of(fault, "title"), words_of(fault, "axis")
         yield {
             "fault": fault,
             "title": title,

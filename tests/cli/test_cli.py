@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgechaos.cli import COMMANDS, main
-from edgechaos.faults.plan import FAULT_KINDS
+from edgechaos.faults.base import fault_kinds
 from edgechaos.graph import artifact
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import ROOT
@@ -151,7 +151,7 @@ def test_commands_in_the_documentation_parse(path: Path) -> None:
 
 def test_fault_kinds_are_named_in_the_help() -> None:
     out = run("run", "--help").output
-    assert all(kind in out for kind in FAULT_KINDS)
+    assert all(kind in out for kind in fault_kinds())
 
 
 def one_line_error(arguments: tuple[str, ...], says: str, code: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

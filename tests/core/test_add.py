@@ -10,7 +10,8 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.export.onnx import lowering as onnx_lowering
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.graph.integer_graph import IntegerGraph, Node

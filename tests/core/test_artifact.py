@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from safetensors.numpy import save as save_safetensors
 
 from edgechaos import reference
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.artifact import FORMAT_VERSION, KEY, content_hash, from_bytes, load, save, to_bytes
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph
 from edgechaos.support.errors import ArtifactError, EdgeChaosError, GraphError

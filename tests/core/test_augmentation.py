@@ -15,7 +15,9 @@ from edgechaos import data, reference
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, ResolvedPlan, apply, resolve
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Augmentation, FailingLayer, FloatModel
 from edgechaos.graph.tokenizer import Text
@@ -91,8 +93,8 @@ def test_floats_fake_quantized_floats_and_integers_fail_in_the_same_layers(name:
     assert fake.failing_layers() == model.failing_layers()
     graph = to_graph(fake, data_of(name), "ticks", {})
     resolved = masked(graph, 0.5)
-    assert {layer.name: layer.units for layer in model.failing_layers()} == {n: len(mask) for n, mask in resolved.dead.items()}
-    assert set(resolved.dead) <= {node.name for node in mortal(graph)}
+    assert {layer.name: layer.units for layer in model.failing_layers()} == {n: len(mask) for n, mask in resolved.slot("dead").items()}
+    assert set(resolved.slot("dead")) <= {node.name for node in mortal(graph)}
     streams = [layer.fail_stream for layer in model.failing_layers()]
     assert name == "shared" or len(set(streams)) == len(streams), "tasks of a shared cortex draw the same losses"
 
@@ -187,10 +189,10 @@ def test_dead_units_of_a_float_model_send_nothing(name: str) -> None:
     if name == "dlm":
         model.config = replace(model.config, temperature=0.0)
     rng = np.random.default_rng(0)
-    plan = ResolvedPlan(dead={layer.name: rng.random(layer.units) < 0.4 for layer in model.failing_layers()})
+    plan = ResolvedPlan.of(dead={layer.name: rng.random(layer.units) < 0.4 for layer in model.failing_layers()})
     found = evaluate_under(model, DIGITS.test_items, plan)
     clean = evaluate_under(model, DIGITS.test_items)
-    cut = evaluate_under(without(model, plan.dead), DIGITS.test_items)
+    cut = evaluate_under(without(model, plan.slot("dead")), DIGITS.test_items)
     np.testing.assert_allclose(found, cut, atol=1e-5)
     assert np.abs(found - clean).max() > 1e-3
 
@@ -215,11 +217,11 @@ def test_dead_units_mean_the_same_to_integers_and_to_fake_quantized_floats(name:
 def test_what_a_float_model_cannot_do_is_refused_by_name() -> None:
     mlp, vision = untrained("mlp"), untrained("vision")
     with pytest.raises(UnsupportedError, match="'fc1_relu': has no spikes to lose or to send; its units can be dead"):
-        evaluate_under(mlp, DIGITS.test_items, ResolvedPlan(fail_q={"fc1_relu": 3}))
+        evaluate_under(mlp, DIGITS.test_items, ResolvedPlan.of(fail_q={"fc1_relu": 3}))
     with pytest.raises(UnsupportedError, match="'fc9': what can fail in this float model is fc1_relu, fc2_relu"):
-        evaluate_under(mlp, DIGITS.test_items, ResolvedPlan(dead={"fc9": np.ones(12, bool)}))
+        evaluate_under(mlp, DIGITS.test_items, ResolvedPlan.of(dead={"fc9": np.ones(12, bool)}))
     with pytest.raises(UnsupportedError, match="'relu0': what can fail in this float model is cortex0; run the plan on the integer graph"):
-        evaluate_under(vision, DIGITS.test_items, ResolvedPlan(dead={"relu0": np.ones(2, bool)}))
+        evaluate_under(vision, DIGITS.test_items, ResolvedPlan.of(dead={"relu0": np.ones(2, bool)}))
 
 
 @pytest.mark.parametrize(

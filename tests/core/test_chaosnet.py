@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
-from edgechaos.faults.plan import CLEAN, ResolvedPlan
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.floatgraph.float_model import Spiking
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import ChaosNetConfig
@@ -138,7 +138,7 @@ def test_recurrent_rows_start_excitatory_then_inhibitory() -> None:
 
 def test_evaluation_does_not_depend_on_the_batch_and_follows_the_plan() -> None:
     model = net(fail_prob=0.2)
-    plan = ResolvedPlan(fail_q={"cortex0": 30000}, dead={"cortex1": np.arange(8) < 3})
+    plan = ResolvedPlan.of(fail_q={"cortex0": 30000}, dead={"cortex1": np.arange(8) < 3})
     whole = evaluate_under(model, items(), plan, seed=5)
     np.testing.assert_allclose(evaluate_under(model, items(), plan, seed=5, batch=7), whole, atol=1e-6)
     assert np.abs(evaluate_under(model, items(), plan, seed=6) - whole).max() > 0
@@ -155,7 +155,7 @@ def test_preprocessing_normalizes_each_channel() -> None:
 
 def test_flipped_weight_bits_have_no_meaning_in_floats() -> None:
     with pytest.raises(UnsupportedError, match="run this plan on the integer graph"):
-        torch_faults(ResolvedPlan(patch={"readout": np.array([[0, 0, 64]], np.int32)}))
+        torch_faults(ResolvedPlan.of(patch={"readout": np.array([[0, 0, 64]], np.int32)}))
 
 
 @pytest.mark.parametrize(

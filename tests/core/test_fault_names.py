@@ -18,7 +18,9 @@ from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.export.engines import run
 from edgechaos.export.plans import standard_plans
-from edgechaos.faults.plan import CLEAN, FaultPlan, WeightBitFlip, apply, resolve
+from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul
 from edgechaos.support.errors import GraphError, UnsupportedError

@@ -13,20 +13,14 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults.plan import (
-    CLEAN,
-    FAULT_KINDS,
-    DeadNeurons,
-    Fault,
-    FaultPlan,
-    Omission,
-    ResolvedPlan,
-    StuckAtOne,
-    WeightBitFlip,
-    apply,
-    nested_sites,
-    resolve,
-)
+from edgechaos.faults.base import Fault, fault_kinds
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout
 from edgechaos.support.errors import FaultError, GraphError
 from tests.helpers import scalar
@@ -47,7 +41,7 @@ def test_the_empty_plan_is_the_clean_model() -> None:
     graph = chaos_graph()
     for empty in (FaultPlan(), CLEAN):
         assert (counts(apply(graph, empty)) == counts(graph)).all()
-    assert not any(vars_ for vars_ in (CLEAN.fail_q, CLEAN.dead, CLEAN.stuck, CLEAN.patch))
+    assert not any(vars_ for vars_ in (CLEAN.slot("fail_q"), CLEAN.slot("dead"), CLEAN.slot("stuck"), CLEAN.patch))
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 100))
@@ -90,11 +84,11 @@ def test_stuck_neurons_spike_at_every_tick_even_at_certain_loss(mode: str) -> No
 def test_rates_draw_exactly_that_many_sites_per_layer() -> None:
     graph = chaos_graph(sizes=(12, 40, 30, 4))
     resolved = resolve(graph, plan(DeadNeurons(rate=0.25, seed=1)))
-    assert {name: int(mask.sum()) for name, mask in resolved.dead.items()} == {"cortex0": 10, "cortex1": 8}
+    assert {name: int(mask.sum()) for name, mask in resolved.slot("dead").items()} == {"cortex0": 10, "cortex1": 8}
     other = resolve(graph, plan(DeadNeurons(rate=0.25, seed=2)))
-    assert (other.dead["cortex0"] != resolved.dead["cortex0"]).any()
+    assert (other.slot("dead")["cortex0"] != resolved.slot("dead")["cortex0"]).any()
     stuck = resolve(graph, plan(StuckAtOne(rate=0.25, seed=1)))
-    assert (stuck.stuck["cortex0"] != resolved.dead["cortex0"]).any(), "the kinds draw from streams of their own"
+    assert (stuck.slot("stuck")["cortex0"] != resolved.slot("dead")["cortex0"]).any(), "the kinds draw from streams of their own"
 
 
 @given(st.integers(0, 7), st.integers(0, 11), st.integers(1, 255))
@@ -236,24 +230,24 @@ def test_bias_flips_need_a_bias() -> None:
     with pytest.raises(FaultError, match="has no bias at 'readout'"):
         resolve(bare, plan(WeightBitFlip("readout", "bias", rate=0.1)))
     with pytest.raises(FaultError, match="has 0 bias words, not word 0"):
-        apply(bare, ResolvedPlan(patch={"readout": np.array([[0, -1, 1]], np.int32)}))
+        apply(bare, ResolvedPlan.of(patch={"readout": np.array([[0, -1, 1]], np.int32)}))
 
 
 def test_a_plan_of_another_graph_is_refused() -> None:
     graph = chaos_graph()
     foreign: list[ResolvedPlan] = [
-        ResolvedPlan(fail_q={"cortex7": 1}),
-        ResolvedPlan(dead={"cortex7": np.ones(8, bool)}),
-        ResolvedPlan(stuck={"readout": np.ones(8, bool)}),
-        ResolvedPlan(patch={"cortex0": np.array([[0, 0, 1]], np.int32)}),
+        ResolvedPlan.of(fail_q={"cortex7": 1}),
+        ResolvedPlan.of(dead={"cortex7": np.ones(8, bool)}),
+        ResolvedPlan.of(stuck={"readout": np.ones(8, bool)}),
+        ResolvedPlan.of(patch={"cortex0": np.array([[0, 0, 1]], np.int32)}),
     ]
     for resolved in foreign:
         with pytest.raises(FaultError, match="resolve the plan for this graph"):
             apply(graph, resolved)
     with pytest.raises(GraphError, match="dead must be an int8 0/1 mask"):
-        apply(graph, ResolvedPlan(dead={"cortex0": np.ones(9, bool)}))
+        apply(graph, ResolvedPlan.of(dead={"cortex0": np.ones(9, bool)}))
     with pytest.raises(GraphError, match="out of its 8 stored bits"):
-        apply(graph, ResolvedPlan(patch={"readout": np.array([[0, 0, 256]], np.int32)}))
+        apply(graph, ResolvedPlan.of(patch={"readout": np.array([[0, 0, 256]], np.int32)}))
 
 
 def test_plans_have_a_stable_id_and_json() -> None:
@@ -262,4 +256,4 @@ def test_plans_have_a_stable_id_and_json() -> None:
     assert json.loads(json.dumps(both.to_json()))[1]["bits"] == [[1, 2]]
     assert both.id == plan(Omission(rate=0.1), WeightBitFlip("readout", bits=((1, 2),))).id
     assert len({p.id for p in (FaultPlan(), both, plan(Omission(rate=0.2)), plan(DeadNeurons(rate=0.1)), plan(StuckAtOne(rate=0.1)))}) == 5
-    assert set(FAULT_KINDS) == {"dead", "stuck_at_1", "omission", "weight_bit_flip"}
+    assert set(fault_kinds()) == {"dead", "stuck_at_1", "omission", "weight_bit_flip"}

@@ -11,7 +11,8 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.arithmetic import rounding
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, resolve
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import thermal
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError

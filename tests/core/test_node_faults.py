@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from edgechaos import reference
 from edgechaos.arithmetic.streams import UNIT_STREAM
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
 from edgechaos.graph.units import mortal
@@ -90,7 +96,7 @@ def test_dead_units_never_win_and_rates_are_nested() -> None:
     previous: set[int] = set()
     for rate in (0.0, 0.1, 0.5, 1.0):
         resolved = resolve(graph, plan(DeadNeurons(rate=rate, seed=7)))
-        dead = set(np.flatnonzero(resolved.dead[unit.name]).tolist())
+        dead = set(np.flatnonzero(resolved.slot("dead")[unit.name]).tolist())
         assert len(dead) == round(40 * rate)
         assert previous <= dead
         previous = dead
@@ -128,7 +134,7 @@ def test_dead_units_of_plain_layers_send_zero_and_the_rest_is_unchanged(spec: Mi
         previous: set[int] = set()
         for rate in (0.0, 0.1, 0.5, 1.0):
             resolved = resolve(graph, plan(DeadNeurons(node.name, rate=rate, seed=7)))
-            dead = set(np.flatnonzero(resolved.dead[node.name]).tolist())
+            dead = set(np.flatnonzero(resolved.slot("dead")[node.name]).tolist())
             stream = UNIT_STREAM + graph.nodes.index(node)
             assert sorted(dead) == scalar.sites(7, stream, units, rate), "drawn like every other site"
             assert previous <= dead
@@ -213,7 +219,7 @@ def test_only_a_plain_layer_has_a_mask_and_only_where_zero_is_silence() -> None:
 
 def test_resolved_plans_of_another_graph_are_refused() -> None:
     graph = mixed_graph(family="kwta")
-    for resolved in (ResolvedPlan(stuck={"topk2": np.ones(9, bool)}), ResolvedPlan(fail_q={"topk2": 3})):
+    for resolved in (ResolvedPlan.of(stuck={"topk2": np.ones(9, bool)}), ResolvedPlan.of(fail_q={"topk2": 3})):
         with pytest.raises(FaultError, match="no layer 'topk2' that this plan can break"):
             apply(graph, resolved)
 
@@ -230,6 +236,6 @@ def test_standard_plans_fit_every_family(family: str, bits: int) -> None:
         apply(graph, resolved)
         assert sum(len(rows) for rows in resolved.patch.values()) <= PATCH_ROWS
         flipped |= resolved.patch.keys()
-        killed |= resolved.dead.keys()
+        killed |= resolved.slot("dead").keys()
     assert flipped == {n.name for n in graph.nodes if isinstance(n, Weighted)}
     assert killed == {n.name for n in mortal(graph)}

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from edgechaos import data, reference
 from edgechaos.cli import main, quantize_command
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import FloatModel, Linear
 from edgechaos.graph import artifact

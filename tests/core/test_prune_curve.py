@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from edgechaos import data, reference
 from edgechaos.cli import main
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.inspect import inspect
 from edgechaos.models import checkpoint
 from edgechaos.models.chaosnet import ChaosNet

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import data, reference
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, apply, resolve
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
 from edgechaos.models.chaosnet import ChaosNet

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults.plan import nested_sites
+from edgechaos.faults.sites import nested_sites
 
 SEED = 20240229
 Z = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgechaos.arithmetic import random_bits, streams
-from edgechaos.faults.plan import FAULT_KINDS
+from edgechaos.faults.base import fault_kinds
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
 from tests.helpers.places import ROOT
@@ -35,6 +35,6 @@ def test_the_rest() -> None:
         assert hex(stream) in PAGE
     for kind in NODE_KINDS:
         assert kind in PAGE
-    for fault in FAULT_KINDS:
+    for fault in fault_kinds():
         assert f"| `{fault}` |" in PAGE
     assert f"|G| <= {abs(int(random_bits.gaussian_table()[0])):,}" in PAGE

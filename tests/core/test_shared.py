@@ -16,7 +16,11 @@ from edgechaos.continual.retention import Retention
 from edgechaos.continual.sequence import train_in_sequence
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
-from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, WeightBitFlip, apply, resolve
+from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import Linear
 from edgechaos.graph import artifact

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edgechaos.arithmetic.streams import EXEMPT, LAYERS, STREAMS
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, resolve
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Lut, Tensor
 from edgechaos.graph.sites import with_sites_of

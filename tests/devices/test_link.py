@@ -16,7 +16,10 @@ from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.fakes.device import FakeDevice, Misbehavior
 from edgechaos.devices.protocol.frames import Frame, FrameDecoder, encode
 from edgechaos.devices.protocol.plan_payloads import plan_requests
-from edgechaos.faults.plan import CLEAN, FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, PATCH_ROW, REPLY, ErrorCode, Hello, Level, ResetCause, Verb
 from edgechaos.support.errors import (
     DeviceCrash,

@@ -14,7 +14,7 @@ from edgechaos.devices.contract import Memory, Operation
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
-from edgechaos.faults.plan import CLEAN
+from edgechaos.faults.injections import CLEAN
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import DeviceError, FaultError
 from tests.helpers.graphs import chaos_graph, codes_for

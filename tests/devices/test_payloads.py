@@ -11,7 +11,12 @@ import pytest
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.devices.contract import DeviceInfo
 from edgechaos.devices.protocol.plan_payloads import check_plan, patched_nodes, plan_requests
-from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError
@@ -88,12 +93,12 @@ def test_a_level_that_lacks_is_named(fault: DeadNeurons | StuckAtOne | Omission 
 
 
 def test_a_plan_of_another_graph_is_refused() -> None:
-    plan = ResolvedPlan(dead={"nobody": np.ones(4, bool)})
+    plan = ResolvedPlan.of(dead={"nobody": np.ones(4, bool)})
     with pytest.raises(FaultError, match="nobody"):
         check_plan(GRAPH, plan, INFO)
 
 
 def test_a_plan_that_breaks_a_rule_of_the_graph_is_refused() -> None:
-    plan = ResolvedPlan(patch={"readout": np.array([[0, 0, 1000]], np.int32)})
+    plan = ResolvedPlan.of(patch={"readout": np.array([[0, 0, 1000]], np.int32)})
     with pytest.raises(FaultError, match=r"the plan does not fit graph 'tiny': .*stored bits"):
         check_plan(GRAPH, plan, INFO)

@@ -16,7 +16,9 @@ from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol.client import Client
-from edgechaos.faults.plan import FaultPlan, StuckAtOne, WeightBitFlip, apply, resolve
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph

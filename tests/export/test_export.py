@@ -18,7 +18,11 @@ from edgechaos import reference
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.exporters import EXPORTERS, Exporter
 from edgechaos.export.onnx.to_onnx import to_onnx
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout, Tensor
 from edgechaos.support import registry

@@ -15,7 +15,9 @@ from edgechaos import reference
 from edgechaos.export.engines import EngineModel, run
 from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.export.verify import engine_backend, verify
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from edgechaos.graph.units import mortal
 from edgechaos.support.errors import GraphError, UnsupportedError

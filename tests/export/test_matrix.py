@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from edgechaos.export.verify import Answer, Case, engine_backend, verify
-from edgechaos.faults.plan import FAULT_KINDS, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.base import fault_kinds
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.matrix import BACKENDS, CLEAN_ITEMS, FAULTY_ITEMS, PLANS, Cell, available, row
 
@@ -26,7 +28,7 @@ CARRIED = {kind: {"weight_bit_flip", "dead"} for kind in ("dlm", "tnn", "mlp", "
 def test_the_same_integers_at_every_width(kind: str) -> None:
     cells = row(kind)
     assert [line for c in cells for line in c.failures] == []
-    faults = CARRIED.get(kind, set(FAULT_KINDS))
+    faults = CARRIED.get(kind, set(fault_kinds()))
     expected = {("clean", CLEAN_ITEMS), *((PLANS[fault], FAULTY_ITEMS) for fault in faults)}
     for c in cells:
         for verification in c.verifications:

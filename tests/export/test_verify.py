@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from edgechaos import reference
 from edgechaos.export.plans import PATCH_ROWS, standard_plans
 from edgechaos.export.verify import ONNX_BACKENDS, Answer, Backend, Case, combine, engine_backend, verify
-from edgechaos.faults.plan import FaultPlan, StuckAtOne, apply, resolve
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import MatMul
 from edgechaos.reference import Result

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, WeightBitFlip, apply
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.compilers.c.writer import Names, Writer

@@ -10,7 +10,8 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
-from edgechaos.faults.plan import FaultPlan, WeightBitFlip, apply, resolve
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.kernels import CONV, Choice, crossover

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, apply, resolve
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD, generate
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.faults.plan import ResolvedPlan, apply
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.plan.memory import BYTES, plan_memory
 from edgechaos.graph.integer_graph import IntegerGraph

@@ -8,7 +8,8 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
-from edgechaos.faults.plan import FaultPlan, Omission, apply, resolve
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from tests.helpers.graphs import Spec, chaos_graph, codes_for
 
 

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.faults.plan import CLEAN, ResolvedPlan, apply
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.floatgraph.float_model import Conv, Linear, Readout, Spiking
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.devices.protocol.client import Request
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.devices.protocol.plan_payloads import plan_requests
-from edgechaos.faults.plan import ResolvedPlan, apply
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PAYLOAD, Firmware, generate
 from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgechaos import reference
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
-from edgechaos.faults.plan import CLEAN, ResolvedPlan, apply
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.plan import apply
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.campaign.outcomes import activated

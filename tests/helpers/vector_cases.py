@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip
+from edgechaos.faults.base import Fault
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.helpers.graphs import chaos_graph

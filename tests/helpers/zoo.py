@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,

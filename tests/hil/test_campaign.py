@@ -15,7 +15,10 @@ from edgechaos.devices.contract import DeviceInfo, Inference
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.protocol import device as protocol_device
 from edgechaos.devices.protocol.plan_payloads import check_plan as check_device_plan
-from edgechaos.faults.plan import CLEAN, DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import to_bytes
 from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout, ThermalNoise
 from edgechaos.hil.campaign.config import Images, Sweep, read_campaign, warnings

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from edgechaos import data, reference
 from edgechaos.data import Dataset
-from edgechaos.faults.plan import DeadNeurons, FaultPlan, Omission, ResolvedPlan, apply, resolve
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph.float_nodes import Readout as FloatReadout
 from edgechaos.floatgraph.passes import fold
 from edgechaos.graph.integer_graph import IntegerGraph

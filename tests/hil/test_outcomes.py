@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, resolve
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.hil.campaign.outcomes import activated, classify
 from tests.helpers.graphs import chaos_graph
 
@@ -24,7 +30,7 @@ def test_a_fault_that_changes_none_is_not(fault: Fault) -> None:
 
 
 def test_a_patch_without_rows_changes_nothing() -> None:
-    assert not activated(GRAPH, ResolvedPlan(patch={"readout": np.zeros((0, 3), np.int32)}))
+    assert not activated(GRAPH, ResolvedPlan.of(patch={"readout": np.zeros((0, 3), np.int32)}))
 
 
 def outcome(clean: int, clean_class: int, logit: int, seen: int, label: int, active: bool = True, failed: str = "") -> dict[str, int]:

@@ -20,7 +20,8 @@ from edgechaos import reference
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.protocol import frames
 from edgechaos.export.plans import standard_plans
-from edgechaos.faults.plan import ResolvedPlan, apply, resolve
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.plan import apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph import artifact
@@ -55,9 +56,9 @@ def digest(parts: Iterator[bytes]) -> str:
 
 def sites(plan: ResolvedPlan) -> Iterator[bytes]:
     """Every field of a resolved plan, as little-endian bytes."""
-    for name, fail_q in sorted(plan.fail_q.items()):
-        yield f"{name} {fail_q}".encode()
-    for masks in (plan.dead, plan.stuck):
+    for name, fail_q in sorted(plan.slot("fail_q").items()):
+        yield f"{name} {int(fail_q[0])}".encode()
+    for masks in (plan.slot("dead"), plan.slot("stuck")):
         for name, mask in sorted(masks.items()):
             yield name.encode() + np.packbits(mask).tobytes()
     for name, rows in sorted(plan.patch.items()):

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import requantize, rounded_shift
-from edgechaos.faults.plan import DeadNeurons, Fault, FaultPlan, Omission, StuckAtOne, WeightBitFlip, apply, nested_sites, resolve
+from edgechaos.faults.base import Fault
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.integer_graph import (
     ChaosLayer,

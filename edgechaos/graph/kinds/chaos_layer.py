@@ -76,7 +76,7 @@ class ChaosLayer(Node):
         no_stuck = f"sampling '{self.sampling}' cannot carry stuck-at-1 neurons; use sampling 'ticks'"
         slots = [
             Slot("dead", "bool", n),
-            Slot("stuck", "bool", n, refused=no_stuck if self.sampling != "ticks" else None),
+            Slot("stuck", "bool", n, refused=no_stuck if self.sampling != "ticks" else None, excludes="dead"),
             Slot("fail_q", "uint32", 1, 0, FAIL_ONE),
             Slot("threshold", "int32", n, -(2**31), 2**31 - 1),
         ]

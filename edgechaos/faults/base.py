@@ -1,0 +1,85 @@
+"""What every kind of fault is: a frozen dataclass that says in words what it is and resolves to injections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from edgechaos.arithmetic.seeds import check_seed
+from edgechaos.faults.injections import Injection
+from edgechaos.graph.analysis import Analysis
+from edgechaos.support.errors import FaultError
+from edgechaos.support.registry import load_all
+
+ALL = "*"
+Persistence = Literal["permanent", "intermittent", "transient"]
+Level = Literal["model", "memory"]
+_KINDS: dict[str, type[Fault]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a plan. A subclass with a `kind` registers itself where it is defined; that name is stored in files.
+
+    title, axis: of a report's panel; phrase: in a statement, before the site. level: what a device must give access to.
+    swept: the field that a sweep changes, within `limits`; neutral: its value that changes nothing, None where each value does.
+    share: whether that value is a share, printed in percent.
+    """
+
+    kind: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    axis: ClassVar[str] = ""
+    phrase: ClassVar[str] = ""
+    persistence: ClassVar[Persistence] = "permanent"
+    level: ClassVar[Level] = "model"
+    swept: ClassVar[str] = "rate"
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    neutral: ClassVar[float | None] = 0.0
+    share: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            known = _KINDS.setdefault(cls.kind, cls)
+            if known.__module__ != cls.__module__:
+                raise TypeError(f"two kinds of fault are called {cls.kind}: in {known.__module__} and in {cls.__module__}")
+            _KINDS[cls.kind] = cls  # a dataclass with slots is made twice
+
+    def __post_init__(self) -> None:
+        """Raises SeedError for a seed that is no uint32."""
+        if "seed" in {f.name for f in fields(self)}:
+            object.__setattr__(self, "seed", check_seed(self.seed))  # type: ignore[attr-defined]
+
+    def check(self) -> None:
+        """Raises FaultError where the swept field is beyond its limits."""
+        value, (low, high) = getattr(self, self.swept), self.limits
+        if not low <= value <= high:
+            raise FaultError(f"{self.kind}: {self.swept} {value} is outside {low:g}..{high:g}")
+
+    def resolve(self, analysis: Analysis) -> Iterable[Injection]:
+        """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
+        raise NotImplementedError
+
+    @classmethod
+    def takes(cls, name: str) -> bool:
+        """Whether it has such a field."""
+        return name in {f.name for f in fields(cls)}
+
+
+def fault_kinds() -> Mapping[str, type[Fault]]:
+    """Every kind by name: the files of edgechaos/faults/kinds and the entry points of group `edgechaos.faults`."""
+    _load()
+    return MappingProxyType(dict(sorted(_KINDS.items())))
+
+
+@cache
+def _load() -> None:
+    load_all("edgechaos.faults.kinds", "edgechaos.faults")
+
+
+def words_of(kind: str, what: Literal["title", "axis", "phrase", "persistence"]) -> Any:
+    """A word of a kind's class; of a kind that is not installed here, its name."""
+    known = fault_kinds().get(kind)
+    return (getattr(known, what) if known is not None else "") or kind.replace("_", " ")

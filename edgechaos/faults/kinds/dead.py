@@ -1,0 +1,30 @@
+"""Permanently dead units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgechaos.arithmetic.streams import DEAD_STREAM
+from edgechaos.faults.injections import SetSlot
+from edgechaos.faults.sites import UnitFault
+from edgechaos.graph.analysis import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class DeadNeurons(UnitFault):
+    """Permanently dead neurons: they never deliver a spike; dead units of a TopK never win, those of a plain layer send code 0.
+
+    layer: the name of a ChaosLayer, a TopK or the Requantize that finishes a plain layer, or "*": every spiking and k-WTA layer, or every
+    plain layer of a graph that has neither.
+    """
+
+    kind: ClassVar[str] = "dead"
+    title: ClassVar[str] = "Permanent death"
+    axis: ClassVar[str] = "neurons permanently dead (%)"
+    phrase: ClassVar[str] = "permanently dead"
+
+    def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
+        """One mask per layer."""
+        return self.mark(analysis, "dead", DEAD_STREAM, "spiking, k-WTA or plain layer")

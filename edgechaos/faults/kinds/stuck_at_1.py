@@ -1,0 +1,26 @@
+"""Permanently stuck-at-1 neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgechaos.arithmetic.streams import STUCK_STREAM
+from edgechaos.faults.injections import SetSlot
+from edgechaos.faults.sites import UnitFault
+from edgechaos.graph.analysis import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class StuckAtOne(UnitFault):
+    """Permanently stuck-at-1 neurons: they deliver a spike at every tick. layer: the name of a ChaosLayer, or "*"."""
+
+    kind: ClassVar[str] = "stuck_at_1"
+    title: ClassVar[str] = "Permanently stuck at 1"
+    axis: ClassVar[str] = "neurons permanently stuck at 1 (%)"
+    phrase: ClassVar[str] = "permanently stuck-at-1"
+
+    def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
+        """One mask per layer."""
+        return self.mark(analysis, "stuck", STUCK_STREAM, "spiking layer")

@@ -1,0 +1,72 @@
+"""Flipped bits of stored weights and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.arithmetic.streams import FLIP_STREAM
+from edgechaos.faults.base import ALL, Fault
+from edgechaos.faults.injections import FlipBits
+from edgechaos.faults.sites import nested_sites, stored_words
+from edgechaos.graph.analysis import Analysis
+from edgechaos.graph.node import Graph, Node
+from edgechaos.graph.weighted import Weighted
+from edgechaos.support.errors import FaultError
+
+TARGETS = ("weight", "bias")
+"""Which words of a node may flip."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBitFlip(Fault):
+    """Permanent bit flips in the stored words of the weights or biases of a MatMul, Readout, Conv or EmbeddingBag.
+
+    node: such a node's name, or "*". target: "weight" or "bias". Words that several nodes read flip for all of them.
+    Exactly round(rate * bits) distinct bits, nested over rates; or `bits`, explicit (flat word index, bit) pairs.
+    """
+
+    kind: ClassVar[str] = "weight_bit_flip"
+    title: ClassVar[str] = "Flipped weight bits"
+    axis: ClassVar[str] = "stored bits permanently flipped (%)"
+    phrase: ClassVar[str] = "permanently flipped"
+
+    node: str = ALL
+    target: str = "weight"
+    rate: float = 0.0
+    seed: int = 0
+    bits: tuple[tuple[int, int], ...] = ()
+
+    def resolve(self, analysis: Analysis) -> Iterator[FlipBits]:
+        """The bits of every constant once, drawn by the first node that reads it: nodes may share constants."""
+        graph = analysis.graph
+        if self.rate and self.bits:
+            raise FaultError(f"{self.kind}: has a rate and explicit sites; give one of them")
+        if self.target not in TARGETS:
+            raise FaultError(f"{self.kind}: unknown target '{self.target}'; use 'weight' or 'bias'")
+        weighted = [n for n in graph.nodes if isinstance(n, Weighted)]
+        named = {stored_words(n, self.target) for n in weighted if self.node in (ALL, n.name)} - {None}
+        if not named:
+            have = ", ".join(n.name for n in weighted) or "none"
+            raise FaultError(f"{self.kind}: graph '{graph.name}' has no {self.target} at '{self.node}'; its matrices are {have}")
+        first: dict[str, Node] = {}
+        for node in weighted:
+            constant = stored_words(node, self.target)
+            if constant is not None and constant in named:
+                first.setdefault(constant, node)
+        for constant, node in first.items():
+            yield FlipBits(constant, self._sites(graph, node, constant))
+
+    def _sites(self, graph: Graph, node: Node, constant: str) -> NDArray[np.int64]:
+        size, width = graph.constants[constant].value.size, graph.constants[constant].bits
+        if not self.bits:
+            stream = FLIP_STREAM + 2 * graph.site(node) + (self.target == "bias")
+            return nested_sites(self.seed, stream, size * width, self.rate).astype(np.int64)
+        for word, bit in self.bits:
+            if not (0 <= word < size and 0 <= bit < width):
+                raise FaultError(f"{self.kind}: '{node.name}' has {size} {self.target} words of {width} bits, not word {word} bit {bit}")
+        return np.unique(np.array([word * width + bit for word, bit in self.bits], np.int64))
