@@ -10,7 +10,13 @@ import numpy as np
 from edgechaos import reference
 from edgechaos.devices.conformance.graphs import codes_for
 from edgechaos.devices.contract import Device, checked
-from edgechaos.faults.plan import CLEAN, DeadNeurons, Fault, FaultPlan, Omission, ResolvedPlan, StuckAtOne, WeightBitFlip, apply
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph
 
 SEED = 0xFFFFFFF7

@@ -18,7 +18,7 @@ from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Verb
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import FaultError, GraphError
+from edgechaos.support.errors import FaultError
 
 
 def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
@@ -37,10 +37,7 @@ def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> Int
         raise FaultError(
             f"the plan changes {rows} words, device '{info.name}' holds {info.patch_capacity}; lower the rate or build with more"
         )
-    try:
-        return apply(graph, plan)
-    except GraphError as error:
-        raise FaultError(f"the plan does not fit graph '{graph.name}': {error}") from error
+    return apply(graph, plan)
 
 
 def plan_requests(graph: IntegerGraph, faulty: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> list[Request]:

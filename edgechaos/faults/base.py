@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -49,7 +49,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Raises SeedError for a seed that is no uint32."""
-        if "seed" in {f.name for f in fields(self)}:
+        if self.takes("seed"):
             object.__setattr__(self, "seed", check_seed(self.seed))  # type: ignore[attr-defined]
 
     def check(self) -> None:
@@ -61,6 +61,10 @@ class Fault:
     def resolve(self, analysis: Analysis) -> Iterable[Injection]:
         """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
         raise NotImplementedError
+
+    def seeded(self, seed: int) -> Fault:
+        """The same fault at the sites of another seed; itself where none are drawn."""
+        return replace(self, **{"seed": seed}) if self.takes("seed") else self
 
     @classmethod
     def takes(cls, name: str) -> bool:

@@ -18,7 +18,8 @@ from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Weighted, fault_constant
-from edgechaos.support.errors import AccumulatorOverflow, FaultError
+from edgechaos.graph.tensors import Slot
+from edgechaos.support.errors import AccumulatorOverflow, FaultError, GraphError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
 
     Raises FaultError for a value beyond its limits, a site that the graph does not have, or faults that contradict.
     """
-    slots: dict[tuple[str, str], NDArray[Any]] = {}
-    setters: dict[tuple[str, str], dict[int, str]] = {}  # entry -> the kind that set it
+    slots: dict[tuple[str, str], _Entries] = {}
     flips: dict[str, NDArray[np.int64]] = {}
     pokes: list[Poke] = []
     for fault in plan.faults:
@@ -52,42 +52,60 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
             if isinstance(injection, SetSlot):
                 key = (injection.node, injection.slot)
                 if key not in slots:
-                    slots[key] = graph.node(injection.node).slot_value(graph, injection.slot).copy()
-                _set(slots[key], setters.setdefault(key, {}), injection, fault.kind)
+                    slots[key] = _Entries.of(graph, *key)
+                slots[key].set(injection, fault.kind)
             elif isinstance(injection, FlipBits):
                 before = flips.get(injection.constant)
                 # Flipping one bit twice restores it.
                 flips[injection.constant] = injection.sites if before is None else np.setxor1d(before, injection.sites)
             else:
                 pokes.append(injection)
-    _check_exclusive(graph, slots, setters)
-    return ResolvedPlan(slots, _patches(graph, flips), tuple(pokes))
+    for (node, _), entries in slots.items():
+        if (node, entries.slot.excludes) in slots:
+            entries.check_apart_from(slots[node, entries.slot.excludes])
+    return ResolvedPlan({key: entries.values for key, entries in slots.items()}, _patches(graph, flips), tuple(pokes))
 
 
-def _set(values: NDArray[Any], setters: dict[int, str], injection: SetSlot, kind: str) -> None:
-    where = f"'{injection.slot}' of layer '{injection.node}'"
-    limits = np.iinfo(values.dtype) if values.dtype != np.bool_ else None
-    for entry, value in zip(injection.entries.tolist(), injection.values.tolist(), strict=True):
-        if not 0 <= entry < len(values):
-            raise FaultError(f"{kind}: {where} has entries 0..{len(values) - 1}, not {entry}")
-        if limits is not None and not limits.min <= value <= limits.max:
-            raise FaultError(f"{kind}: {where} holds {limits.min}..{limits.max}, not {value}")
-        if entry in setters and values[entry] != value:
-            raise FaultError(
-                f"{setters[entry]} and {kind} set {where}, entry {entry}, to two values, {int(values[entry])} and {value}; give one of them"
-            )
-        values[entry], setters[entry] = value, kind
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entries:
+    """A slot that is being filled: values (length,), and by entry the kind that set it, "" where none did."""
 
+    node: str
+    slot: Slot
+    values: NDArray[Any]
+    setter: NDArray[np.object_]
 
-def _check_exclusive(
-    graph: IntegerGraph, slots: dict[tuple[str, str], NDArray[Any]], setters: dict[tuple[str, str], dict[int, str]]
-) -> None:
-    for node, name in slots:
-        other = (node, graph.node(node).slot(graph, name).excludes)
-        if other in slots and (both := slots[node, name].astype(bool) & slots[other].astype(bool)).any():
-            unit = int(both.argmax())
-            kinds = " and ".join(sorted({setters[other].get(unit, other[1]), setters[node, name].get(unit, name)}))
-            raise FaultError(f"{kinds}: layer '{node}': neuron {unit} cannot be both {other[1]} and {name}; use other seeds or neurons")
+    @classmethod
+    def of(cls, graph: IntegerGraph, node: str, name: str) -> _Entries:
+        slot = graph.node(node).slot(graph, name)
+        return cls(node, slot, graph.node(node).slot_value(graph, name).copy(), np.full(slot.length, "", object))
+
+    def set(self, injection: SetSlot, kind: str) -> None:
+        slot, entries, values = self.slot, injection.entries, injection.values
+        where = f"'{slot.name}' of layer '{self.node}'"
+        if slot.refused is not None and len(entries):
+            raise FaultError(f"{kind}: layer '{self.node}' cannot have its '{slot.name}' set: {slot.refused}")
+        for wrong, what, limits in (
+            (entries[(entries < 0) | (entries >= slot.length)], "has entries", (0, slot.length - 1)),
+            (values[(values < slot.low) | (values > slot.high)], "holds", (slot.low, slot.high)),
+        ):
+            if len(wrong):
+                raise FaultError(f"{kind}: {where} {what} {limits[0]}..{limits[1]}, not {wrong[0]}")
+        differs = (self.setter[entries] != "") & (self.values[entries] != values)
+        if differs.any():
+            entry, value = entries[differs][0], values[differs][0]
+            both = f"{int(self.values[entry])} and {value}"
+            kinds = " and ".join(sorted({self.setter[entry], kind}))
+            raise FaultError(f"{kinds}: {where}, entry {entry}, is set to two values, {both}; give one of them")
+        self.values[entries] = values
+        self.setter[entries] = kind
+
+    def check_apart_from(self, other: _Entries) -> None:
+        both = self.values.astype(bool) & other.values.astype(bool)
+        if both.any():
+            unit, names = int(both.argmax()), f"{other.slot.name} and {self.slot.name}"
+            kinds = " and ".join(sorted({e.setter[unit] or e.slot.name for e in (self, other)}))
+            raise FaultError(f"{kinds}: layer '{self.node}': neuron {unit} cannot be both {names}; use other seeds or neurons")
 
 
 def _patches(graph: IntegerGraph, flips: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int32]]:
@@ -104,7 +122,7 @@ def _patches(graph: IntegerGraph, flips: dict[str, NDArray[np.int64]]) -> dict[s
 def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
     """The graph under a plan: same tensors, same heads, faults as constants and fields of nodes. Validated; pokes leave a graph as it is.
 
-    Raises FaultError where the plan does not fit the graph, a bound no longer holds, or a node refuses it.
+    Raises FaultError where the plan does not fit the graph, an accumulator could overflow, or a node refuses it.
     """
     resolved = resolve(graph, plan) if isinstance(plan, FaultPlan) else plan
     known = {n.name: n for n in graph.nodes}
@@ -124,6 +142,8 @@ def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
         return replace(faulty, nodes=tuple(n.settled(faulty) for n in faulty.nodes)).validate()
     except AccumulatorOverflow as error:
         raise FaultError(f"this plan could overflow an accumulator: {error}") from error
+    except GraphError as error:
+        raise FaultError(f"the plan does not fit graph '{graph.name}': {error}; resolve the plan for this graph") from error
 
 
 def _patched(graph: IntegerGraph, node: Weighted, rows: NDArray[np.int32], constants: dict[str, Constant]) -> Weighted:

@@ -202,7 +202,9 @@ class Node:
         """
         slot, entries = self.slot(graph, name), np.asarray(values)
         if entries.shape != (slot.length,) or int(entries.min()) < slot.low or int(entries.max()) > slot.high:
-            raise FaultError(f"node '{self.name}': '{name}' takes {slot.length} integers in {slot.low}..{slot.high}")
+            raise FaultError(
+                f"node '{self.name}': '{name}' takes {slot.length} integers in {slot.low}..{slot.high}; resolve the plan for this graph"
+            )
         if slot.refused is not None and (entries != self.slot_value(graph, name)).any():
             raise FaultError(f"node '{self.name}': {slot.refused}")
         changes: dict[str, Any] = {name: None}

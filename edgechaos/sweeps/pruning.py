@@ -246,7 +246,7 @@ class _Bench:
 
     def _under(self, graph: IntegerGraph, fault: Fault, mask: int) -> float:
         """Accuracy under one mask: its fault sites, its random words."""
-        plan = FaultPlan((fault if isinstance(fault, Omission) else replace(fault, seed=mask),))
+        plan = FaultPlan((fault.seeded(mask),))
         codes = reference.encode(graph, self.data.test_items)
         return float((reference.run(apply(graph, plan), codes, seed=mask).labels == self.data.test_labels).mean())
 

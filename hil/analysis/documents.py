@@ -14,6 +14,7 @@ from typing import Any
 
 import cattrs
 
+from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
@@ -246,6 +247,8 @@ def _about_problems(about: About) -> Iterator[str]:
 
 
 def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
+    if not IDENTIFIER.fullmatch(curve.fault):
+        yield f"{path}.fault = {curve.fault!r:.40} is not the name of a kind of fault"
     yield from _not_in(f"{path}.images", (curve.images,), 1, MOST)
     yield from _not_in(f"{path}.empty_rates", curve.empty_rates, 0, 1)
     for k, point in enumerate(curve.points):

@@ -123,7 +123,7 @@ def test_dead_units_never_win_and_rates_are_nested() -> None:
     ids=lambda v: v.family if isinstance(v, Mixed) else "",
 )
 def test_all_layers_are_the_plain_ones_only_where_there_are_no_others(spec: Mixed, layers: list[str]) -> None:
-    assert sorted(resolve(mixed_graph(spec), plan(DeadNeurons(rate=0.5))).dead) == layers
+    assert sorted(resolve(mixed_graph(spec), plan(DeadNeurons(rate=0.5))).slot("dead")) == layers
 
 
 @pytest.mark.parametrize("spec", [Mixed(spiking=False, hidden=40), Mixed("thermal", hidden=40)], ids=lambda s: s.family)
@@ -163,11 +163,15 @@ def test_a_dead_mask_is_stored_only_where_there_is_one() -> None:
     [
         (Mixed("kwta"), Omission(rate=0.5), r"omission: graph 'mixed' has no spiking layer '\*'; it has none"),
         (Mixed("kwta"), StuckAtOne("topk2", rate=0.5), "stuck_at_1: .* no spiking layer 'topk2'"),
-        (Mixed("text", silent=False, spiking=False), DeadNeurons(rate=0.5), "'requantize2' cannot be dead: table 'lut3' does not map 0"),
+        (
+            Mixed("text", silent=False, spiking=False),
+            DeadNeurons(rate=0.5),
+            "cannot have its 'dead' set: table 'lut3' does not map 0",
+        ),
         (
             Mixed("thermal", silent=False),
             DeadNeurons("requantize2", rate=0.5),
-            "the units of layer 'requantize2' cannot be dead: table 'lut3'",
+            "layer 'requantize2' cannot have its 'dead' set: table 'lut3'",
         ),
         (Mixed("thermal"), DeadNeurons("lut3", rate=0.5), r"no spiking, k-WTA or plain layer 'lut3'; it has requantize2"),
         (Mixed("thermal"), StuckAtOne("requantize2", rate=0.5), "no spiking layer 'requantize2'; it has none"),
@@ -213,7 +217,7 @@ def test_only_a_plain_layer_has_a_mask_and_only_where_zero_is_silence() -> None:
     with pytest.raises(GraphError, match="has dead units, but table 'lut3' does not map 0"):
         with_node(loud, "requantize2", dead="m").validate()
     clipped = with_node(mixed_graph(family="text", spiking=False), "requantize2", low=3).validate()
-    with pytest.raises(FaultError, match=r"cannot be dead: its clip 3\.\.127 leaves out 0"):
+    with pytest.raises(FaultError, match=r"cannot have its 'dead' set: its clip 3\.\.127 leaves out 0"):
         resolve(clipped, plan(DeadNeurons(rate=0.5)))
 
 

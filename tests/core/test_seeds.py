@@ -17,7 +17,10 @@ from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.export.engines import EngineModel
 from edgechaos.export.verify import engine_backend, verify
-from edgechaos.faults import plan as faults
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph import artifact
 from edgechaos.hil.campaign.config import read_campaign
 from edgechaos.models.build import build
@@ -39,9 +42,9 @@ def doors() -> dict[str, Callable[[Any], object]]:
         "reference": lambda s: reference.run(GRAPH, CODES, seed=s),
         "engine": lambda s: EngineModel(GRAPH, "onnxruntime-on").run(CODES, seed=s),
         "verify": lambda s: verify(GRAPH, CODES, {"onnx": engine_backend("onnxruntime-on")}, seed=s),
-        "dead": lambda s: faults.DeadNeurons(rate=0.5, seed=s),
-        "stuck": lambda s: faults.StuckAtOne(rate=0.5, seed=s),
-        "flips": lambda s: faults.WeightBitFlip(rate=0.5, seed=s),
+        "dead": lambda s: DeadNeurons(rate=0.5, seed=s),
+        "stuck": lambda s: StuckAtOne(rate=0.5, seed=s),
+        "flips": lambda s: WeightBitFlip(rate=0.5, seed=s),
         "recipe": lambda s: Recipe(seed=s).check(),
         "model": lambda s: build("mlp", load("digits8x8"), seed=s, hidden=(4,)),
     }
@@ -65,8 +68,8 @@ def test_quantize_takes_the_same_seeds() -> None:
 
 
 def test_a_plan_stores_python_integers() -> None:
-    plan = faults.FaultPlan((faults.DeadNeurons(rate=0.5, seed=np.int64(3)),))  # type: ignore[arg-type]
-    assert plan.id == faults.FaultPlan((faults.DeadNeurons(rate=0.5, seed=3),)).id
+    plan = FaultPlan((DeadNeurons(rate=0.5, seed=np.int64(3)),))  # type: ignore[arg-type]
+    assert plan.id == FaultPlan((DeadNeurons(rate=0.5, seed=3),)).id
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296", "1.0", "true", "'1'"])

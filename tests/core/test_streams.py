@@ -57,7 +57,7 @@ def test_sites_stay_when_a_node_is_inserted() -> None:
     kept = replace(moved, nodes=with_sites_of(GRAPH, moved.nodes)).validate()
     clean, bare, now = (resolve(g, plan) for g in (GRAPH, moved, kept))
     assert {n: r.tolist() for n, r in now.patch.items()} == {n: r.tolist() for n, r in clean.patch.items()}
-    assert {n: m.tolist() for n, m in now.dead.items()} == {n: m.tolist() for n, m in clean.dead.items()}
+    assert {n: m.tolist() for n, m in now.slot("dead").items()} == {n: m.tolist() for n, m in clean.slot("dead").items()}
     assert {n: r.tolist() for n, r in bare.patch.items()} != {n: r.tolist() for n, r in clean.patch.items()}, "an index moves"
     assert [n.site for n in artifact.from_bytes(artifact.to_bytes(kept)).nodes] == [len(GRAPH.nodes), *range(len(GRAPH.nodes))]
 

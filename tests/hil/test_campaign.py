@@ -80,7 +80,7 @@ def test_campaign_file(tmp_path: Path) -> None:
         ("rates = [0, 0.5]", "rates = [0.5, 0.5]", "sweep[0].rates[1]", "twice"),
         ("rates = [0, 0.5]", "rates = []", "sweep[0].rates", "empty"),
         ("rates = [0, 0.5]", "", "sweep[0].rates", "missing key @ sweep[0].rates"),
-        ('fault = "dead"', 'fault = "death"', "sweep[0].fault", "is not one of dead, stuck_at_1, omission, weight_bit_flip"),
+        ('fault = "dead"', 'fault = "death"', "sweep[0].fault", "is not one of dead, omission, stuck_at_1, weight_bit_flip"),
         ('layer = "cortex0"', 'layre = "cortex0"', "sweep[0]", "unknown key 'layre' @ sweep[0]"),
         ('layer = "cortex0"', 'node = "cortex0"', "sweep[0].node", "does not apply to dead"),
         ("masks = 30", "masks = 1", "masks", "masks = 1 is outside 2..100000"),
@@ -296,7 +296,7 @@ def test_dead_units_of_a_plain_network_are_a_sweep_like_any_other(tmp_path: Path
     for point, cell in zip(curve.points, plan_campaign(spec).cells, strict=True):
         runs = [reference.run(apply(graph, t.plan), codes, seed=t.seed).labels == labels for t in cell.trials]
         assert point.accuracy.value == pytest.approx(np.mean(runs))
-    with pytest.raises(ConfigError, match="cannot be dead: table 'lut3' does not map 0"):
+    with pytest.raises(ConfigError, match="cannot have its 'dead' set: table 'lut3' does not map 0"):
         run(tmp_path / "loud", spec, graph=mixed_graph(family="thermal", hidden=16, silent=False))
 
 

@@ -143,7 +143,7 @@ def test_resolved_plans_of_all_kinds_run(tmp_path: Path) -> None:
     assert [c.site for c in results.curves] == ["neurons, all layers", "weight bits of readout", "weight bits, all layers"]
     assert all(c.persistence == "permanent" for c in results.curves)
     plan = plan_campaign(campaign(sweep=kinds)).trials[1].plan
-    assert resolve(GRAPH, plan).stuck
+    assert resolve(GRAPH, plan).slot("stuck")
 
 
 def test_artifact_round_trip_reaches_workers(tmp_path: Path) -> None:

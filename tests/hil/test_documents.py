@@ -131,7 +131,7 @@ def test_a_malformed_document_is_one_line(documents: Inputs, monkeypatch: pytest
         (("curves", 0, "points", 1, "accuracy", "value"), "0.9", "expected a number, got '0.9' @ curves[0].points[1].accuracy.value"),
         (("curves", 0, "points", 1, "accuracy", "value"), 1.5, "1.5 is outside 0..1"),
         (("curves", 0, "points", 1, "accuracy", "low"), math.nan, "curves[0].points[1].accuracy.low = nan is no number"),
-        (("curves", 0, "fault"), "death", "curves[0].fault = 'death' is not one of dead, "),
+        (("curves", 0, "fault"), "Dead!", "curves[0].fault = 'Dead!' is not the name of a kind of fault"),
         (("curves", 0, "points", 0, "outcomes"), {}, "curves[0].points[0].outcomes: their sum: 0 is outside 1.."),
         (("curves", 0, "points", 0, "outcomes"), {"lost": 3}, "outcomes has 'lost', which is no outcome"),
         (("curves", 0, "points", 0, "energy", "energy_j"), 0.0, "points[0].energy: 0 is outside 1e-30.."),

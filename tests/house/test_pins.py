@@ -60,7 +60,7 @@ def sites(plan: ResolvedPlan) -> Iterator[bytes]:
         yield f"{name} {int(fail_q[0])}".encode()
     for masks in (plan.slot("dead"), plan.slot("stuck")):
         for name, mask in sorted(masks.items()):
-            yield name.encode() + np.packbits(mask).tobytes()
+            yield name.encode() + np.packbits(mask.astype(bool)).tobytes()
     for name, rows in sorted(plan.patch.items()):
         yield name.encode() + rows.astype("<i4").tobytes()
 

@@ -53,7 +53,7 @@ class WeightBitFlip(Fault):
         if not named:
             have = ", ".join(n.name for n in weighted) or "none"
             raise FaultError(f"{self.kind}: graph '{graph.name}' has no {self.target} at '{self.node}'; its matrices are {have}")
-        first: dict[str, Node] = {}
+        first: dict[str, Weighted] = {}
         for node in weighted:
             constant = stored_words(node, self.target)
             if constant is not None and constant in named:
