@@ -12,7 +12,7 @@ EC := $(BIN)/edgechaos
 APT_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
 IN := --data mnist5k
 
-.PHONY: demo test nightly lint bench mutation apt clean
+.PHONY: demo test nightly lint lines bench mutation apt clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.python:
@@ -65,6 +65,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy edgechaos tests
+
+# Lines of code outside of tests, before the packages were rebuilt and now.
+lines:
+	@$(PYTHON) .ci/lines.py || true
 
 # Small changes to the code, drawn by a seed, of which the tests must notice 95 %: make mutation SEED=3 COUNT=200
 SEED ?= 1

@@ -2,11 +2,11 @@
 
     EDGECHAOS_DATA=folder python benchmarks/calibrated.py -o train-all --seeds 3
 
-Enters: MNIST and AG News in $EDGECHAOS_DATA; the floats of train_all.py where its output folder is given (its seed is 0), others are
-trained with the same recipe and kept there; published weights where $EDGECHAOS_CHECKPOINTS names their folder. Leaves: `calibrated.json`
-in that folder, written after every network, so that a run that is stopped goes on where it was, and a Markdown table on stdout. Exit
-code 1 where a network loses more than LIMIT on average. The difference is on all test items, paired: float and int8 meet the same
-random words, each item averaged over five seeds of them.
+Needs MNIST and AG News in $EDGECHAOS_DATA. Floats are those of train_all.py where its output folder is given (its seed is 0);
+others are trained with the same recipe and kept there; published weights are read where $EDGECHAOS_CHECKPOINTS names their folder.
+Writes `calibrated.json` in that folder after every network, so that a run that is stopped goes on where it was, and a Markdown
+table on stdout. Exit code 1 where a network loses more than LIMIT on average. The difference is on all test items, paired: float
+and int8 meet the same random words, each item averaged over five seeds of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Instructions per multiply-accumulate of single convolutions on the emulated Cortex-M4, by kernel and weight width.
 
-Enters: nothing. Leaves: a table on stdout. A generated model is linked with a main function that runs its convolution alone; every
-executed instruction is counted, and the accumulators are compared with the NumPy reference before a count is printed.
+A generated model is linked with a main function that runs its convolution alone; every executed instruction is counted, and the
+accumulators are compared with the NumPy reference before a count is printed.
 """
 
 from __future__ import annotations

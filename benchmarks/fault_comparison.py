@@ -2,8 +2,8 @@
 
     EDGECHAOS_DATA=folder python benchmarks/fault_comparison.py -o fault-comparison
 
-Enters: the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Leaves: `results.json` in the output folder, written after every
-run, so that a comparison that is stopped goes on where it was, and Markdown tables on stdout. --tables prints what is there.
+Needs the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Writes `results.json` in the output folder after every run, so
+that a comparison that is stopped goes on where it was, and Markdown tables on stdout. --tables prints what is there.
 
 **Tuning**, the same effort for every kind: one training per augmentation of GRID, on the first TUNING_ITEMS training images with the
 epochs of the kind, measured in floats on the last VALIDATION_ITEMS training images, clean and with half and three quarters of the units

@@ -2,8 +2,8 @@
 
     EDGECHAOS_DATA=folder python benchmarks/matrix.py [KIND ...]
 
-Enters: kinds, by default all whose data is here (language needs AG News in $EDGECHAOS_DATA/ag_news). Leaves: the table on stdout,
-and exit code 1 with the first differences on stderr where a backend disagrees. What is compared is defined in tests/helpers/matrix.py.
+Takes kinds, by default all whose data is here (language needs AG News in $EDGECHAOS_DATA/ag_news). Exit code 1, with the first
+differences on stderr, where a backend disagrees. What is compared is defined in tests/helpers/matrix.py.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     EDGECHAOS_DATA=folder python benchmarks/mnist_pixels.py -o mnist-pixels
 
-Enters: the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Leaves: `float.safetensors`, `int8.ecm` and
-`results.json` in the output folder, written after every point: a run that is stopped goes on where it was. Float and
-int8 models meet the same random words and the same masks, so every difference is paired.
+Needs the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Writes `float.safetensors`, `int8.ecm` and `results.json` in the
+output folder after every point: a run that is stopped goes on where it was. Float and int8 models meet the same random words and
+the same masks, so every difference is paired.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     EDGECHAOS_DATA=folder python benchmarks/train_all.py -o train-all
 
-Enters: MNIST and AG News ($EDGECHAOS_DATA, or --download). Leaves, per kind, a checkpoint, an int8 artifact (quantization-aware
-training) and a JSON file of figures in the output folder, and Markdown tables on stdout. Each kind runs in a process of its own, one
-after another, torch on one thread. What is finished is not done again; training that was stopped goes on after its last epoch, and
-its seconds add up. --tables prints what is there and trains nothing; --recount emulates again what is there, for firmware that changed.
+Needs MNIST and AG News ($EDGECHAOS_DATA, or --download). Writes, per kind, a checkpoint, an int8 artifact (quantization-aware
+training) and a JSON file of figures, and Markdown tables on stdout. Each kind runs in a process of its own, one after another,
+torch on one thread. What is finished is not done again; training that was stopped goes on after its last epoch, and its seconds add
+up. --tables prints what is there and trains nothing; --recount emulates again what is there, for firmware that changed.
 
 Seconds are of training and fine-tuning alone, CPU time of the process and wall time. Float and int8 models meet the same random words,
 so that their difference is paired. The plain MLP comes in several sizes: the second table takes the one whose int8 accuracy is nearest

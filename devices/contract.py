@@ -1,7 +1,6 @@
 """What a device is: six methods over anything that runs a model, from a host library to a board on a wire.
 
-Enters: codes, sample ids, a seed, a resolved fault plan. Leaves: logits and classes, equal to the reference's bit for
-bit, and counters. Whatever goes wrong on a device is a DeviceError whose `outcome` names it.
+Logits and classes equal the reference's bit for bit. Whatever goes wrong on a device is a DeviceError whose `outcome` names it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HostDevice: the firmware's own sources as a shared library in this process, the fastest device.
 
-Enters: a graph; its library is built once and cached. Leaves: a Device whose batches run in one call. Everything but
-inference goes through the library's protocol server, over memory, as on a board.
+The library is built once and cached; a batch runs in one call. Everything but inference goes through the library's protocol server,
+over memory, as on a board.
 """
 
 from __future__ import annotations

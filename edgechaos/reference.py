@@ -1,7 +1,6 @@
 """The NumPy interpreter of integer graphs: the semantics in executable form, vectorised over the batch.
 
-Enters: a validated graph, codes (batch, ...) in the head's input dtype, sample ids, a seed. Leaves: logits int32,
-classes uint16 and, on request, every tensor. All other targets are compared with this one, integer for integer.
+All other targets are compared with this one, integer for integer.
 Source: docs/semantics.md.
 """
 

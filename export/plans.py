@@ -1,8 +1,7 @@
 """The standard fault plans of `edgechaos verify`: twenty, covering every fault kind that a graph carries, alone and together.
 
-Enters: a graph. Leaves: named plans that this graph carries. What a graph cannot carry is replaced, never left out:
-stuck-at-1 on a sampled layer by more dead neurons, bias flips without a bias by more weight flips, and so is every fault of
-spikes in a graph that has none.
+What a graph cannot carry is replaced, never left out: stuck-at-1 on a sampled layer by more dead neurons, bias flips without a bias
+by more weight flips, and so is every fault of spikes in a graph that has none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Verify: every backend against the NumPy reference, on real inputs, clean and under faults; one differing integer fails it.
 
-Enters: a graph, codes, fault plans and backends: a name and a callable from a Case to an answer. Leaves: a Verification, one
-Comparison per backend and plan. The backends of this package run ONNX, or a device (host library, emulator, board) that the caller
-opened, which injects `case.plan` instead of evaluating `case.faulty`.
+A backend is a name and a callable from a Case to an answer. The backends of this package run ONNX, or a device (host library,
+emulator, board) that the caller opened, which injects `case.plan` instead of evaluating `case.faulty`.
 Source: docs/semantics.md, "Exactness".
 """
 

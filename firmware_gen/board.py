@@ -1,7 +1,7 @@
 """Boards: what the firmware must know of each one, read from `boards/<name>.toml`.
 
-Enters: a board's name or the path of a TOML file of the same form. Leaves: a frozen Board. Unknown keys and impossible
-values are refused with their path and what there is to choose from. Every address in a board file names the manual it comes from.
+A board is named, or is the path of a TOML file of the same form. Unknown keys and impossible values are refused with their path and
+what there is to choose from. Every address in a board file names the manual it comes from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
 
-Enters: a graph and an ELF built for it. Leaves: a Device that speaks the wire protocol of a real board. A hang is more
-instructions than the model can take under any plan (firmware_gen/plan/work.py), never wall clock.
+It speaks the wire protocol of a real board. A hang is more instructions than the model can take under any plan
+(firmware_gen/plan/work.py), never wall clock.
 """
 
 from __future__ import annotations

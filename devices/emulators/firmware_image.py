@@ -1,6 +1,6 @@
 """A linked ELF as an emulator needs it: bytes by load address, where code lies, names for addresses.
 
-Enters: an ELF file for Arm. Leaves: segments, the ranges that hold Thumb code (mapping symbols $t and $d), symbols.
+Thumb code is found by the mapping symbols $t and $d.
 Source: Arm IHI 0044, "ELF for the Arm Architecture", section 5.5.5 (mapping symbols).
 """
 

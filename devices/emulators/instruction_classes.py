@@ -1,7 +1,7 @@
 """Instructions by class: what an energy model needs to know of a Cortex-M4's code, found once per image.
 
-Enters: Thumb code. Leaves: per instruction its length and its class, and a refusal of what the core does not have.
-Disassembly is capstone's. Timing that the classes must tell apart: Arm DDI 0439, Cortex-M4 TRM, section 3.3.
+What the core does not have is refused. Disassembly is capstone's. Timing that the classes must tell apart: Arm DDI 0439, Cortex-M4
+TRM, section 3.3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The parent's end of an emulator process: a Link whose bytes go through an emulated UART, and whose device can be killed.
 
-Enters: an ELF and a board's name. Leaves: replies; DeviceCrash, DeviceHang and LinkError with the place in the firmware
-where it stopped. Time on this link is counted in instructions. The one wall clock guards against a process that makes no
-progress at all, which is a fault of the infrastructure, not of the device.
+DeviceCrash, DeviceHang and LinkError say where in the firmware it stopped. Time on this link is counted in instructions. The one
+wall clock guards against a process that makes no progress at all, which is a fault of the infrastructure, not of the device.
 """
 
 from __future__ import annotations

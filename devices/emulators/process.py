@@ -1,8 +1,8 @@
 """The emulator's own process: `python -m edgechaos.devices.emulators.process ELF BOARD [HOOKS]`, spoken to over stdin and stdout.
 
-Enters: messages (emulator_messages.py), each with an `op`. Leaves: one answer per message, of `run` one per frame. It lives apart
-so that it can be killed, and ends with its input. Operations: run (frames, one at a time, each until the core sleeps; the last
-answer is that of the frame at which it stopped), power_on, pin_reset, counts, clear_counts, and read_memory, poke, restore.
+One answer per message (messages.py, each with an `op`), of `run` one per frame. It lives apart so that it can be killed, and ends
+with its input. Operations: run (frames, one at a time, each until the core sleeps; the last answer is that of the frame at which it
+stopped), power_on, pin_reset, counts, clear_counts, and read_memory, poke, restore.
 """
 
 from __future__ import annotations

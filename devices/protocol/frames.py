@@ -1,7 +1,6 @@
 """Frames of the wire protocol: encode one, and find them again in a byte stream that may hold garbage.
 
-Enters: verbs, sequence numbers and payloads, or any bytes at all. Leaves: bytes, or good frames. COBS is the `cobs`
-package's, the CRC-32 is zlib's. Layout: `edgechaos.firmware_gen.protocol`, docs/protocol.md.
+COBS is the `cobs` package's, the CRC-32 is zlib's. Layout: `edgechaos.firmware_gen.protocol`, docs/protocol.md.
 """
 
 from __future__ import annotations

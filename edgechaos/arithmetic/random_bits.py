@@ -1,9 +1,8 @@
 """Counter-based random words: every target draws the same 32 bits for (seed, sample, tick, stream, neuron).
 
-Enters: uint32 seed, stream id, sample ids, ticks, neuron indices. Leaves: uint32 words, and from them lost spikes,
-table-Gaussian noise and binomial counts. Source: docs/semantics.md, "Random words"; the mixer is a two-round
-multiply-xorshift in the style of lowbias32. Two independent prefixes feed two rounds, because a single 32-bit prefix
-repeats whole blocks of draws (610 of 100,000 (sample, tick) pairs) and `hA ^ n` correlates neighbours (z = 14).
+Source: docs/semantics.md, "Random words"; the mixer is a two-round multiply-xorshift in the style of lowbias32. Two independent
+prefixes feed two rounds, because a single 32-bit prefix repeats whole blocks of draws (610 of 100,000 (sample, tick) pairs) and `hA
+^ n` correlates neighbours (z = 14).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one definition of rounding, saturation and integer multipliers; the reference and the quantizer both use it.
 
-Enters: real factors, thresholds and values. Leaves: the integers that stand for them. Every rounding of a stored value
-is floor(v + 1/2), every shift arithmetic with ties up, as a Cortex-M does it. Source: docs/semantics.md.
+Every rounding of a stored value is floor(v + 1/2), every shift arithmetic with ties up, as a Cortex-M does it. Source:
+docs/semantics.md.
 """
 
 from __future__ import annotations

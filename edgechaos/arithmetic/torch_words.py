@@ -1,7 +1,7 @@
 """The counter-based random words of `edgechaos.arithmetic.random_bits` in torch, bit for bit.
 
-Enters: seed, stream, sample ids. Leaves: int32 tensors that hold the bit patterns of the uint32 words, because torch
-has no uint32 arithmetic: int32 products and sums wrap to the same bits, and a right shift is masked to a logical one.
+int32 tensors hold the bit patterns of the uint32 words, because torch has no uint32 arithmetic: int32 products and sums wrap to the
+same bits, and a right shift is masked to a logical one.
 Source: docs/semantics.md, "Random words".
 """
 

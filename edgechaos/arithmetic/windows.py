@@ -1,7 +1,7 @@
 """Windows of images, for Conv and the pools: output sizes, and the index of every input that every window reads.
 
-Enters: (C, H, W), kernel, stride, padding, each (rows, columns). Leaves: sizes, or a table of flat positions that NumPy and ONNX
-gather alike. Source: docs/semantics.md, "Conv".
+Kernel, stride and padding are (rows, columns); NumPy and ONNX gather by the same table of flat positions. Source:
+docs/semantics.md, "Conv".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Elastic weight consolidation: after a task, weights are held where the task needs them.
 
-Enters: a model and items of the task just learned. Leaves: a penalty on the next tasks, lambda / 2 sum_k sum_i F_ki (w_i - w*_ki)^2 over
-the tasks k so far, F the diagonal of the Fisher information at the end of task k. The sum over tasks is itself one quadratic, so
-that two numbers per weight are kept whatever the number of tasks: sum_k F_k and sum_k F_k w*_k.
+The penalty on the next tasks is lambda / 2 sum_k sum_i F_ki (w_i - w*_ki)^2 over the tasks k so far, F the diagonal of the Fisher
+information at the end of task k. The sum over tasks is itself one quadratic, so that two numbers per weight are kept whatever the
+number of tasks: sum_k F_k and sum_k F_k w*_k.
 Source: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 114 (2017).
 """
 

@@ -5,9 +5,9 @@
     forgetting          mean_{j < T-1} ( max_{l < T-1} R[l][j] - R[T-1][j] )
     backward transfer   mean_{j < T-1} ( R[T-1][j] - R[j][j] )
 
-Enters: matrices, one per seed. Leaves: the four, with Student's interval over seeds. Sources: Chaudhry et al., Riemannian walk for
-incremental learning, ECCV 2018 (forgetting); Lopez-Paz and Ranzato, Gradient episodic memory, NIPS 2017 (average accuracy,
-backward transfer); Riemer et al., Learning to learn without forgetting, ICLR 2019 (learned, there "learning accuracy").
+Intervals are Student's over seeds. Sources: Chaudhry et al., Riemannian walk for incremental learning, ECCV 2018 (forgetting);
+Lopez-Paz and Ranzato, Gradient episodic memory, NIPS 2017 (average accuracy, backward transfer); Riemer et al., Learning to learn
+without forgetting, ICLR 2019 (learned, there "learning accuracy").
 """
 
 from __future__ import annotations

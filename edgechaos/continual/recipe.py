@@ -1,8 +1,7 @@
 """Learning tasks one after another, by several strategies: a plain MLP or the sparse TNN, with and without EWC and sleep.
 
-Enters: a stream of tasks, strategies, seeds, a folder. Leaves, per strategy and seed: an ordinary checkpoint, its integer artifact, and
-the accuracies of both on every task, in `results.json`. What is finished is not learned again, and a run that was interrupted
-goes on after its last whole task, to the same bits.
+Per strategy and seed: an ordinary checkpoint, its integer artifact, and the accuracies of both on every task, in `results.json`.
+What is finished is not learned again, and a run that was interrupted goes on after its last whole task, to the same bits.
 """
 
 from __future__ import annotations

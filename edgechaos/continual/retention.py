@@ -1,9 +1,8 @@
 """What a shared cortex still knows: right answers on task j after task i was learned, with an interval over the test items.
 
-Enters: counts of right answers. Leaves: accuracies, retention and forgetting, JSON and a rich table. A task is counted only from when it
-was learned. Retention of a task is its accuracy at the end over its accuracy right after it was learned; forgetting and average
-accuracy are those of `edgechaos.continual.measures`. Intervals are over items, for one training: what other seeds would give they
-do not say.
+A task is counted only from when it was learned. Retention of a task is its accuracy at the end over its accuracy right after it was
+learned; forgetting and average accuracy are those of `edgechaos.continual.measures`. Intervals are over items, for one training:
+what other seeds would give they do not say.
 """
 
 from __future__ import annotations

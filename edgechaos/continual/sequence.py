@@ -1,8 +1,7 @@
 """The tasks of a shared cortex trained one after another, and what is still known of each after every one.
 
-Enters: a SharedChaosNet, the data set of every task, a strategy. Leaves: the trained model with `facts`: data sets, recipes, histories
-and the retention matrix. A finished task is a checkpoint beside the output and an epoch a state file, so that an interrupted run ends
-with the weights of one that was not.
+The trained model's `facts` hold data sets, recipes, histories and the retention matrix. A finished task is a checkpoint beside the
+output and an epoch a state file, so that an interrupted run ends with the weights of one that was not.
 
 A task trains its front-end and its readout, and of the cortex what the strategy allows:
     trained     all weights of the cortex, with nothing done against forgetting

@@ -1,7 +1,4 @@
-"""A comparison of continual strategies for people: a table, and the accuracy matrix of every strategy as a picture.
-
-Enters: what `edgechaos.continual.recipe.compare` returned. Leaves: a rich table, a PNG or SVG. Equal results give equal files.
-"""
+"""A comparison of continual strategies for people: a table, and the accuracy matrix of every strategy as a picture."""
 
 from __future__ import annotations
 

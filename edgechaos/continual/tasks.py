@@ -1,8 +1,8 @@
 """Streams of tasks made from one data set: its classes in groups, or its pixels in other orders.
 
-Enters: a data set of images. Leaves: the training and test items of task 0, 1, ..., one task in memory at a time. All tasks share
-one head over all classes and nothing tells the network which task an item is of: the class-incremental and the domain-incremental
-scenario of van de Ven and Tolias, arXiv 1904.07734 (2019). Permutations come from counter-based words: the same on every machine.
+One task is in memory at a time. All tasks share one head over all classes and nothing tells the network which task an item is of:
+the class-incremental and the domain-incremental scenario of van de Ven and Tolias, arXiv 1904.07734 (2019). Permutations come from
+counter-based words: the same on every machine.
 """
 
 from __future__ import annotations

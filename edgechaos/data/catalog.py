@@ -1,6 +1,6 @@
 """Data sets by name, or from a user's path: the one entry to all loaders.
 
-Enters: a name or a path. Leaves: a Dataset. Each loader's module tells its files, bounds and source; docs/data.md lists them.
+Each loader's module tells its files, bounds and source; docs/data.md lists them.
 """
 
 from __future__ import annotations

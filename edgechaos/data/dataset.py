@@ -1,7 +1,7 @@
 """What a data set is: items and labels in a fixed split, with normalization, provenance and a content hash.
 
-Enters: arrays, bounded and checked. Leaves: a frozen `Dataset` whose hash goes into checkpoints and artifacts. Order and split come
-from counter-based words, so that they are the same on every machine.
+The hash goes into checkpoints and artifacts. Order and split come from counter-based words, so that they are the same on every
+machine.
 """
 
 from __future__ import annotations

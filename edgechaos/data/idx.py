@@ -1,8 +1,8 @@
 """Data sets of idx files: MNIST, Fashion-MNIST and EMNIST Letters.
 
-Enters: gzipped idx files, alone or inside EMNIST's one zip. Leaves: a Dataset in the published split. What a header claims is
-bounded before it is allocated. Sources: MNIST (LeCun, Cortes and Burges); Fashion-MNIST (Xiao, Rasul and Vollgraf); EMNIST (Cohen,
-Afshar, Tapson and van Schaik 2017), whose images are stored transposed and whose letters are labeled from 1.
+What a header claims is bounded before it is allocated. Sources: MNIST (LeCun, Cortes and Burges); Fashion-MNIST (Xiao, Rasul and
+Vollgraf); EMNIST (Cohen, Afshar, Tapson and van Schaik 2017), whose images are stored transposed and whose letters are labeled from
+1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Arrays of an `.npz` that anyone may have made: what a header claims meets what the archive holds before anything is allocated.
 
-Enters: a path. Leaves: arrays by name. Source: NEP 1, the .npy format, versions 1 and 2. Nothing is unpickled.
+Source: NEP 1, the .npy format, versions 1 and 2. Nothing is unpickled.
 """
 
 from __future__ import annotations

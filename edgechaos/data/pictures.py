@@ -1,7 +1,7 @@
 """Images: CIFAR-10, and a user's folder with one sub-folder per class.
 
-Enters: CIFAR-10's binary archive or zips of its PNGs; PNG, JPEG and BMP files. Leaves: a Dataset, channels first. One file is decoded
-at a time, into memory that was bounded beforehand; sizes are read off headers before a pixel is decoded.
+Channels come first. One file is decoded at a time, into memory that was bounded beforehand; sizes are read off headers before a
+pixel is decoded.
 Sources: CIFAR-10 (Krizhevsky 2009): records of a label and 3 x 32 x 32 bytes. Its Python batches are pickles, which run code when
 they are read, and are refused by name.
 """

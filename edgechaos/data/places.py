@@ -1,7 +1,4 @@
-"""Where the files of a data set are: a folder that the user names, or the cache, filled by downloads with checksums.
-
-Enters: the name of a data set, and URLs with published checksums. Leaves: a folder.
-"""
+"""Where the files of a data set are: a folder that the user names, or the cache, filled by downloads with checksums."""
 
 from __future__ import annotations
 

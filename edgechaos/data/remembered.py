@@ -1,7 +1,7 @@
 """Where on this machine a user's own data set lies: by its content hash, so that no path is in a checkpoint or an artifact.
 
-Enters: the content hash of a data set that was read from a path. Leaves: a small file in the user's data folder, and on a later
-command that path. Checkpoints and artifacts keep the name and the hash alone: they travel, and where a user keeps files is private.
+A small file in the user's data folder maps the hash to the path. Checkpoints and artifacts keep the name and the hash alone: they
+travel, and where a user keeps files is private.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Data sets of sensor windows: float32 or int16 samples with a scaling per channel that is computed on the training items.
 
-Enters: items in a layout that is stated, never guessed. Leaves: a Dataset of items (n, channels, time) float32, channels first as images
-are; its `mean` and `std` are those that models normalize with, std a quarter of the reach (`edgechaos.graph.signals`).
+The layout of items is stated, never guessed; items are (n, channels, time) float32, channels first as images are; `mean` and `std`
+are those that models normalize with, std a quarter of the reach (`edgechaos.graph.signals`).
 """
 
 from __future__ import annotations

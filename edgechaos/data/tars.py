@@ -1,7 +1,6 @@
 """Members of a compressed tar that anyone may have made, one after another; nothing is written to disk.
 
-Enters: a .tar.gz or .tar.xz and what its members must be called. Leaves: their names and contents. What is unpacked in all, and each
-member, is bounded; other names, links and devices are passed over.
+What is unpacked in all, and each member, is bounded; other names, links and devices are passed over.
 """
 
 from __future__ import annotations

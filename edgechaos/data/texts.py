@@ -1,9 +1,8 @@
 """Data sets of texts: AG News, IMDB, and a user's CSV; the vocabulary is made of the training texts alone.
 
-Enters: CSV files, an archive of reviews. Leaves: a Dataset of token ids that keeps its texts, so that a model with another
-vocabulary can read them too. Sources: AG News (Zhang, Zhao and LeCun 2015), rows of class 1..4, title, description; IMDB (Maas et
-al. 2011); the published language models' vocabulary: words that occur 5 times or more, the most frequent first, ties by first
-occurrence.
+A Dataset of token ids keeps its texts, so that a model with another vocabulary can read them too. Sources: AG News (Zhang, Zhao and
+LeCun 2015), rows of class 1..4, title, description; IMDB (Maas et al. 2011); the published language models' vocabulary: words that
+occur 5 times or more, the most frequent first, ties by first occurrence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """FloatModel: a trained network as data, before any integer: named float64 nodes in execution order.
 
-Enters: `describe()` of a torch model. Leaves: what the passes fold and what quantization reads. A node is named like
-the tensor it writes and reads the tensor of one other node or of a head's input. Nothing here needs torch.
+A node is named like the tensor it writes and reads the tensor of one other node or of a head's input. Nothing here needs torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kinds of node of a FloatModel: what each computes in real numbers, and the shape that it makes of its input's.
 
-Enters: float64 arrays. Leaves: frozen nodes, each named like the tensor it writes. `shape_of(x)` gives the output's shape for one
-sample and tick, or raises GraphError where the node does not take an input of shape x. Images are (C, H, W).
+`shape_of(x)` gives the output's shape for one sample and tick, or raises GraphError where the node does not take an input of shape
+x. Images are (C, H, W).
 """
 
 from __future__ import annotations

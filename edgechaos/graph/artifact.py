@@ -1,7 +1,7 @@
 """One file per model: safetensors weights, the graph as JSON in its header, a content hash and a format version.
 
-Enters: an IntegerGraph. Leaves: a `.ecm` file, and back. What is read is hostile until checked: names, shapes and
-dtypes are validated against the bytes before anything is built, unknown keys are refused, nothing is unpickled.
+What is read is hostile until checked: names, shapes and dtypes are validated against the bytes before anything is built, unknown
+keys are refused, nothing is unpickled.
 """
 
 from __future__ import annotations

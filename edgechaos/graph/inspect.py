@@ -1,8 +1,8 @@
 """What a model is and costs, as data: layers, bits, MACs, synaptic operations, flash and RAM estimates.
 
-Enters: an IntegerGraph. Leaves: an `Inspection`, its JSON, and a rich table for people. Synaptic operations are MACs at
-the activity that was measured when the graph was made (`metadata["activity"]`), a modelled figure for event-driven
-kernels. Flash counts constants and RAM live tensors and neuron state: what every target must hold, without its code.
+Synaptic operations are MACs at the activity that was measured when the graph was made (`metadata["activity"]`), a modelled figure
+for event-driven kernels. Flash counts constants and RAM live tensors and neuron state: what every target must hold, without its
+code.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """IntegerGraph: the one description of a model that every target runs.
 
-Enters: nodes, constants and heads, made by `edgechaos.quantize` or read by `edgechaos.graph.artifact`. Leaves: a frozen,
-validated graph. Nodes are named as in ONNX where ONNX has the operation. Scales are documentary: nothing at run time
-multiplies by a float. The meaning of every node is `docs/semantics.md`; `edgechaos.reference` executes it.
+Nodes are named as in ONNX where ONNX has the operation. Scales are documentary: nothing at run time multiplies by a float. The
+meaning of every node is `docs/semantics.md`; `edgechaos.reference` executes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Windows of sensor samples as input: what scales a float sample to an int8 code, on the host and in generated C, bit for bit.
 
-Enters: float32 samples, mean and reach per channel. Leaves: codes -127..127. One float32 subtraction and one float32 multiplication, each
-rounded as IEEE 754 says; everything after them is exact, so that no compiler can fuse, and no processor round, anything to another code.
+Codes are -127..127. One float32 subtraction and one float32 multiplication, each rounded as IEEE 754 says; everything after them is
+exact, so that no compiler can fuse, and no processor round, anything to another code.
 Source: docs/semantics.md, "Signals".
 """
 

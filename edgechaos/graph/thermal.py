@@ -1,9 +1,8 @@
 """Temperature in integers: between kelvins of a dissipative model and the k of a ThermalNoise node.
 
-Enters: a temperature T (in the model's own units), the weight scale, the largest norm. Leaves: shifts, k and k_max for a graph
-that is being made, or k for one that runs. Noise N(0, 0.01 sqrt(T)) on every weight is, per output, one Gaussian of standard
-deviation 0.01 sqrt(T) ||x||: exact, since a sum of independent Gaussians is one. In codes, ||x|| = norm and one unit of the
-accumulator is worth weight_scale times one of x, so the deviation is `norm * d` with d = 0.01 sqrt(T) / weight_scale.
+T is in the model's own units. Noise N(0, 0.01 sqrt(T)) on every weight is, per output, one Gaussian of standard deviation 0.01
+sqrt(T) ||x||: exact, since a sum of independent Gaussians is one. In codes, ||x|| = norm and one unit of the accumulator is worth
+weight_scale times one of x, so the deviation is `norm * d` with d = 0.01 sqrt(T) / weight_scale.
 Source: the published dissipative learning machine; docs/semantics.md, "ThermalNoise".
 """
 

@@ -1,7 +1,7 @@
 """How a text becomes token ids: the tokenizer and vocabulary that travel inside the artifact.
 
-Enters: text. Leaves: uint16 ids, 0 for padding, 1 for a word that the vocabulary has not, then the words. Text is tokenized on the
-host; the wire and the firmware take ids. The patterns are a fixed set: a pattern out of a file could run for ever.
+Ids are uint16: 0 for padding, 1 for a word that the vocabulary has not, then the words. Text is tokenized on the host; the wire and
+the firmware take ids. The patterns are a fixed set: a pattern out of a file could run for ever.
 Source: the published language models, `re.findall(r"\\w+", text.lower())`, the first L tokens.
 """
 

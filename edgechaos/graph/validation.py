@@ -1,9 +1,7 @@
 """Every rule of a graph that the targets rely on, except the accumulators' bounds (`edgechaos.graph.analysis`).
 
-The rules of a graph as a whole are here, those of each kind of node in its class.
-
-Enters: a graph from anywhere: built in Python, or read from a file that may be hostile. Leaves: nothing, or a
-GraphError that names the node and the rule. Source: docs/semantics.md.
+The rules of a graph as a whole are here, those of each kind of node in its class. A GraphError names the node and the rule; graphs
+may come from hostile files. Source: docs/semantics.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
     conv(stride=2, pad=1) relu conv(pad=1) relu maxpool(2) linear relu linear
 
-Enters: such a line, written by a person, and what the weights say. Leaves: frozen layers that the integer graph can carry, or a
-ConfigError that names the word and lists those there are. Sizes are not written: the weights have them. A size is `3`, or `3x5` for
+A ConfigError names the word and lists those there are. Sizes are not written: the weights have them. A size is `3`, or `3x5` for
 height and width. `flatten` and `dropout` may stand where they stood in the program: they change nothing at inference.
 """
 

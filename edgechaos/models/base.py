@@ -1,7 +1,6 @@
 """What every trainable model of the project is: logits under conditions, a configuration, a description as data.
 
-Enters: raw items. Leaves: logits, and the FloatModel that quantization reads. Subclasses keep the parameter names of the published
-checkpoints, so that these load as they are.
+Subclasses keep the parameter names of the published checkpoints, so that these load as they are.
 """
 
 from __future__ import annotations

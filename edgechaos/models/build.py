@@ -1,8 +1,4 @@
-"""An untrained model of every kind for a data set, and the recipe that suits it.
-
-Enters: the kind's name, a data set (of a shared cortex one per task), options (`edgechaos.models.options`).
-Leaves: a Model with weights drawn from a seed.
-"""
+"""An untrained model of every kind for a data set, and the recipe that suits it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """ChaosNet in torch: a front-end -> spiking cortex of any depth -> linear readout of the mean spikes.
 
-Enters: a configuration, raw items. Leaves: logits, spikes, and the `FloatModel` that quantization reads. Parameter
-names are those of the published checkpoints. The published `recurrent` matrix is feed-forward: it maps a layer's
-spikes to the next layer's input; the last one is never read, is kept for compatibility and is pruned at export.
+Parameter names are those of the published checkpoints. The published `recurrent` matrix is feed-forward: it maps a layer's spikes
+to the next layer's input; the last one is never read, is kept for compatibility and is pruned at export.
 Source: ChaosNet, as published.
 """
 

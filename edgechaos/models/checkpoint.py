@@ -1,7 +1,7 @@
 """Checkpoints: a trained model in one safetensors file, its configuration and training facts as JSON in the header.
 
-Enters: a model. Leaves: a file written atomically, and back. What is read is hostile until checked: nothing is unpickled, nothing is
-allocated that the file does not hold, unknown keys are refused. (`edgechaos.models.importers` reads the `.pt` files of others.)
+What is read is hostile until checked: nothing is unpickled, nothing is allocated that the file does not hold, unknown keys are
+refused. (`edgechaos.models.importers` reads the `.pt` files of others.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The dissipative learning machine (DLM): a network whose weights carry a velocity and a temperature.
 
-Enters: normalized pixels. Leaves: logits. A layer is y = (W + c V) x + b with thermal noise N(0, 0.01 sqrt(T)) on every weight, GELU
-between layers; V is the velocity, c the current strength. In training, after each step of the optimizer on W,
+A layer is y = (W + c V) x + b with thermal noise N(0, 0.01 sqrt(T)) on every weight, GELU between layers; V is the velocity, c the
+current strength. In training, after each step of the optimizer on W,
 
     V <- (1 - gamma) V - injection grad + sqrt(2 gamma T) 1e-3 N(0, 1) + 1e-3 gamma outer(output current, input current)
 

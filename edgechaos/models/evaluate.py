@@ -1,7 +1,6 @@
 """Run a torch model over a data set under faults: the float peer of the integer graph's targets.
 
-Enters: a model, uint8 items, a resolved fault plan, a seed. Leaves: logits or an accuracy. Sample ids are the items'
-positions, as everywhere, so that each item meets the same random words on every target.
+Sample ids are the items' positions, as everywhere, so that each item meets the same random words on every target.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The front-ends of a ChaosNet: what turns an image or a text into the vector that its cortex reads.
 
-Enters: a configuration and normalized pixels, or token ids. Leaves: features (batch, n), and their nodes as data. Parameter names
-are those of the published checkpoints. Source: ChaosNet, as published: pixels go in directly; vision is twice Conv3x3, BatchNorm,
-ReLU, MaxPool2, then, in one of its two forms, an average over the whole image, then Linear and ReLU; language is the mean of the
-embeddings of a text's tokens. dense, Linear and ReLU on the pixels, is this project's: pixels at the width of a shared cortex.
+Parameter names are those of the published checkpoints. Source: ChaosNet, as published: pixels go in directly; vision is twice
+Conv3x3, BatchNorm, ReLU, MaxPool2, then, in one of its two forms, an average over the whole image, then Linear and ReLU; language
+is the mean of the embeddings of a text's tokens. dense, Linear and ReLU on the pixels, is this project's: pixels at the width of a
+shared cortex.
 """
 
 from __future__ import annotations

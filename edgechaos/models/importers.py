@@ -1,7 +1,7 @@
 """Published checkpoints: which family a state_dict is, by its keys and shapes, and a model of it.
 
-Enters: a `.pt` file of tensors alone, and what weights do not say, as options. Leaves: a Model. Nothing is guessed: an option that
-is missing is an error that lists the choices and what each means. Keys and programs: ChaosNet, DLM and TNN, as published.
+Nothing is guessed: an option that is missing is an error that lists the choices and what each means. Keys and programs: ChaosNet,
+DLM and TNN, as published.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which options each kind of model takes, and which of them change nothing beside others. Nothing here needs torch.
-
-Enters: a kind, options by name. Leaves: why each that has no effect has none.
-"""
+"""Which options each kind of model takes, and which of them change nothing beside others. Nothing here needs torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Plain networks: the comparison that every spiking or sparse result needs, at equal accuracy.
 
-Enters: normalized pixels. Leaves: logits. An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2
-per entry of `channels`, then Linear (`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations,
-which are the usual ways to a fault-tolerant network, and, as every model, with units that are dead or lose what they send.
+An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2 per entry of `channels`, then Linear
+(`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations, which are the usual ways to a
+fault-tolerant network, and, as every model, with units that are dead or lose what they send.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A feed-forward network of the user's own form: convolutions, matrices, activations and pools in the order that an architecture names.
 
-Enters: normalized pixels. Leaves: logits. Modules are called as in most programs: `conv1`, `conv2`, ..., then `fc`, or `fc1`, `fc2`, ...
+Modules are called as in most programs: `conv1`, `conv2`, ..., then `fc`, or `fc1`, `fc2`, ...
 """
 
 from __future__ import annotations

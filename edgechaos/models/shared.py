@@ -1,8 +1,8 @@
 """One cortex shared by several tasks, each with its own front-end and readout.
 
-Enters: a configuration per task, which agree in everything that defines the cortex. Leaves: a ChaosNet per task that all have the
-same cortex module, and the FloatModel with one head per task, in which the matrices of the cortex are stored once. A front-end
-must bring its items to the width of the cortex, so that the task of pixels takes `dense`, not `pixels`. Source: ChaosNet, as published.
+Every task's ChaosNet has the same cortex module, and the FloatModel has one head per task, in which the matrices of the cortex are
+stored once. A front-end must bring its items to the width of the cortex, so that the task of pixels takes `dense`, not `pixels`.
+Source: ChaosNet, as published.
 """
 
 from __future__ import annotations

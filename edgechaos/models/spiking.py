@@ -1,7 +1,6 @@
 """The ChaosNet neuron in torch: one function over all ticks, for float and for fake-quantized models alike.
 
-Enters: drives, a `Spiking` description, the conditions of the run. Leaves: delivered spikes, differentiable by a
-surrogate. One tick is, in this order:
+One tick is, in this order:
 
     mem += drive + noise;  mem *= 1 - refr;  s = mem > threshold, strictly, and not lost
     refr = clamp(refractory_decay * refr + s, 0, 1);  mem *= 1 - decay

@@ -1,8 +1,7 @@
 """Published checkpoints: the tensors of a state_dict in a `.pt` file that anyone may have made.
 
-Enters: a file as `torch.save(model.state_dict(), path)` writes it. Leaves: tensors by name. The pickle inside is examined, opcode by
-opcode, before torch may run it: `weights_only=True` keeps it from calling foreign code, but not from building 20 million lists, a
-bytearray of any size, or nested tuples whose hash takes for ever.
+The pickle inside is examined, opcode by opcode, before torch may run it: `weights_only=True` keeps it from calling foreign code,
+but not from building 20 million lists, a bytearray of any size, or nested tuples whose hash takes for ever.
 """
 
 from __future__ import annotations

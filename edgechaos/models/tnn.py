@@ -1,8 +1,8 @@
 """The thermodynamic network (TNN): sparse layers in which only the k strongest units speak.
 
-Enters: normalized pixels. Leaves: logits. A layer is kWTA((W x + b) gain), GELU between layers; the output layer is not sparse.
-Training uses the same hard winners as inference, with the gradient of the soft mask sigmoid((x - kth) / T) (straight-through): a
-soft mask in training alone costs about five points at inference. Around the gradient's step:
+A layer is kWTA((W x + b) gain), GELU between layers; the output layer is not sparse. Training uses the same hard winners as
+inference, with the gradient of the soft mask sigmoid((x - kth) / T) (straight-through): a soft mask in training alone costs about
+five points at inference. Around the gradient's step:
 
     consolidation   each weight takes exp(-5 c) + 0.01 of the optimizer's step; c grows by its share of |gradient * weight|
     homeostasis     the gain of units that win too seldom rises, of those that win too often falls, within 0.1..10

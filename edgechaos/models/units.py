@@ -1,8 +1,8 @@
 """Units of layers that do not spike, in torch: those that fail are silent, and what training adds to them against faults.
 
-Enters: activations, a `FailingLayer`, the conditions of the run. Leaves: the activations with 0 in place of what is dead or lost. A
-dead unit sends 0 wherever the conditions say so, as in the integer graph. A lost one sends 0 for one item: that is an augmentation,
-as no integer graph of such a layer loses values. A unit of a convolution is a channel, of which all positions go together.
+What is dead or lost is 0. A dead unit sends 0 wherever the conditions say so, as in the integer graph. A lost one sends 0 for one
+item: that is an augmentation, as no integer graph of such a layer loses values. A unit of a convolution is a channel, of which all
+positions go together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Neurons that never act leave an integer graph, and every other integer stays as it was.
 
-Enters: a graph and the codes of every head's calibration items. Leaves: the graph without the neurons and channels that sent code 0
-alone on them. Nothing is quantized anew: scales, multipliers, thresholds and words of what stays are those of the whole graph, so that
-without noise and losses no logit changes where the removed ones are silent.
+What leaves are the neurons and channels that sent code 0 alone on the calibration items of every head. Nothing is quantized anew:
+scales, multipliers, thresholds and words of what stays are those of the whole graph, so that without noise and losses no logit
+changes where the removed ones are silent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Activations as integer codes of one scale: what stands between two matrices of an integer graph, in torch.
 
-Enters: real activations. Leaves: the reals that their codes stand for, rounded and clipped as `edgechaos.arithmetic.rounding` does it,
-differentiable by passing the gradient straight through. Scales are calibrated: int8 takes the one of least squared error among
-fractions of the largest magnitude seen, int16 reaches a quarter beyond it.
+Scales are calibrated: int8 takes the one of least squared error among fractions of the largest magnitude seen, int16 reaches a
+quarter beyond it.
 """
 
 from __future__ import annotations

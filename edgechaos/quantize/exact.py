@@ -1,8 +1,8 @@
 """A fake-quantized model computed as the integers compute it: every sum is taken over integer codes, in float64.
 
-Enters: a FakeQuantModel and input codes. Leaves: every tensor in the float domain, and the activation scales that were chosen on them.
 Sums of integers below 2^53 are exact, so that no order of summation, processor or number of threads changes what is calibrated or
-lowered, and rescaling uses the integers' own multipliers. What is left to round in `edgechaos.quantize.lower`: noise and int16 membranes.
+lowered, and rescaling uses the integers' own multipliers. What is left to round in `edgechaos.quantize.lower`: noise and int16
+membranes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A folded FloatModel as a torch module with fake-quantized weights and activations: what is trained and calibrated.
 
-Enters: a FloatModel after `edgechaos.floatgraph.passes.fold`. Leaves: a module to fine-tune (QAT) or calibrate (PTQ), and from it
-the integers and scales of every weight and activation. Spikes are binary and pass unquantized; the membrane of stateful layers
+The model was folded by `edgechaos.floatgraph.passes.fold`. Spikes are binary and pass unquantized; the membrane of stateful layers
 stays float here and becomes int16 in `edgechaos.quantize.lower`. Source: Brevitas (Xilinx): narrow range -127..127, -7..7 or -1..1;
 int8 scales are largest magnitude / 127, those of fewer bits start at the least squared error and are learned.
 """

@@ -1,7 +1,6 @@
 """What an integer graph is collected in while a model is lowered: tensors, constants and nodes, and what one code of each is worth.
 
-Enters: a FakeQuantModel. Leaves: the shared steps of lowering any node. `edgechaos.quantize.lower_activations` and
-`edgechaos.quantize.lower` add the nodes.
+`edgechaos.quantize.lower_activations` and `edgechaos.quantize.lower` add the nodes.
 """
 
 from __future__ import annotations

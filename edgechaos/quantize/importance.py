@@ -1,8 +1,4 @@
-"""What each neuron and channel carries, measured on a data set, and a model without those that carry least.
-
-Enters: a FloatModel and its data set, or one per head. Leaves: the `NeuronActivity` of every layer that `edgechaos.prune.removal` can make
-smaller, and the pruned model.
-"""
+"""What each neuron and channel carries, measured on a data set, and a model without those that carry least."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""All heads of a fake-quantized model fine-tuned together: what they share must serve every one of them.
-
-Enters: a FakeQuantModel and the data set of every head. Leaves: a module, inputs and labels for `edgechaos.train.fit.fit`.
-"""
+"""All heads of a fake-quantized model fine-tuned together: what they share must serve every one of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """From fake-quantized weights to the IntegerGraph: thresholds, multipliers and biases in code units.
 
-Enters: a FakeQuantModel and the largest membranes of its stateful layers. Leaves: a validated graph. Every constant is
-rounded once, here, by `edgechaos.arithmetic.rounding`. Source: docs/semantics.md.
+Every constant is rounded once, here, by `edgechaos.arithmetic.rounding`. Source: docs/semantics.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Activations, tables, pools, k-WTA and thermal noise as nodes of an integer graph.
 
-Enters: a FloatModel's nodes, their calibrated quantizers. Leaves: Requantize, Lut, MaxPool, AveragePool, TopK and ThermalNoise nodes.
 Source: docs/semantics.md.
 """
 

@@ -1,8 +1,7 @@
 """Quantize a trained model: fold, fine-tune or calibrate with Brevitas, lower to integers, measure what came out.
 
-Enters: a trained torch model and its data set, or one per head. Leaves: a validated IntegerGraph whose metadata records data set,
-normalization, training facts, float and integer accuracy and the activity of every int8 tensor. Of several heads data sets,
-normalizations and accuracies are told by head.
+The graph's metadata records data set, normalization, training facts, float and integer accuracy and the activity of every int8
+tensor. Of several heads data sets, normalizations and accuracies are given by head.
 """
 
 from __future__ import annotations

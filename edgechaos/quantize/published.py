@@ -1,7 +1,7 @@
 """A published checkpoint to an integer graph in one call, refused where it is less accurate than it was.
 
-Enters: a `.pt` file, its data set, what the weights do not say. Leaves: an IntegerGraph. A wrong answer about a network (a stride, an
-activation, a normalization) costs accuracy and nothing else: whoever knows the accuracy can have it checked.
+A wrong answer about a network (a stride, an activation, a normalization) costs accuracy and nothing else: whoever knows the
+accuracy can have it checked.
 """
 
 from __future__ import annotations

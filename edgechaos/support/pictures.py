@@ -1,7 +1,4 @@
-"""Pictures of what quantization was measured to cost: PNG or SVG files, equal for equal figures.
-
-Enters: a path and a function that draws. Leaves: the file, written atomically.
-"""
+"""Pictures of what quantization was measured to cost: PNG or SVG files, equal for equal figures."""
 
 from __future__ import annotations
 

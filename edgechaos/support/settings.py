@@ -1,8 +1,8 @@
 """TOML in, frozen dataclasses out: the one way in which people's files become values.
 
-Enters: a TOML file and a dataclass. Leaves: an instance, or one ConfigError that lists every unknown key, missing key
-and value of a wrong type with its path (`expected a number, got 'x' @ sweep[0].rates[1]`). Types are strict: cattrs
-alone would read 3.7 as the int 3. Quantities are written with their unit ("0.278 nJ") and are SI floats from here on.
+One ConfigError lists every unknown key, missing key and value of a wrong type with its path (`expected a number, got 'x' @
+sweep[0].rates[1]`). Types are strict: cattrs alone would read 3.7 as the int 3. Quantities are written with their unit ("0.278 nJ")
+and are SI floats from here on.
 """
 
 from __future__ import annotations

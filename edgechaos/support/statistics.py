@@ -1,8 +1,7 @@
 """Intervals and tests that a report of accuracies may state, and nothing that it may not.
 
-Enters: one accuracy per mask or seed, paired differences per mask, or counts of independent trials. Leaves: Estimates that name
-their method. Images under one mask are not independent repetitions of the mask: pooling masks x images into one binomial
-covers the truth in 4 of 10 cases at 95 %, the t interval over masks in 9.4 of 10. Sources: docs/statistics.md.
+Estimates name their method. Images under one mask are not independent repetitions of the mask: pooling masks x images into one
+binomial covers the truth in 4 of 10 cases at 95 %, the t interval over masks in 9.4 of 10. Sources: docs/statistics.md.
 """
 
 from __future__ import annotations

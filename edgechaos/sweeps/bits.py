@@ -1,7 +1,7 @@
 """A sweep of weight formats: what each costs in accuracy and saves in flash, and which of them no other beats.
 
-Enters: a trained torch model and its data set. Leaves: a `Sweep` of outcomes, its JSON, a rich table and a picture. Accuracy is
-that of the integers on the test items, with its interval over them. Flash and synaptic operations are `edgechaos.graph.inspect`'s.
+Accuracy is that of the integers on the test items, with its interval over them. Flash and synaptic operations are
+`edgechaos.graph.inspect`'s.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Pruning curves: accuracy of the integers against the share removed, by criterion, clean and under faults, with what is saved.
 
-Enters: a trained torch model and its data set. Leaves: a `Curve` of points and its JSON; `edgechaos.sweeps.pruning_report` shows it.
-At one share every criterion leaves the same number of neurons per layer (or of weights per matrix). A point without faults
-has Wilson's interval over the test items; under a fault, a t interval over masks, each with its own sites and random words.
-The control, removal by chance, draws anew for every mask, so that its intervals, clean too, are over draws.
+At one share every criterion leaves the same number of neurons per layer (or of weights per matrix). A point without faults has
+Wilson's interval over the test items; under a fault, a t interval over masks, each with its own sites and random words. The
+control, removal by chance, draws anew for every mask, so that its intervals, clean too, are over draws.
 """
 
 from __future__ import annotations

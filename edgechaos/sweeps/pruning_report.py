@@ -1,7 +1,4 @@
-"""A pruning curve for people: a table, and a picture with one panel per condition.
-
-Enters: a `Curve`. Leaves: a rich table, or a PNG or SVG file with the intervals drawn.
-"""
+"""A pruning curve for people: a table, and a picture with one panel per condition."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """A network trained with others alongside: networks that share weights with it, or that must not be forgotten.
 
-Enters: the network to train, and further ones with items of their own. Leaves: a module for `edgechaos.train.fit.fit`. Every step adds to
-the gradient of the network's batch that of a batch of every other one, drawn with replacement by the seed of the epoch and the
-number of the step, which is a buffer: a run that was resumed draws what one that was not would have drawn.
+Every step adds to the gradient of the network's batch that of a batch of every other one, drawn with replacement by the seed of the
+epoch and the number of the step, which is a buffer: a run that was resumed draws what one that was not would have drawn.
 """
 
 from __future__ import annotations

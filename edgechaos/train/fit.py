@@ -1,7 +1,6 @@
 """Training: surrogate gradients with omission and death of units as augmentation, seeded, resumable to the same bits.
 
-Enters: a model, a data set, a recipe. Leaves: the trained model, its `facts` filled in, and a history. Order of items
-and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
+Order of items and random words depend on (seed, epoch) alone and the learning rate on the step alone, so a run that was interrupted
 and resumed from its state file ends with the weights of one that was not.
 """
 

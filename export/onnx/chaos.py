@@ -1,8 +1,7 @@
 """The ChaosLayer in integer ONNX operations: random words, lost spikes, table-Gaussian noise, both tick modes.
 
-Enters: a writer, the layer, the names of the sample ids (batch,) and the seed (1,), uint32. Leaves: the name of the
-layer's output. All words of a layer are computed at once, (batch, ticks, neurons). Parallel ticks are one comparison over
-that array; stateful ticks are unrolled, because ONNX loops are not carried by every importer.
+All words of a layer are computed at once, (batch, ticks, neurons). Parallel ticks are one comparison over that array; stateful
+ticks are unrolled, because ONNX loops are not carried by every importer.
 Source: docs/semantics.md, "Random words" and "ChaosLayer".
 """
 

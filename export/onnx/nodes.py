@@ -1,7 +1,7 @@
 """The feed-forward nodes in integer ONNX operations.
 
-Enters: a writer, the graph, a node. Leaves: operations that end in the node's output tensor. No float enters. ConvInteger
-is not used, because TVM imports none: windows are gathered, and summed by the same MatMulInteger as everything else.
+No float enters. ConvInteger is not used, because TVM imports none: windows are gathered, and summed by the same MatMulInteger as
+everything else.
 Source: docs/semantics.md.
 """
 

@@ -1,6 +1,6 @@
 """Random words, table Gaussians and rounded shifts in integer ONNX operations.
 
-Enters: a writer and names of values. Leaves: names of values. Source: docs/semantics.md, "Random words" and "Requantize".
+Source: docs/semantics.md, "Random words" and "Requantize".
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Integer ONNX: the graph, its random words and its faults as integer operations that any ONNX runtime computes alike.
 
-Enters: a validated IntegerGraph (also one that `edgechaos.faults.plan.apply` returned) and a head. Leaves: an ONNX model, opset 21,
-IR 10, byte-identical for equal graphs. Inputs, in this order: the head's codes (batch, *shape), `sample` uint32 (batch,), one id
-per item, `seed` uint32 (1,), and for every ThermalNoise node of the head `<node>_k` int32 (1,), its k in 0..k_max.
-Outputs: the head's logits int32 (batch, outputs) and label uint16 (batch, 1), then the tensors asked for.
-Source: docs/semantics.md. No float enters; every sum is int8 x int8 -> int32 (uint8 operands saturate on AVX2), every right shift is
-logical on unsigned words that an offset made non-negative (ONNX has no arithmetic shift), ticks are an axis, not a loop.
+The model is of opset 21, IR 10, and byte-identical for equal graphs. Inputs, in this order: the head's codes (batch, *shape),
+`sample` uint32 (batch,), one id per item, `seed` uint32 (1,), and for every ThermalNoise node of the head `<node>_k` int32 (1,),
+its k in 0..k_max. Outputs: the head's logits int32 (batch, outputs) and label uint16 (batch, 1), then the tensors asked for.
+Source: docs/semantics.md. No float enters; every sum is int8 x int8 -> int32 (uint8 operands saturate on AVX2), every right shift
+is logical on unsigned words that an offset made non-negative (ONNX has no arithmetic shift), ticks are an axis, not a loop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A small writer of ONNX nodes: unique names, constants, casts.
 
-Enters: operations by ONNX name. Leaves: `nodes` and `initializers` in the order written. Values that it invents are
-named `<node>/<n>_<op>`, constants `<node>/<what>`: a slash never occurs in a graph's own names, so nothing collides.
+Values that it invents are named `<node>/<n>_<op>`, constants `<node>/<what>`: a slash never occurs in a graph's own names, so
+nothing collides.
 """
 
 from __future__ import annotations

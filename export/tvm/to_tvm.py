@@ -1,8 +1,7 @@
 """TVM: the integer ONNX model imported into Relax, compiled by LLVM for this machine, and run.
 
-Enters: a graph, or its ONNX model. Leaves: a shared library that TVM's Relax virtual machine loads, or a callable.
-TVM is the second, independent compiler of the same graph. It needs `edgechaos[tvm]`: 0.27.0.post1 with
-apache-tvm-ffi 0.1.14.post1, because 0.1.15.post2 segfaults. Its bare-metal path is not used here.
+TVM is the second, independent compiler of the same graph. It needs `edgechaos[tvm]`: 0.27.0.post1 with apache-tvm-ffi 0.1.14.post1,
+because 0.1.15.post2 segfaults. Its bare-metal path is not used here.
 Source: docs/semantics.md; https://tvm.apache.org/docs/.
 """
 

@@ -1,8 +1,7 @@
 """Which of the two matrix kernels pays: the dense one, or the event-driven one that skips inputs that are 0.
 
-Enters: the sizes of a matrix and the measured activity of its input (the share that is not 0). Leaves: the kernel, with
-the crossover that decided. Costs are instructions of the Cortex-M4 kernels as clang -O2 compiles them, counted in an
-emulator (`make bench` repeats the count).
+What decides is the measured activity of a matrix's input, the share that is not 0. Costs are instructions of the Cortex-M4 kernels
+as clang -O2 compiles them, counted in an emulator (`make bench` repeats the count).
 """
 
 from __future__ import annotations

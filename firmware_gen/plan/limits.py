@@ -1,7 +1,7 @@
 """What generated C cannot carry is refused here, by name; and the margins within which a fault keeps every proof.
 
-Enters: a validated graph. Leaves: nothing, or UnsupportedError; and, for each matrix, how large a faulty bias may be, and
-for each expected layer, how low a faulty loss may be, so that a device can refuse what would overflow.
+For each matrix, how large a faulty bias may be, and for each expected layer, how low a faulty loss may be, so that a device can
+refuse what would overflow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where every tensor lives: sizes that are known before anything is compiled, and asserted by the C that is.
 
-Enters: a graph and the capacities of a target. Leaves: a MemoryPlan: one typed pool per integer width, in which values
-whose lifetimes do not overlap share space; the working memory; the size of the whole state. What the readout read and
-the logits stay in place after a run, because STATE_HASH and RESULT read them.
+One typed pool per integer width, in which values whose lifetimes do not overlap share space. What the readout read and the logits
+stay in place after a run, because STATE_HASH and RESULT read them.
 """
 
 from __future__ import annotations

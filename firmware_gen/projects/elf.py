@@ -1,7 +1,4 @@
-"""Firmware sources become an ELF; whole or not at all, and the same bytes on every build.
-
-Enters: a Firmware and an output folder. Leaves: `<folder>/<model>.elf` and a Built with the sizes that were linked.
-"""
+"""Firmware sources become an ELF; whole or not at all, and the same bytes on every build."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The same sources for the machine at hand: a shared library, and a server that speaks the protocol over a pipe or pty.
 
-Enters: a graph. Leaves: a library or an executable, built once and kept in the user's cache under the hash of everything
-that went into it: opening a model a second time takes milliseconds.
+Each is built once and kept in the user's cache under the hash of everything that went into it: opening a model a second time takes
+milliseconds.
 """
 
 from __future__ import annotations

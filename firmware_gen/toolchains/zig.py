@@ -1,7 +1,6 @@
 """Calls the C compiler, zig's clang from a wheel or an installed GCC, as an argument list in a folder of its own.
 
-Enters: the compiler's arguments and the folder they are relative to. Leaves: the files they make, or a BuildError with
-the compiler's first lines.
+A BuildError has the compiler's first lines.
 """
 
 from __future__ import annotations

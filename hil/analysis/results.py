@@ -1,7 +1,7 @@
 """From a ledger to curves: accuracy, paired loss, worst mask, outcomes and joules at every rate, with their intervals.
 
-Enters: a campaign's plan and its ledger. Leaves: frozen Results, as JSON, CSV, sentences. A curve never mixes fault
-kinds, persistences or devices. The unit of every interval is the mask; lost trials leave the denominator and are counted.
+A curve never mixes fault kinds, persistences or devices. The unit of every interval is the mask; lost trials leave the denominator
+and are counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """campaign.toml: which faults, at which rates, on which devices, over how many masks and images.
 
-Enters: a TOML file. Leaves: a frozen `Campaign`, every value checked. Unknown keys, values of another type and
-impossible values are refused with their path (`sweep[0].rates[2] = 1.5 is outside 0..1`). Documented in docs/campaigns.md.
+Unknown keys, values of another type and impossible values are refused with their path (`sweep[0].rates[2] = 1.5 is outside 0..1`).
+Documented in docs/campaigns.md.
 """
 
 from __future__ import annotations

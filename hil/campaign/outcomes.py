@@ -1,6 +1,6 @@
 """What a fault did to each image, against the clean run of the same mask.
 
-Enters: logits and classes of two runs that share every random word, and the true labels. Leaves: one count per outcome.
+The two runs share every random word.
 Source: the vocabulary of fault-injection campaigns, with silent data corruption split by whether a right answer was lost.
 """
 

@@ -1,8 +1,7 @@
 """Joules per inference: instructions by class, times a core's cycles, times a board's published energy per cycle.
 
-Enters: instruction counts (exact, from an emulator, between the edges that a meter would gate on) and a board's energy
-per cycle. Leaves: joules with a band, their origin and source. Nothing here is a measurement, and every figure says so.
-Formulas, tables and what the band covers: docs/energy.md.
+Instruction counts are exact, from an emulator, between the edges that a meter would gate on. Nothing here is a measurement, and
+every figure says so. Formulas, tables and what the band covers: docs/energy.md.
 """
 
 from __future__ import annotations

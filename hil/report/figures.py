@@ -1,7 +1,6 @@
 """Curves of the report as inline SVG: text stays text, colors are the page's own variables, equal data give equal bytes.
 
-Enters: curves as the results document holds them. Leaves: SVG markup. Matplotlib draws with placeholder colors, which
-become CSS variables, so that one drawing serves light, dark and paper.
+Matplotlib draws with placeholder colors, which become CSS variables, so that one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The headline figures of a report, for the page's tiles and the terminal's table alike.
-
-Enters: what `edgechaos.hil.report.page` read and prepared. Leaves: label, value, unit and note of each figure, as text.
-"""
+"""The headline figures of a report, for the page's tiles and the terminal's table alike."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page from the JSON files that campaign, verify and build wrote.
 
-Enters: a folder, or the documents themselves. Leaves: HTML that fetches nothing, runs nothing and escapes everything;
-equal documents give equal bytes. What is not there is named as not there. Figures are drawn by `edgechaos.hil.report.figures`.
+It fetches nothing, runs nothing and escapes everything; equal documents give equal bytes. What is not there is named as not there.
+Figures are drawn by `edgechaos.hil.report.figures`.
 """
 
 from __future__ import annotations

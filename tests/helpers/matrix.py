@@ -1,7 +1,7 @@
 """The exactness matrix: every kind of model at every weight width, on real items, on every backend, clean and under faults.
 
-Enters: a kind and a width of weights. Leaves: a Cell: how many integers were compared, which differ, and the reference's accuracy,
-which tells a living network from one that says the same of every item. Shared by tests/export/test_matrix.py and benchmarks/matrix.py.
+A Cell has how many integers were compared, which differ, and the reference's accuracy, which tells a living network from one that
+says the same of every item. Shared by tests/export/test_matrix.py and benchmarks/matrix.py.
 """
 
 from __future__ import annotations

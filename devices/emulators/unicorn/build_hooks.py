@@ -1,6 +1,6 @@
 """Builds hooks.c for this machine, once: the library is cached under the hash of its source and its compiler.
 
-Enters: nothing. Leaves: the library's path, or None where there is no compiler: then the hooks run in Python.
+Without a compiler the hooks run in Python.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What an emulated board has beside its core: instruction counts, watchdog, UART, GPIO, restart; compiled or in Python.
 
-Enters: a code map and a board. Leaves: hooks attached to a Unicorn engine, and what they saw. `CompiledHooks` runs
-hooks.c; `PythonHooks` says the same in Python, for machines without the compiler, and gives identical counts
+`CompiledHooks` runs hooks.c; `PythonHooks` says the same in Python, for machines without the compiler, and gives identical counts
 (tested). Model: Arm DDI 0479, Cortex-M System Design Kit (UART, GPIO); Arm DDI 0403, AIRCR.
 """
 

@@ -1,7 +1,6 @@
 """An emulated board: Unicorn's Cortex-M4 with a board's memory map, run from one WFI to the next.
 
-Enters: a firmware image, a board, bytes for its UART. Leaves: bytes sent, instructions executed, or why it stopped:
-a crash with PC, LR and their symbols, a hang, babble. Not modelled by Unicorn: NVIC, SysTick, fault registers and
+It stops with a crash (PC, LR and their symbols), a hang or babble. Not modelled by Unicorn: NVIC, SysTick, fault registers and
 handlers; whatever would be a fault exception is reported as a crash.
 """
 

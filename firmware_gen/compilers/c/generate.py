@@ -1,7 +1,6 @@
 """A model and a board become a folder of C that needs nothing else: sources, linker script, compiler flags.
 
-Enters: a validated graph and a Board (or none, for a library of the host). Leaves: a Firmware: path -> bytes, the same on
-every run and on every machine, and the hash that the device will report.
+Sources are the same on every run and on every machine. Without a Board they are a library of the host.
 """
 
 from __future__ import annotations

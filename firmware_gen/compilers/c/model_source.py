@@ -1,7 +1,4 @@
-"""The generated C of one model: its state, its nodes, and the short sequence of calls that runs each head.
-
-Enters: a validated graph, the kernel of each matrix, a memory plan. Leaves: the text of <model>.c and <model>.h.
-"""
+"""The generated C of one model: its state, its nodes, and the short sequence of calls that runs each head."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The generated C of one node: its tables, its description, the call that runs it.
 
-Enters: a graph, the kernel of each matrix, a memory plan, the names that are taken. Leaves: C, written in node order; a
-constant that several nodes share is written at its first use only.
+A constant that several nodes share is written at its first use only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights of 4 or 2 bits as C stores them: two's complement, low bits first, every row in whole bytes.
 
-Enters: a matrix of codes. Leaves: bytes, one row after another. Source: `ec_packed_code` of runtime/core/ec_layers.h.
+Source: `ec_packed_code` of runtime/core/ec_layers.h.
 """
 
 from __future__ import annotations

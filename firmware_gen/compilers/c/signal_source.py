@@ -1,7 +1,7 @@
 """C that turns sensor samples into a head's input codes, bit for bit as the host does: <model>_encode.c and .h.
 
-Enters: a graph whose heads read signals. Leaves: the text of the two files, or nothing. One float subtraction and one multiplication
-follow each other: there is no product and sum that a compiler could fuse. Source: docs/semantics.md, "Signals".
+One float subtraction and one multiplication follow each other: there is no product and sum that a compiler could fuse. Source:
+docs/semantics.md, "Signals".
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Writes C: indentation, comments, arrays, and names that no keyword, library or runtime has taken.
-
-Enters: lines and integers. Leaves: the text of one source file, the same on every run.
-"""
+"""Writes C: indentation, comments, arrays, and names that no keyword, library or runtime has taken."""
 
 from __future__ import annotations
 
