@@ -19,7 +19,7 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
-from edgechaos.graph.units import Mortal, chaos_and_topk, mortal, plain_layers
+from edgechaos.graph.units import UnitNode, chaos_and_topk, plain_layers, unit_nodes
 from edgechaos.support.errors import FaultError
 
 PATCH_ROWS = 64
@@ -33,7 +33,7 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     matrices = _one_per_constant(graph, "weight")
     share = max(1, PATCH_ROWS // len(graph.weighted()))
     spiking = graph.chaos_layers()
-    carried = mortal(graph)
+    carried = unit_nodes(graph)
     everywhere = bool(chaos_and_topk(graph)) or (bool(carried) and carried == plain_layers(graph))
     no_stuck = any(layer.sampling != "ticks" for layer in spiking)
 
@@ -97,7 +97,7 @@ def _spread(graph: IntegerGraph, constant: str, words: int, bit: int) -> tuple[t
 
 
 def _every_third(
-    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[Mortal], start: int
+    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[UnitNode], start: int
 ) -> tuple[Fault, ...]:
     sizes = {layer.name: graph.tensors[layer.input].shape[0] for layer in layers}
     return tuple(kind(name, neurons=tuple(range(start, n, 3))) for name, n in sizes.items() if n > start)

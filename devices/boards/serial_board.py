@@ -102,7 +102,7 @@ class SerialBoard(ProtocolDevice):
         self.baud = baud
         self.uid = uid
         self.board = board
-        self._waits_as_told = timeouts is not None
+        self._given_timeouts = timeouts is not None
         self._link: SerialLink | None = None
 
     def _connect(self) -> SerialLink:
@@ -115,7 +115,7 @@ class SerialBoard(ProtocolDevice):
             raise DeviceRefused(f"{self.port} leads to board {found}, not {self.uid}; use the port of the board that is meant")
         assert self._link is not None
         self._link.lock_board(found)
-        if not self._waits_as_told:
+        if not self._given_timeouts:
             clock_hz = self.board.clock_hz if self.board else max(hello.timer_hz, SLOWEST_CLOCK_HZ)
             client.timeouts = _timeouts(self.baud, infer_s(self.graph, hello.patch_capacity, clock_hz))
         return hello

@@ -171,8 +171,8 @@ def _quantize(
     if as_json:
         print_json({"artifact": str(path), "model_hash": digest, "weight_bits": bits, "accuracy": found})
         return
-    told = [f"{head} {_told(one, bits)}" for head, one in found["heads"].items()] if "heads" in found else [_told(found, bits)]
-    say(f"{path}: {'; '.join(told)}; model {digest[:12]}")
+    heads = [f"{head} {_accuracy(one, bits)}" for head, one in found.get("heads", {}).items()]
+    say(f"{path}: {'; '.join(heads or [_accuracy(found, bits)])}; model {digest[:12]}")
 
 
 def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset | dict[str, Dataset]]:
@@ -190,6 +190,6 @@ def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model,
     return model, {t.name: chosen_data(None, records.get(t.name), str(checkpoint), t.config.text, t.config.inputs) for t in tasks}
 
 
-def _told(accuracy: dict[str, float], bits: int | dict[str, int]) -> str:
+def _accuracy(accuracy: dict[str, float], bits: int | dict[str, int]) -> str:
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
     return f"{before}{bits_in_words(bits)} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"

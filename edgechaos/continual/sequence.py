@@ -26,7 +26,7 @@ from edgechaos.models import checkpoint  # first: names the extra to install whe
 from edgechaos.models.evaluate import evaluate
 from edgechaos.models.shared import SharedChaosNet
 from edgechaos.support.errors import ArtifactError, ConfigError
-from edgechaos.train.companions import Alongside, Companion
+from edgechaos.train.companions import Companion, JointModule
 from edgechaos.train.fit import ProgressCallback, Recipe, fit
 
 Strategy = Literal["trained", "frozen", "rehearsal"]
@@ -127,7 +127,7 @@ class _Sequence:
             self.model.task(learning).train()
         self.model.cortex.requires_grad_(self.strategy != "frozen" or k == 0)
         state = None if self.output is None else Path(f"{self.output}.state")
-        module = Alongside(net, earlier) if earlier else net
+        module = JointModule(net, earlier) if earlier else net
         history = fit(
             module, net.preprocess(data.train_items), data.train_labels, recipe, f"train {task}", [self.identity(), k], state, progress
         )

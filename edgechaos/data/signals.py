@@ -50,11 +50,11 @@ def from_signals(
     known = classes or tuple(str(c) for c in range(int(labels.max()) + 1))
     if labels.max() >= len(known):
         raise DataError(f"{where}: label {labels.max()} of {len(known)} classes")
-    numbers = labels.astype(np.int64)
-    train, test = split_order(numbers, len(known))
+    labels = labels.astype(np.int64)
+    train, test = split_order(labels, len(known))
     mean, std = scaling_of(samples[train], where)
     about = {"source": source or "arrays", "licence": OWN, "signals": True}
-    return Dataset(name, samples[train], numbers[train], samples[test], numbers[test], known, mean, std, **about)  # type: ignore[arg-type]
+    return Dataset(name, samples[train], labels[train], samples[test], labels[test], known, mean, std, **about)  # type: ignore[arg-type]
 
 
 def scaling_of(samples: NDArray[np.float32], where: str) -> Normalization:

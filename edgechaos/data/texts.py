@@ -105,7 +105,7 @@ def _published(
 ) -> Dataset:
     text = vocabulary(train[0], size)
     ids = [text.ids(texts, length) for texts, _ in (train, test)]
-    labels = [np.array(numbers, np.int64) for _, numbers in (train, test)]
+    labels = [np.array(classes, np.int64) for _, classes in (train, test)]
     texts = (tuple(train[0]), tuple(test[0]))
     return Dataset(name, ids[0], labels[0], ids[1], labels[1], classes, (0.0,), (1.0,), *about, text=text, texts=texts)
 

@@ -16,21 +16,21 @@ from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_nodes import (
     Augmentation,
     BatchNorm,
+    ChaosLayer,
     Conv,
     EmbeddingMean,
     FailingLayer,
     FloatNode,
     Gelu,
-    Linear,
+    Lut,
+    MatMul,
     Normalize,
     Pool,
     Readout,
     Relu,
     Shape,
-    Spiking,
-    Table,
     Thermal,
-    Winners,
+    TopK,
     stored_name,
 )
 from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
@@ -39,6 +39,7 @@ from edgechaos.support.errors import GraphError
 __all__ = [
     "Augmentation",
     "BatchNorm",
+    "ChaosLayer",
     "Conv",
     "EmbeddingMean",
     "FailingLayer",
@@ -46,16 +47,15 @@ __all__ = [
     "FloatModel",
     "FloatNode",
     "Gelu",
-    "Linear",
+    "Lut",
+    "MatMul",
     "Normalize",
     "Pool",
     "Readout",
     "Relu",
     "Shape",
-    "Spiking",
-    "Table",
     "Thermal",
-    "Winners",
+    "TopK",
     "stored_name",
 ]
 
@@ -106,9 +106,9 @@ class FloatModel:
         """The nodes that read a tensor."""
         return tuple(n for n in self.nodes if n.input == tensor)
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The spiking nodes, in execution order."""
-        return tuple(n for n in self.nodes if isinstance(n, Spiking))
+        return tuple(n for n in self.nodes if isinstance(n, ChaosLayer))
 
     def failing_layers(self) -> tuple[FailingLayer, ...]:
         """The layers that a fault of all layers strikes: spiking and k-WTA ones, or the plain ones of a network that has neither.
@@ -116,11 +116,11 @@ class FloatModel:
         Named as in the integer graph, in execution order. A plain layer is an activation of a matrix.
         """
         shapes = self.shapes()
-        found: list[FloatNode] = [n for n in self.nodes if isinstance(n, Spiking | Winners)]
+        found: list[FloatNode] = [n for n in self.nodes if isinstance(n, ChaosLayer | TopK)]
         found = found or [n for n in self.nodes if isinstance(n, Relu | Gelu)]
         return tuple(
             n.failing()
-            if isinstance(n, Spiking)
+            if isinstance(n, ChaosLayer)
             else FailingLayer(f"{n.name}_in" if isinstance(n, Gelu) else n.name, shapes[n.name][0], UNIT_FAIL_STREAM + k)
             for k, n in enumerate(found)
         )
@@ -128,7 +128,7 @@ class FloatModel:
     def ticks(self, tensor: str) -> int:
         """How many ticks a tensor has; 0 for one value per sample."""
         node = self.node(tensor)
-        if isinstance(node, Spiking):
+        if isinstance(node, ChaosLayer):
             return node.ticks
         return 0 if node is None or isinstance(node, Readout) else self.ticks(node.input)
 
@@ -150,9 +150,9 @@ class FloatModel:
             arrays = [v for v in (getattr(node, f, None) for f in ARRAYS) if v is not None]
             if not all(np.isfinite(a).all() for a in arrays):
                 raise GraphError(f"node '{node.name}': a weight is not finite; the training diverged", node.name)
-            if isinstance(node, Readout) and isinstance(self.node(node.input), Linear | Conv):
+            if isinstance(node, Readout) and isinstance(self.node(node.input), MatMul | Conv):
                 raise GraphError(f"node '{node.name}': a readout reads spikes or an activation, not '{node.input}'", node.name)
-            if isinstance(node, Thermal) and not isinstance(self.node(node.input), Linear):
+            if isinstance(node, Thermal) and not isinstance(self.node(node.input), MatMul):
                 raise GraphError(f"node '{node.name}': thermal noise follows a matrix, not '{node.input}'", node.name)
         self._check_shared()
         for head in self.heads:
@@ -164,9 +164,9 @@ class FloatModel:
         return self
 
     def _check_shared(self) -> None:
-        copies: dict[str, Linear] = {}
+        copies: dict[str, MatMul] = {}
         for node in self.nodes:
-            if isinstance(node, Linear) and node.shared is not None:
+            if isinstance(node, MatMul) and node.shared is not None:
                 first = copies.setdefault(node.shared, node)
                 if not np.array_equal(first.weight, node.weight):
                     raise GraphError(f"nodes '{first.name}' and '{node.name}': share '{node.shared}', but their weights differ", node.name)

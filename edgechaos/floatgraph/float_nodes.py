@@ -51,7 +51,7 @@ class Normalize(FloatNode):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table(FloatNode):
+class Lut(FloatNode):
     """y = values[c + 128] of an input code c, or values[channel, c + 128]: a normalization that no matrix can take in."""
 
     values: Array
@@ -63,7 +63,7 @@ class Table(FloatNode):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Linear(FloatNode):
+class MatMul(FloatNode):
     """y = weight @ x + bias, per tick where the input has ticks. weight: (out, in) float64; bias: (out,) or None.
 
     An image is read as a row-major vector. shared: where heads have this matrix in common, the name of its one stored copy; the
@@ -82,7 +82,7 @@ class Linear(FloatNode):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Readout(Linear):
+class Readout(MatMul):
     """The logits: weight @ (mean of the input over its ticks, where it has ticks) + bias. Its outputs are compared with each other."""
 
 
@@ -156,7 +156,7 @@ class EmbeddingMean(FloatNode):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Winners(FloatNode):
+class TopK(FloatNode):
     """The k largest values keep their value, the others become 0; among equals the lowest index wins."""
 
     k: int
@@ -169,7 +169,7 @@ class Winners(FloatNode):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thermal(FloatNode):
-    """y = x + 0.01 sqrt(temperature) ||v|| G, with v what the Linear before it reads and G one table Gaussian per output.
+    """y = x + 0.01 sqrt(temperature) ||v|| G, with v what the MatMul before it reads and G one table Gaussian per output.
 
     temperature_max: the largest that the integers must carry. stream selects the random words.
     """
@@ -206,7 +206,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spiking(FloatNode):
+class ChaosLayer(FloatNode):
     """`ticks` ticks of spiking neurons; the order of operations stands in `edgechaos.models.spiking`.
 
     threshold and noise_std in membrane units; decay, refractory_decay, fail_prob in 0..1. The two streams select the
@@ -234,6 +234,6 @@ class Spiking(FloatNode):
         return FailingLayer(self.name, self.neurons, self.fail_stream, spiking=True, fail_prob=self.fail_prob)
 
 
-def stored_name(node: Linear | Conv | EmbeddingMean) -> str:
+def stored_name(node: MatMul | Conv | EmbeddingMean) -> str:
     """The name under which a node's weights are kept: its own, or that of the matrix that heads share."""
-    return (node.shared if isinstance(node, Linear) else None) or node.name
+    return (node.shared if isinstance(node, MatMul) else None) or node.name

@@ -1,8 +1,8 @@
 """Passes over the float description, before quantization: pure functions FloatModel -> FloatModel, validated after each.
 
 They change how a network is computed, never what: products of float64 matrices are exact to rounding, and are taken
-before anything is quantized, so that spikes stay binary between layers. Source: docs/semantics.md, "Chained ChaosLayers"
-and "Linear".
+before anything is quantized, so that spikes stay binary between layers. Source: docs/semantics.md, "ChaosLayer"
+and "MatMul, Readout".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgechaos.floatgraph.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Linear, Normalize, Table, Thermal
+from edgechaos.floatgraph.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Lut, MatMul, Normalize, Thermal
 from edgechaos.floatgraph.float_nodes import Array
 from edgechaos.graph import signals
 from edgechaos.support.errors import GraphError, UnsupportedError
@@ -30,7 +30,7 @@ def prune_unread(model: FloatModel) -> FloatModel:
 
 
 def fold_linear(model: FloatModel) -> FloatModel:
-    """Merge a Linear into the Linear that alone reads it: W = W2 W1, b = W2 b1 + b2.
+    """Merge a MatMul into the MatMul that alone reads it: W = W2 W1, b = W2 b1 + b2.
 
     This joins the recurrent matrix of one spiking layer with the input matrix of the next, so inputs stay binary. What heads share
     merges only with what they share: the product of a head's own matrix would be another one for every head.
@@ -44,7 +44,7 @@ def _merge_first(model: FloatModel) -> FloatModel | None:
     """The model with one pair merged; None where there is none. Not validated: of what heads share, one may be merged and one not yet."""
     for first in model.nodes:
         readers = model.readers(first.name)
-        if type(first) is not Linear or len(readers) != 1 or type(readers[0]) is not Linear:
+        if type(first) is not MatMul or len(readers) != 1 or type(readers[0]) is not MatMul:
             continue
         second = readers[0]
         if (first.shared is None) != (second.shared is None):
@@ -52,7 +52,7 @@ def _merge_first(model: FloatModel) -> FloatModel | None:
         bias = second.bias
         if first.bias is not None:
             bias = second.weight @ first.bias + (0.0 if second.bias is None else second.bias)
-        merged = Linear(second.name, first.input, second.weight @ first.weight, bias, second.shared)
+        merged = MatMul(second.name, first.input, second.weight @ first.weight, bias, second.shared)
         return replace(model, nodes=tuple(merged if n is second else n for n in model.nodes if n is not first))
     return None
 
@@ -98,7 +98,7 @@ def fold_normalization(model: FloatModel) -> FloatModel:
             continue
         step = float(gain.mean())
         for reader in readers:
-            if type(reader) is not Linear:
+            if type(reader) is not MatMul:
                 raise UnsupportedError(f"node '{reader.name}': its input's normalization folds into a linear layer only", reader.name)
             if reader.shared is not None:
                 raise UnsupportedError(
@@ -106,7 +106,7 @@ def fold_normalization(model: FloatModel) -> FloatModel:
                     reader.name,
                 )
             bias = -reader.weight @ offset + (0.0 if reader.bias is None else reader.bias)
-            nodes[reader.name] = Linear(reader.name, node.input, reader.weight * (gain / step), bias)
+            nodes[reader.name] = MatMul(reader.name, node.input, reader.weight * (gain / step), bias)
         del nodes[node.name]
         heads[node.input] = replace(heads[node.input], step=step)
     return replace(model, nodes=tuple(nodes.values()), heads=tuple(heads[h.input] for h in model.heads)).validate()
@@ -119,17 +119,17 @@ def _of_codes(node: Normalize, head: FloatHead) -> tuple[Array, Array]:
     return PIXEL_CODE / node.std, node.mean / node.std
 
 
-def _table(node: Normalize, head: FloatHead) -> Table:
+def _table(node: Normalize, head: FloatHead) -> Lut:
     """One row for all inputs where they share mean and std, else one per entry of axis 0. Codes below 0 are never pixels."""
     codes = np.arange(-128, 128, dtype=np.float64)
     if head.encoding.kind == "signals":
-        return Table(node.name, node.input, signals.CODE * codes)
+        return Lut(node.name, node.input, signals.CODE * codes)
     mean, std = (v.reshape(head.shape[0], -1) for v in (node.mean, node.std))
     if any((v != v[:, :1]).any() for v in (mean, std)):
         raise UnsupportedError(f"node '{node.name}': mean and std must be one per channel for a layer that pads its input", node.name)
     values = (PIXEL_CODE * codes - mean[:, :1]) / std[:, :1]
     values[:, :128] = values[:, 128:129]
-    return Table(node.name, node.input, values[0] if (values == values[0]).all() else values)
+    return Lut(node.name, node.input, values[0] if (values == values[0]).all() else values)
 
 
 def order(model: FloatModel) -> FloatModel:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, Requantize, TopK
 
-Mortal = ChaosLayer | TopK | Requantize
+UnitNode = ChaosLayer | TopK | Requantize
 
 
-def mortal(graph: IntegerGraph) -> tuple[Mortal, ...]:
+def unit_nodes(graph: IntegerGraph) -> tuple[UnitNode, ...]:
     """Every node that carries a dead mask: ChaosLayers, then TopKs, then plain layers whose 0 is silence."""
-    return tuple(n for n in graph.analysis.unit_nodes if isinstance(n, Mortal))
+    return tuple(n for n in graph.analysis.unit_nodes if isinstance(n, UnitNode))
 
 
 def chaos_and_topk(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
@@ -24,8 +24,3 @@ def chaos_and_topk(graph: IntegerGraph) -> tuple[ChaosLayer | TopK, ...]:
 def plain_layers(graph: IntegerGraph) -> tuple[Requantize, ...]:
     """The Requantize nodes that finish a plain layer, in execution order."""
     return tuple(n for n in graph.nodes if isinstance(n, Requantize) and n.finishes_plain_layer(graph))
-
-
-def loud(graph: IntegerGraph, node: Requantize) -> str | None:
-    """Why code 0 of a plain layer is not silence; None where it is."""
-    return node.zero_is_not_silent(graph)

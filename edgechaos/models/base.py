@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
-from edgechaos.floatgraph.float_model import FailingLayer, FloatModel, Normalize, Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer, FloatModel, Normalize
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.graph.signals import RANGE
 from edgechaos.models.spiking import Conditions
@@ -95,7 +95,7 @@ class Model(nn.Module):
     def describe(self, name: str = ...) -> FloatModel:
         """The network as data, float64, nothing folded yet."""
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The descriptions of the spiking layers, first to last."""
         return ()
 

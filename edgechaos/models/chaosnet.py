@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Readout, Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul, Readout
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.graph.tokenizer import FIRST_WORD
 from edgechaos.models import fronts
@@ -30,7 +30,7 @@ EXCITATORY = 0.8
 class CortexLayer(nn.Module):
     """One spiking layer: input matrix, neurons, and the matrix towards the next layer."""
 
-    def __init__(self, inputs: int, spiking: Spiking) -> None:
+    def __init__(self, inputs: int, spiking: ChaosLayer) -> None:
         super().__init__()
         self.spiking = spiking
         self.input_weights = nn.Linear(inputs, spiking.neurons, bias=False)
@@ -71,9 +71,9 @@ class Cortex(nn.Module):
         for layer in self.chain():
             name = layer.spiking.name
             nodes += [
-                Linear(layer.spiking.input, value, array(layer.input_weights.weight)),
+                MatMul(layer.spiking.input, value, array(layer.input_weights.weight)),
                 layer.spiking,
-                Linear(f"{name}_recurrent", name, array(layer.recurrent.weight)),
+                MatMul(f"{name}_recurrent", name, array(layer.recurrent.weight)),
             ]
             value = nodes[-1].name
         return nodes
@@ -125,7 +125,7 @@ class ChaosNet(Model):
         logits: Tensor = self.readout(self.spikes(x, conditions)[-1].mean(dim=1))
         return logits
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The descriptions of the spiking layers, first to last."""
         return tuple(layer.spiking for layer in self.cortex.chain())
 
@@ -167,8 +167,8 @@ class ChaosNet(Model):
         return values if config.front == "pixels" else {"front": config.front, **values}
 
 
-def _spiking(k: int, neurons: int, config: ChaosNetConfig) -> Spiking:
-    return Spiking(
+def _spiking(k: int, neurons: int, config: ChaosNetConfig) -> ChaosLayer:
+    return ChaosLayer(
         name=f"cortex{k}",
         input=f"cortex{k}_matmul",
         neurons=neurons,

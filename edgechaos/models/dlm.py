@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Thermal
+from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Readout, Thermal
 from edgechaos.models.base import Model, array, thermal
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered
@@ -156,11 +156,11 @@ class Dlm(Model):
         """The network as data, float64, the velocity folded in."""
         config, nodes = self.config, list[FloatNode]([self.normalization()])
         for k, layer in enumerate(self.chain()):
-            kind = Readout if k == len(self.layers) - 1 else Linear
+            kind = Readout if k == len(self.layers) - 1 else MatMul
             weight = array(layer.weight) + config.current_strength * array(layer.weight_velocity)
             nodes.append(kind(f"layer{k}", nodes[-1].name, weight, array(layer.bias)))
             nodes.append(Thermal(f"layer{k}_thermal", f"layer{k}", config.temperature, config.temperature_max, k))
-            if kind is Linear:
+            if kind is MatMul:
                 nodes.append(Gelu(f"layer{k}_gelu", nodes[-1].name))
         head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, self.encoding())
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, Linear, Pool, Relu, Shape
+from edgechaos.floatgraph.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, MatMul, Pool, Relu, Shape
 from edgechaos.models.base import array
 from edgechaos.models.chaosnet_config import ChaosNetConfig
 
@@ -49,9 +49,9 @@ def projection(config: ChaosNetConfig) -> nn.Sequential:
 def embedding_mean(weight: Tensor, ids: Tensor) -> Tensor:
     """(batch, dim): the mean over the ids that are not 0, an id beyond the vocabulary counting as 1; zeros for an empty text."""
     known = torch.where(ids < len(weight), ids, 1)
-    told = (known != 0).to(weight.dtype)[:, :, None]
-    total = (nn.functional.embedding(known, weight) * told).sum(dim=1)
-    return total / told.sum(dim=1).clamp(min=1.0)
+    present = (known != 0).to(weight.dtype)[:, :, None]
+    total = (nn.functional.embedding(known, weight) * present).sum(dim=1)
+    return total / present.sum(dim=1).clamp(min=1.0)
 
 
 def describe_vision(extractor: nn.Sequential, project: nn.Sequential, config: ChaosNetConfig, value: str) -> list[FloatNode]:
@@ -81,7 +81,7 @@ def describe_vision(extractor: nn.Sequential, project: nn.Sequential, config: Ch
 def describe_dense(project: nn.Sequential, value: str) -> list[FloatNode]:
     """The nodes of a projection that reads `value`; the last one is `embed`."""
     linear = cast(nn.Linear, project[1])
-    return [Linear("projection", value, array(linear.weight), array(linear.bias)), Relu("embed", "projection")]
+    return [MatMul("projection", value, array(linear.weight), array(linear.bias)), Relu("embed", "projection")]
 
 
 def describe_language(embedding: nn.Embedding, value: str) -> list[FloatNode]:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import AUGMENTATION_STREAM, UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import Augmentation, Conv, FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Pool, Readout, Relu
+from edgechaos.floatgraph.float_model import Augmentation, Conv, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul, Pool, Readout, Relu
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
@@ -118,7 +118,7 @@ class PlainNet(Model):
                 nodes += [Conv(layer_name, value, weight, bias, pad=(1, 1)), Relu(f"{layer_name}_relu", layer_name)]
                 nodes.append(Pool(f"{layer_name}_pool", f"{layer_name}_relu", (2, 2), (2, 2)))
             else:
-                nodes += [Linear(layer_name, value, weight, bias), Relu(f"{layer_name}_relu", layer_name)]
+                nodes += [MatMul(layer_name, value, weight, bias), Relu(f"{layer_name}_relu", layer_name)]
         nodes.append(Readout("logits", nodes[-1].name, array(self.last().weight), array(self.last().bias)))
         config = self.config
         image = config.image if config.channels else None

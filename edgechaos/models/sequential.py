@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.floatgraph.float_model import Conv, FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, Linear, Pool, Readout, Relu
+from edgechaos.floatgraph.float_model import Conv, FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Pool, Readout, Relu
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
@@ -137,7 +137,7 @@ class SequentialNet(Model):
                 if layer.kind == "conv":
                     nodes.append(Conv(node, value, weight, bias, stride=layer.stride, pad=layer.pad))
                 else:
-                    nodes.append(Readout("logits", value, weight, bias) if k == len(steps) - 1 else Linear(node, value, weight, bias))
+                    nodes.append(Readout("logits", value, weight, bias) if k == len(steps) - 1 else MatMul(node, value, weight, bias))
             elif layer.kind in ("maxpool", "avgpool"):
                 nodes.append(Pool(node, value, cast(Pair, layer.kernel), layer.stride, average=layer.kind == "avgpool"))
             else:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Linear, Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul
 from edgechaos.graph.integer_graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, Cortex
@@ -108,9 +108,9 @@ class TaskNet(ChaosNet):
         super().__init__(config, cortex)
         self.prefix = prefix
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The layers of the cortex under this task's names."""
-        return tuple(cast(Spiking, _prefixed(layer, self.prefix)) for layer in super().spiking_layers())
+        return tuple(cast(ChaosLayer, _prefixed(layer, self.prefix)) for layer in super().spiking_layers())
 
     def knows(self, layer: str) -> bool:
         """As in other models; a plan for the whole shared cortex names the layers of other tasks too."""
@@ -152,7 +152,7 @@ class SharedChaosNet(Model):
         """Logits (batch, classes) of one task."""
         return self.task(task)(x, conditions)  # type: ignore[no-any-return]
 
-    def spiking_layers(self) -> tuple[Spiking, ...]:
+    def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The layers of the cortex, once per task."""
         return tuple(layer for task in self.tasks for layer in self.task(task).spiking_layers())
 
@@ -185,7 +185,7 @@ class SharedChaosNet(Model):
 def _prefixed(node: FloatNode, prefix: str) -> FloatNode:
     """The node under a task's name; a matrix of the cortex is shared under its own."""
     renamed = replace(node, name=prefix + node.name, input=prefix + node.input)
-    return replace(renamed, shared=node.name) if isinstance(renamed, Linear) and node.name.startswith("cortex") else renamed
+    return replace(renamed, shared=node.name) if isinstance(renamed, MatMul) and node.name.startswith("cortex") else renamed
 
 
 def _copies(model: nn.Module, keys: Sequence[str], prefix: str) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.arithmetic.streams import TRAINING_DEAD_STREAM
 from edgechaos.faults.injections import ResolvedPlan
-from edgechaos.floatgraph.float_model import FailingLayer, Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer
 from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0
@@ -96,7 +96,7 @@ def _fires(excess: Tensor) -> Tensor:
     return spikes
 
 
-def spiking_ticks(drive: Tensor, layer: Spiking, conditions: Conditions) -> Tensor:
+def spiking_ticks(drive: Tensor, layer: ChaosLayer, conditions: Conditions) -> Tensor:
     """The delivered spikes of one layer, (batch, ticks, neurons), 0 or 1 in the dtype of `drive`.
 
     drive: (batch, neurons), the same at every tick, or (batch, ticks, neurons).
@@ -137,7 +137,7 @@ def _deliver(fired: Tensor, kept: Tensor | None, faults: LayerFaults) -> Tensor:
     return spikes if faults.stuck is None else torch.where(faults.stuck, 1.0, spikes)
 
 
-def _stateful(drive: Tensor, layer: Spiking, kept: Tensor | None, faults: LayerFaults, peaks: dict[str, float] | None) -> Tensor:
+def _stateful(drive: Tensor, layer: ChaosLayer, kept: Tensor | None, faults: LayerFaults, peaks: dict[str, float] | None) -> Tensor:
     membrane = torch.zeros_like(drive[:, 0])
     refractory = torch.zeros_like(membrane)
     spikes, peak = [], 0.0

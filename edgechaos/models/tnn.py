@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, Linear, Readout, Winners
+from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Readout, TopK
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners
@@ -176,12 +176,12 @@ class Tnn(Model):
         """The network as data, float64, the gains folded in."""
         nodes = list[FloatNode]([self.normalization()])
         for k, layer in enumerate(self.chain()):
-            kind = Readout if k == len(self.layers) - 1 else Linear
+            kind = Readout if k == len(self.layers) - 1 else MatMul
             gain, value = array(layer.gain), nodes[-1].name
             nodes.append(kind(f"layer{k}", value, array(layer.weight) * gain[:, None], array(layer.bias) * gain))
-            if kind is Linear:
+            if kind is MatMul:
                 k_wins = self.config.winners(len(gain))
-                nodes += [Winners(f"layer{k}_winners", f"layer{k}", k_wins), Gelu(f"layer{k}_gelu", f"layer{k}_winners")]
+                nodes += [TopK(f"layer{k}_winners", f"layer{k}", k_wins), Gelu(f"layer{k}_gelu", f"layer{k}_winners")]
         config = self.config
         head = FloatHead("main", "input", config.inputs, nodes[-1].name, config.classes, self.encoding())
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()

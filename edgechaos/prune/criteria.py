@@ -1,7 +1,7 @@
 """What neurons, channels and weights are worth: the layers that can be made smaller, and the criteria that say who goes first.
 
 A folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send give scores by layer, the least
-of which `edgechaos.prune.removal` removes. Neurons are the outputs of a Linear, or the channels of a Conv, that pass through spikes,
+of which `edgechaos.prune.removal` removes. Neurons are the outputs of a MatMul, or the channels of a Conv, that pass through spikes,
 activations or pooling into other matrices; embeddings and logits stay, and so does what one head alone sends to a matrix that heads
 share. Nothing here needs torch.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import RANDOM_STREAM
-from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Gelu, Linear, Pool, Relu, Spiking, Thermal, Winners, stored_name
+from edgechaos.floatgraph.float_model import ChaosLayer, Conv, FloatModel, FloatNode, Gelu, MatMul, Pool, Relu, Thermal, TopK, stored_name
 from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[np.float64]
@@ -29,7 +29,7 @@ DEFAULT: Criterion = "reconstruction"
 RIDGE = 0.1
 """Added to the moments, in mean squares of a neuron: without it few neurons would replace many, and be missed when they die."""
 
-BETWEEN = (Spiking, Relu, Gelu, Winners, Thermal, Pool)
+BETWEEN = (ChaosLayer, Relu, Gelu, TopK, Thermal, Pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class NeuronActivity:
 
 def neuron_layers(model: FloatModel) -> tuple[NeuronLayer, ...]:
     """The layers of a folded model whose neurons can be removed, in execution order."""
-    found = (_layer(model, node) for node in model.nodes if type(node) in (Linear, Conv))
+    found = (_layer(model, node) for node in model.nodes if type(node) in (MatMul, Conv))
     return tuple(layer for layer in found if layer is not None)
 
 
@@ -74,7 +74,7 @@ def _layer(model: FloatModel, matrix: FloatNode) -> NeuronLayer | None:
     while len(readers) == 1 and isinstance(readers[0], BETWEEN):
         inside.append(readers[0].name)
         readers = model.readers(readers[0].name)
-    if not inside or not readers or not all(isinstance(r, Linear | Conv) for r in readers):
+    if not inside or not readers or not all(isinstance(r, MatMul | Conv) for r in readers):
         return None
     if _shared(matrix) is None and any(_shared(r) for r in readers):
         return None
@@ -82,13 +82,13 @@ def _layer(model: FloatModel, matrix: FloatNode) -> NeuronLayer | None:
 
 
 def _shared(node: FloatNode) -> str | None:
-    return node.shared if isinstance(node, Linear) else None
+    return node.shared if isinstance(node, MatMul) else None
 
 
-def matrix_of(model: FloatModel, name: str) -> Linear | Conv:
+def matrix_of(model: FloatModel, name: str) -> MatMul | Conv:
     """The node of that name, a matrix or a convolution."""
     node = model.node(name)
-    assert isinstance(node, Linear | Conv)
+    assert isinstance(node, MatMul | Conv)
     return node
 
 
@@ -134,8 +134,8 @@ def _sum_of_shares(scores: list[Array]) -> Array:
     return scores[0] if len(scores) == 1 else np.sum([s / (s.sum() or 1.0) for s in scores], axis=0)
 
 
-def columns(reader: Linear | Conv, neurons: int) -> Array:
-    """The weights (out, neurons, positions) by which a matrix reads a layer; a Linear may read an image, row-major."""
+def columns(reader: MatMul | Conv, neurons: int) -> Array:
+    """The weights (out, neurons, positions) by which a matrix reads a layer; a MatMul may read an image, row-major."""
     return reader.weight.reshape(len(reader.weight), neurons, -1)
 
 
@@ -192,10 +192,10 @@ def weight_scores(model: FloatModel, criterion: Criterion, currents: Mapping[str
     if criterion == "reconstruction":
         raise UnsupportedError("reconstruction is a criterion of neurons; prune weights by current, magnitude or random")
 
-    def score(node: Linear | Conv) -> Array:
+    def score(node: MatMul | Conv) -> Array:
         if criterion == "random":
             return _by_chance(model, node.name, seed, node.weight.size).reshape(node.weight.shape)
         size = np.abs(node.weight)
         return size if criterion == "magnitude" else size * currents[node.name].reshape(1, -1, *(1,) * (size.ndim - 2))
 
-    return {node.name: score(node) for node in model.nodes if isinstance(node, Linear | Conv)}
+    return {node.name: score(node) for node in model.nodes if isinstance(node, MatMul | Conv)}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.floatgraph.float_model import Conv, FloatModel, FloatNode, Linear, Spiking, Winners
+from edgechaos.floatgraph.float_model import ChaosLayer, Conv, FloatModel, FloatNode, MatMul, TopK
 from edgechaos.prune.criteria import (
     DEFAULT,
     Criterion,
@@ -46,7 +46,7 @@ def prune_weights(model: FloatModel, share: float, scores: Mapping[str, NDArray[
     worth = weight_scores(model, "magnitude", {}) if scores is None else scores
 
     def sparse(node: FloatNode) -> FloatNode:
-        if not isinstance(node, Linear | Conv):
+        if not isinstance(node, MatMul | Conv):
             return node
         weight = node.weight.copy()
         weight.flat[_least(worth[node.name], share)] = 0.0
@@ -95,10 +95,10 @@ def remove_neurons(
     moments = over_heads(model, {name: activity[name].moment for name in removed if name in layers} if activity else {}, joined_moment)
     nodes = {n.name: n for n in model.nodes}
     before: Mapping[str, list[int]] = model.metadata.get("pruning", {}).get("kept", {})
-    kept_numbers = dict(before)
+    kept_units = dict(before)
     for name, mask in removed.items():
         matrix = nodes.get(name)
-        if name not in layers or not isinstance(matrix, Linear | Conv) or mask.shape != matrix.weight.shape[:1]:
+        if name not in layers or not isinstance(matrix, MatMul | Conv) or mask.shape != matrix.weight.shape[:1]:
             raise GraphError(f"no layer '{name}' has {len(mask)} neurons to remove; use {', '.join(layers) or 'another model'}", name)
         kept = np.flatnonzero(~mask)
         if not len(kept):
@@ -110,13 +110,13 @@ def remove_neurons(
             if activity is not None and mask.any():
                 nodes[reader] = taken_over(nodes[reader], mask, takeover(moments[name], mask), activity[name].mean)
             nodes[reader] = _without_columns(nodes[reader], mask)
-        numbers = before.get(name, range(len(mask)))
-        kept_numbers[name] = [int(numbers[i]) for i in kept]
-    return _noted(replace(model, nodes=tuple(nodes.values())), {"kept": kept_numbers, "numbering": RENUMBERED})
+        original = before.get(name, range(len(mask)))
+        kept_units[name] = [int(original[i]) for i in kept]
+    return _noted(replace(model, nodes=tuple(nodes.values())), {"kept": kept_units, "numbering": RENUMBERED})
 
 
 def _without_columns(reader: FloatNode, removed: NDArray[np.bool_]) -> FloatNode:
-    assert isinstance(reader, Linear | Conv)
+    assert isinstance(reader, MatMul | Conv)
     if isinstance(reader, Conv):
         return replace(reader, weight=reader.weight[:, ~removed])
     return replace(reader, weight=columns(reader, len(removed))[:, ~removed].reshape(len(reader.weight), -1))
@@ -124,7 +124,7 @@ def _without_columns(reader: FloatNode, removed: NDArray[np.bool_]) -> FloatNode
 
 def taken_over(reader: FloatNode, removed: NDArray[np.bool_], shares: NDArray[np.float64], mean: NDArray[np.float64]) -> FloatNode:
     """The reader with `shares` (kept, removed) of the removed neurons' weights on the kept ones, the rest of their mean in its bias."""
-    assert isinstance(reader, Linear | Conv)
+    assert isinstance(reader, MatMul | Conv)
     weight = columns(reader, len(removed)).copy()
     gone = weight[:, removed]
     weight[:, ~removed] += np.einsum("orp,kr->okp", gone, shares)
@@ -133,7 +133,7 @@ def taken_over(reader: FloatNode, removed: NDArray[np.bool_], shares: NDArray[np
     return replace(reader, weight=weight.reshape(reader.weight.shape), bias=part if reader.bias is None else reader.bias + part)
 
 
-def _seen(reader: Linear | Conv, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _seen(reader: MatMul | Conv, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, positions): what each weight of a reader multiplies when `mean` is sent, of a convolution on average over its positions.
 
     At the border a kernel reads zeros of the padding: they count, but the one bias cannot follow them.
@@ -147,9 +147,9 @@ def _seen(reader: Linear | Conv, mean: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _narrowed(node: FloatNode, neurons: int) -> FloatNode:
-    if isinstance(node, Spiking):
+    if isinstance(node, ChaosLayer):
         return replace(node, neurons=neurons)
-    return replace(node, k=min(node.k, neurons)) if isinstance(node, Winners) else node
+    return replace(node, k=min(node.k, neurons)) if isinstance(node, TopK) else node
 
 
 def _noted(model: FloatModel, facts: Mapping[str, Any]) -> FloatModel:

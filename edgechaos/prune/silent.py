@@ -61,7 +61,7 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
     seen = _seen(graph, layers, codes)
     constants, tensors = dict(graph.constants), dict(graph.tensors)
     pruning = dict(graph.metadata.get("pruning", {}))
-    numbers = dict(pruning.get("kept", {}))
+    kept_units = dict(pruning.get("kept", {}))
     for group in groups:
         kept = ~np.logical_and.reduce([_silent(graph, layer, seen) for layer in group])
         if not kept.any():
@@ -72,11 +72,11 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
         for name in {reader.weight for layer in group for reader in layer.readers}:
             constants[name] = _without_columns(constants[name], kept)
         for layer in group:
-            old = numbers.get(layer.matrix.name, range(len(kept)))
-            numbers[layer.matrix.name] = [int(old[i]) for i in np.flatnonzero(kept)]
+            old = kept_units.get(layer.matrix.name, range(len(kept)))
+            kept_units[layer.matrix.name] = [int(old[i]) for i in np.flatnonzero(kept)]
             for name in layer.tensors:
                 tensors[name] = replace(tensors[name], shape=(int(kept.sum()), *tensors[name].shape[1:]))
-    metadata = {**graph.metadata, "pruning": {**pruning, "kept": numbers}}
+    metadata = {**graph.metadata, "pruning": {**pruning, "kept": kept_units}}
     return replace(graph, tensors=tensors, constants=constants, metadata=metadata).validate()
 
 

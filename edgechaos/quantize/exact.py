@@ -18,18 +18,18 @@ from torch import Tensor
 
 from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
 from edgechaos.floatgraph.float_model import (
+    ChaosLayer,
     Conv,
     EmbeddingMean,
     FloatNode,
     Gelu,
-    Linear,
+    Lut,
+    MatMul,
     Pool,
     Readout,
     Relu,
-    Spiking,
-    Table,
     Thermal,
-    Winners,
+    TopK,
 )
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
 from edgechaos.graph.rules import FINER_BITS
@@ -67,21 +67,21 @@ class _Evaluation:
 
     def evaluate(self, node: FloatNode, values: Mapping[str, Tensor]) -> Tensor:
         x = values[node.input]
-        if isinstance(node, Spiking):
+        if isinstance(node, ChaosLayer):
             return spiking_ticks(x, node, self.conditions)
         if isinstance(node, Thermal):
             matrix = self.model.described.node(node.input)
             assert matrix is not None
             read, step = self.codes(matrix.input, values)
             return x + step * thermal(torch.zeros_like(x), read, node.temperature, self.conditions, node.stream)
-        if isinstance(node, Linear | Conv):
+        if isinstance(node, MatMul | Conv):
             return self.sums(node, self.codes(node.input, values)[0])
         if isinstance(node, Pool) and not node.average:
             return torch.nn.functional.max_pool2d(x, node.kernel, node.stride)
         return self.activation(node, x, values)
 
     def activation(self, node: FloatNode, x: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-        if isinstance(node, Table):
+        if isinstance(node, Lut):
             x = self.model.table(node, x)
             return cast(Tensor, self.quantizer(node.name, node, x)(x))
         if isinstance(node, EmbeddingMean):
@@ -99,7 +99,7 @@ class _Evaluation:
             x = torch.from_numpy(gelu_table(scale))[torch.round(before / scale).long() + LUT_ENTRIES // 2]
             return cast(Tensor, self.quantizer(node.name, node, x)(x))
         x = self.rescaled(node.name, node, x.relu() if isinstance(node, Relu) else x, step)
-        if isinstance(node, Winners):
+        if isinstance(node, TopK):
             x = x * winners(x, node.k, self.conditions.faults.get(node.name, LayerFaults()).dead)
         return self.model.delivered(x, node.name, self.conditions)
 
@@ -126,7 +126,7 @@ class _Evaluation:
         (step,) = self.model.step(tensor)
         return torch.round(values[tensor] / step), float(step)
 
-    def sums(self, node: Linear | Conv, codes: Tensor) -> Tensor:
+    def sums(self, node: MatMul | Conv, codes: Tensor) -> Tensor:
         """The accumulators of integer codes, in the float domain."""
         stored: Any = self.model.quantized(node.name)
         weight, scale = torch.from_numpy(stored.weight).double(), torch.from_numpy(self.model.step(node.name))

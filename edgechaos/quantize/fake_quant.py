@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.floatgraph.float_model import (
+    ChaosLayer,
     Conv,
     EmbeddingMean,
     FailingLayer,
@@ -26,14 +27,13 @@ from edgechaos.floatgraph.float_model import (
     FloatModel,
     FloatNode,
     Gelu,
-    Linear,
+    Lut,
+    MatMul,
     Pool,
     Readout,
     Relu,
-    Spiking,
-    Table,
     Thermal,
-    Winners,
+    TopK,
     stored_name,
 )
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
@@ -45,7 +45,7 @@ from edgechaos.models.units import augmented, delivered, winners
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.support.extras import need
 
-WEIGHTED = (Linear, Conv, EmbeddingMean)
+WEIGHTED = (MatMul, Conv, EmbeddingMean)
 INT8 = (-128, 127)
 INT16 = (-32768, 32767)
 ROW_RANGE = 256
@@ -81,7 +81,7 @@ class FakeQuantModel(nn.Module):
         self.quantizers = nn.ModuleDict()
         self._kept: dict[str, Tensor] = {}
         if model.metadata.get("pruning", {}).get("weights"):
-            self._kept = {n.name: torch.from_numpy(n.weight != 0) for n in model.nodes if isinstance(n, Linear | Conv)}
+            self._kept = {n.name: torch.from_numpy(n.weight != 0) for n in model.nodes if isinstance(n, MatMul | Conv)}
         for node in model.nodes:
             if isinstance(node, WEIGHTED):
                 noisy = any(isinstance(reader, Thermal) for reader in model.readers(node.name))
@@ -111,13 +111,13 @@ class FakeQuantModel(nn.Module):
 
     def _evaluate(self, node: FloatNode, values: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
         x = values[node.input]
-        if isinstance(node, Spiking):
+        if isinstance(node, ChaosLayer):
             return spiking_ticks(x, node, conditions)
         if isinstance(node, Thermal):
             matrix = self.described.node(node.input)
             assert matrix is not None
             return thermal(x, values[matrix.input], node.temperature, conditions, node.stream)
-        if isinstance(node, Linear):
+        if isinstance(node, MatMul):
             x = x.mean(dim=1) if isinstance(node, Readout) and self.described.ticks(node.input) else x.flatten(1) if x.dim() == 4 else x
             return cast(Tensor, self.layers[node.name](x))
         if isinstance(node, Conv):
@@ -127,7 +127,7 @@ class FakeQuantModel(nn.Module):
     def _activation(self, node: FloatNode, x: Tensor, conditions: Conditions) -> Tensor:
         if isinstance(node, Pool) and not node.average:
             return nn.functional.max_pool2d(x, node.kernel, node.stride)
-        if isinstance(node, Table):
+        if isinstance(node, Lut):
             x = self.table(node, x)
         elif isinstance(node, EmbeddingMean):
             x = embedding_mean(cast(Any, self.layers[node.name]).quant_weight().value, x.long())
@@ -139,9 +139,9 @@ class FakeQuantModel(nn.Module):
         elif isinstance(node, Relu):
             x = x.relu()
         x = cast(Tensor, self.quantizers[node.name](x))
-        if isinstance(node, Winners):
+        if isinstance(node, TopK):
             x = x * winners(x, node.k, conditions.faults.get(node.name, LayerFaults()).dead)
-        return self.delivered(x, node.name, conditions) if isinstance(node, Winners | Relu) else x
+        return self.delivered(x, node.name, conditions) if isinstance(node, TopK | Relu) else x
 
     def delivered(self, x: Tensor, name: str, conditions: Conditions) -> Tensor:
         """What the units of a layer send: dead ones 0, as the integer graph has it, and lost ones of a layer that fails in training."""
@@ -154,7 +154,7 @@ class FakeQuantModel(nn.Module):
         path = {node.name for node in self.described.path(self.head(head))}
         return tuple(layer for name, layer in self._failing.items() if name in path or name.removesuffix("_in") in path)
 
-    def table(self, node: Table, codes: Tensor) -> Tensor:
+    def table(self, node: Lut, codes: Tensor) -> Tensor:
         """The values of a table for input codes (batch, C, ...), in their dtype."""
         rows = torch.from_numpy(np.atleast_2d(node.values)).to(codes.dtype)
         channel = torch.zeros(1, dtype=torch.long) if len(rows) == 1 else torch.arange(len(rows)).reshape(-1, *(1,) * (codes.dim() - 2))
@@ -172,7 +172,7 @@ class FakeQuantModel(nn.Module):
     def settle(self, node: FloatNode) -> None:
         """Let a node's activations be no finer than the accumulator they are made of: sums can only be scaled down, means up a little."""
         point = f"{node.name}_in" if isinstance(node, Gelu) else node.name
-        if point in self.quantizers and not isinstance(node, Table):
+        if point in self.quantizers and not isinstance(node, Lut):
             quantizer = cast(Quantizer, self.quantizers[point])
             if isinstance(node, EmbeddingMean):
                 finest = float(self.quantized(node.name).scale.max()) / (1 << FINER_BITS)
@@ -190,12 +190,12 @@ class FakeQuantModel(nn.Module):
         node = self.described.node(tensor)
         if node is None:
             return np.array([next(h.step for h in self.described.heads if h.input == tensor)])
-        if isinstance(node, Linear | Conv):
+        if isinstance(node, MatMul | Conv):
             ticks = max(1, self.described.ticks(node.input)) if isinstance(node, Readout) else 1
             return self.quantized(node.name).scale * self.step(node.input) / ticks
         if node.name in self.quantizers:
             return np.array([cast(Quantizer, self.quantizers[node.name]).scale])
-        return np.ones(1) if isinstance(node, Spiking) else self.step(node.input)
+        return np.ones(1) if isinstance(node, ChaosLayer) else self.step(node.input)
 
     def quantized(self, name: str) -> QuantizedWeight:
         """The integers of one node with weights; an embedding has no bias."""
@@ -213,14 +213,14 @@ def _points(node: FloatNode) -> dict[str, tuple[int, int]]:
         return {node.name: (0, 127)}
     if isinstance(node, Gelu):
         return {f"{node.name}_in": INT8, node.name: INT8}
-    if isinstance(node, Winners):
+    if isinstance(node, TopK):
         return {node.name: INT16}
-    if isinstance(node, Table | EmbeddingMean) or (isinstance(node, Pool) and node.average):
+    if isinstance(node, Lut | EmbeddingMean) or (isinstance(node, Pool) and node.average):
         return {node.name: INT8}
     return {}
 
 
-def _quant_layer(node: Linear | Conv | EmbeddingMean, per_channel: bool, bits: int) -> nn.Module:
+def _quant_layer(node: MatMul | Conv | EmbeddingMean, per_channel: bool, bits: int) -> nn.Module:
     qnn, quant = brevitas()
     kind = getattr(quant, f"Int8WeightPer{'Channel' if per_channel else 'Tensor'}Float{'MSE' if bits < 8 else ''}")
     smallest = float(np.abs(node.weight).max()) / ROW_RANGE or 1.0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, Linear, Shape, stored_name
+from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, MatMul, Shape, stored_name
 from edgechaos.graph.integer_graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
@@ -51,7 +51,7 @@ class GraphBuilder:
         self.constants[name] = Constant(np.ascontiguousarray(value), bits, () if scale is None else tuple(scale.tolist()))
         return name
 
-    def weights(self, node: Linear | Conv | EmbeddingMean) -> tuple[QuantizedWeight, str, NDArray[np.float64]]:
+    def weights(self, node: MatMul | Conv | EmbeddingMean) -> tuple[QuantizedWeight, str, NDArray[np.float64]]:
         """The integers, the name of their constant (one for all nodes that share it), and what one unit of the accumulator is worth."""
         quantized = self.model.quantized(node.name)
         name = self.constant(f"{stored_name(node)}_weight", quantized.weight, self.model.bits[node.name], quantized.scale)

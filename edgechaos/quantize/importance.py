@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear, Readout
+from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul, Readout
 from edgechaos.prune import criteria as prune_criteria
 from edgechaos.prune import removal as prune
 from edgechaos.prune.criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers
@@ -59,8 +59,8 @@ def currents(model: FloatModel, data: Dataset) -> dict[str, NDArray[np.float64]]
     Measured like `activity`. Raises DataError for a model of several heads, whose weights are not compared by current.
     """
     values = _values(model, data)
-    read = ((n, values[n.input]) for n in model.nodes if isinstance(n, Linear | Conv))
-    return {n.name: _mean(x.flatten(1) if isinstance(n, Linear) and x.dim() == 4 else x) for n, x in read}
+    read = ((n, values[n.input]) for n in model.nodes if isinstance(n, MatMul | Conv))
+    return {n.name: _mean(x.flatten(1) if isinstance(n, MatMul) and x.dim() == 4 else x) for n, x in read}
 
 
 def _values(model: FloatModel, data: Dataset | Mapping[str, Dataset]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from edgechaos.floatgraph.float_model import FailingLayer
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.heads import input_codes
-from edgechaos.train.companions import Alongside, Companion
+from edgechaos.train.companions import Companion, JointModule
 from edgechaos.train.fit import Trainable
 
 
@@ -52,4 +52,4 @@ def trainable(model: FakeQuantModel, datasets: Mapping[str, Dataset]) -> tuple[T
     }
     module, inputs, labels = (tasks[main].module, tasks[main].inputs, tasks[main].labels)
     others = [task for head, task in tasks.items() if head != main]
-    return (Alongside(module, others) if others else model), inputs, labels
+    return (JointModule(module, others) if others else model), inputs, labels

@@ -15,34 +15,38 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic import rounding
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.floatgraph.float_model import (
+    ChaosLayer,
     Conv,
     EmbeddingMean,
     FloatModel,
     FloatNode,
     Gelu,
-    Linear,
+    Lut,
+    MatMul,
     Pool,
     Readout,
     Relu,
-    Spiking,
-    Table,
     Thermal,
-    Winners,
+    TopK,
 )
 from edgechaos.graph.integer_graph import (
     MAX_TICKS,
     ArgMax,
-    ChaosLayer,
     EmbeddingBag,
     Head,
     IntegerGraph,
-    MatMul,
     Requantize,
     Sampling,
     Tensor,
     expected_gain,
 )
+from edgechaos.graph.integer_graph import (
+    ChaosLayer as ChaosLayerNode,
+)
 from edgechaos.graph.integer_graph import Conv as ConvNode
+from edgechaos.graph.integer_graph import (
+    MatMul as MatMulNode,
+)
 from edgechaos.graph.integer_graph import Readout as ReadoutNode
 from edgechaos.graph.rules import FINER_BITS
 from edgechaos.quantize.activations import HEADROOM
@@ -58,7 +62,7 @@ EXPECTED_SCALE = 256
 def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
     """Raise UnsupportedError, naming node and remedy, for what no integer graph can carry; before anything is trained."""
     for node in model.nodes:
-        if isinstance(node, Spiking) and node.ticks > MAX_TICKS:
+        if isinstance(node, ChaosLayer) and node.ticks > MAX_TICKS:
             raise UnsupportedError(
                 f"layer '{node.name}': {node.ticks} ticks are more than the {MAX_TICKS} that an int8 spike count holds; train with fewer",
                 node.name,
@@ -75,19 +79,19 @@ def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
             )
 
 
-_ACCUMULATORS = (Linear, Conv, Thermal)
-_CODES = (Table, Relu, Gelu, Pool, EmbeddingMean, Spiking)
+_ACCUMULATORS = (MatMul, Conv, Thermal)
+_CODES = (Lut, Relu, Gelu, Pool, EmbeddingMean, ChaosLayer)
 _READS: Mapping[type[FloatNode], tuple[type[FloatNode], ...]] = {
-    Linear: _CODES,
+    MatMul: _CODES,
     Readout: _CODES,
     Conv: _CODES,
     Pool: _CODES,
     Relu: _ACCUMULATORS,
-    Gelu: (*_ACCUMULATORS, Winners),
-    Winners: _ACCUMULATORS,
-    Thermal: (Linear, Readout),
-    Spiking: (Linear,),
-    Table: (),
+    Gelu: (*_ACCUMULATORS, TopK),
+    TopK: _ACCUMULATORS,
+    Thermal: (MatMul, Readout),
+    ChaosLayer: (MatMul,),
+    Lut: (),
     EmbeddingMean: (),
 }
 """What each kind may read besides the input of a head: matrices read int8 codes, activations read int32 sums."""
@@ -97,7 +101,7 @@ def _refuse_misplaced(model: FloatModel, node: FloatNode) -> None:
     if type(node) not in _READS:
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form here; fold it first", node.name)
     before = model.node(node.input)
-    at_entry = before is None and type(node) in (Linear, Readout, Conv, Table, EmbeddingMean)
+    at_entry = before is None and type(node) in (MatMul, Readout, Conv, Lut, EmbeddingMean)
     if not at_entry and not isinstance(before, _READS[type(node)]):
         what = "the input" if before is None else f"{type(before).__name__} '{before.name}'"
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form after {what}", node.name)
@@ -123,17 +127,17 @@ class _Lowering(ActivationLowering):
     def add(self, node: FloatNode) -> None:
         getattr(self, f"add_{type(node).__name__.lower()}")(node)
 
-    def bias(self, node: Linear | Conv, codes: NDArray[np.float64]) -> str | None:
+    def bias(self, node: MatMul | Conv, codes: NDArray[np.float64]) -> str | None:
         rounded = rounding.bias_codes(codes, node.name)
         if not rounded.any():
             return None
         return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
 
-    def add_linear(self, node: Linear) -> None:
+    def add_matmul(self, node: MatMul) -> None:
         quantized, weight, scale = self.weights(node)
         source = self.values[node.input]
         acc = self.tensor(f"{node.name}_acc", "int32", quantized.bias.shape, scale, self.tensors[source].ticks)
-        self.nodes.append(MatMul(node.name, source, acc, weight=weight, bias=self.bias(node, quantized.bias / scale)))
+        self.nodes.append(MatMulNode(node.name, source, acc, weight=weight, bias=self.bias(node, quantized.bias / scale)))
         self.values[node.name] = acc
 
     def add_conv(self, node: Conv) -> None:
@@ -164,7 +168,7 @@ class _Lowering(ActivationLowering):
         )
         self.values[node.name] = out
 
-    def add_spiking(self, node: Spiking) -> None:
+    def add_chaoslayer(self, node: ChaosLayer) -> None:
         drive = self.values[node.input]
         if node.mode == "stateful":
             drive = self.requantize(node, drive)
@@ -175,7 +179,7 @@ class _Lowering(ActivationLowering):
         noisy = sampling == "ticks" and bool(sigma.any())
         out = self.tensor(f"{node.name}_{'count' if last else 'spikes'}", "int8", (node.neurons,), np.ones(1), 0 if last else node.ticks)
         self.nodes.append(
-            ChaosLayer(
+            ChaosLayerNode(
                 node.name,
                 drive,
                 out,
@@ -195,7 +199,7 @@ class _Lowering(ActivationLowering):
         )
         self.values[node.name] = out
 
-    def requantize(self, node: Spiking, acc: str) -> str:
+    def requantize(self, node: ChaosLayer, acc: str) -> str:
         """Drive in the layer's one int16 membrane scale, never finer than the accumulator itself."""
         fine = self.scales[acc]
         scale = max(HEADROOM * self.peaks[node.name] / INT16_MAX, float(fine.max()))
@@ -219,7 +223,7 @@ class _Lowering(ActivationLowering):
         quantized, weight, scale = self.weights(node)
         layer = self.model.described.node(node.input)
         gain = 1
-        if isinstance(layer, Spiking):
+        if isinstance(layer, ChaosLayer):
             expected = self.sampling == "expected"
             # logits = W mean + b = (scale / T) (W_int count + T b / scale)
             scale = quantized.scale / (layer.ticks * (EXPECTED_SCALE if expected else 1))

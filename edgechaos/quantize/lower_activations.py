@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_model import Gelu, Pool, Relu, Table, Thermal, Winners
-from edgechaos.graph.integer_graph import AveragePool, Dtype, Lut, MaxPool, ThermalNoise, TopK
+from edgechaos.floatgraph.float_model import Gelu, Lut, Pool, Relu, Thermal, TopK
+from edgechaos.graph.integer_graph import AveragePool, Dtype, MaxPool, ThermalNoise
+from edgechaos.graph.integer_graph import Lut as LutNode
+from edgechaos.graph.integer_graph import TopK as TopKNode
 from edgechaos.graph.thermal import thermal_codes
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.graph_builder import GraphBuilder
@@ -34,7 +36,7 @@ class ActivationLowering(GraphBuilder):
         source = self.rescaled(f"{node.name}_in", self.values[node.input], "int8", before.scale, before.low, before.high)
         self.lut(node.name, source, gelu_table(before.scale), after)
 
-    def add_table(self, node: Table) -> None:
+    def add_lut(self, node: Lut) -> None:
         """A table of real values, as codes."""
         self.lut(node.name, self.values[node.input], node.values, self.quantizer(node.name))
 
@@ -43,7 +45,7 @@ class ActivationLowering(GraphBuilder):
         codes = np.clip(rounding.round_half_up(values / quantizer.scale), quantizer.low, quantizer.high)
         table = self.constant(f"{name}_table", codes.astype(np.int8), 8)
         out = self.tensor(f"{name}_codes", "int8", self.tensors[source].shape, np.array([quantizer.scale]))
-        self.nodes.append(Lut(name, source, out, table=table))
+        self.nodes.append(LutNode(name, source, out, table=table))
         self.values[name] = out
 
     def add_pool(self, node: Pool) -> None:
@@ -59,12 +61,12 @@ class ActivationLowering(GraphBuilder):
             out = self.rescaled(node.name, out, "int8", quantizer.scale, quantizer.low, quantizer.high, node.kernel[0] * node.kernel[1])
         self.values[node.name] = out
 
-    def add_winners(self, node: Winners) -> None:
+    def add_topk(self, node: TopK) -> None:
         """Ranks in one int16 scale, of which the k largest stay."""
         quantizer = self.quantizer(node.name)
         ranks = self.rescaled(f"{node.name}_rank", self.values[node.input], "int16", quantizer.scale, quantizer.low, quantizer.high)
         out = self.tensor(f"{node.name}_kept", "int16", self.tensors[ranks].shape, self.scales[ranks])
-        self.nodes.append(TopK(node.name, ranks, out, k=node.k))
+        self.nodes.append(TopKNode(node.name, ranks, out, k=node.k))
         self.values[node.name] = out
 
     def add_thermal(self, node: Thermal) -> None:

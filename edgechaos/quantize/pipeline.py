@@ -17,7 +17,7 @@ from edgechaos import reference
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, Linear, stored_name
+from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, MatMul, stored_name
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.prune.silent import without_silent
@@ -147,7 +147,7 @@ def fine_tuning(model: FloatModel, epochs: int, seed: int) -> Recipe:
 
 def _bits(model: FloatModel, weight_bits: int | Mapping[str, int]) -> dict[str, int]:
     """Per node. Raises UnsupportedError for a node without weights, or a width that no target stores."""
-    weighted = (node for node in model.nodes if isinstance(node, Linear | Conv | EmbeddingMean))
+    weighted = (node for node in model.nodes if isinstance(node, MatMul | Conv | EmbeddingMean))
     names = list(dict.fromkeys(stored_name(node) for node in weighted))
     given = {OTHERS: weight_bits} if isinstance(weight_bits, int) else dict(weight_bits)
     bits = dict.fromkeys(names, given.pop(OTHERS, 8)) | given
@@ -215,8 +215,8 @@ def measured(graph: IntegerGraph, data: Dataset | Mapping[str, Dataset]) -> Inte
         labels = reference.run(graph, reference.encode(graph, of_head.test_items, head), head=head).labels
         known = trained if len(graph.heads) == 1 else trained.get("heads", {}).get(head, {})
         accuracy[head] = {**known, "integer": float((labels == of_head.test_labels).mean()), "items": len(labels)}
-    told = {"heads": accuracy} if len(graph.heads) > 1 else next(iter(accuracy.values()))
-    return replace(graph, metadata={**graph.metadata, "accuracy": told, "activity": activity}).validate()
+    recorded = {"heads": accuracy} if len(graph.heads) > 1 else next(iter(accuracy.values()))
+    return replace(graph, metadata={**graph.metadata, "accuracy": recorded, "activity": activity}).validate()
 
 
 def _calibration_codes(graph: IntegerGraph, data: Dataset, head: str) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
+from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune import criteria as prune_criteria
@@ -250,7 +250,7 @@ class _Bench:
         return float((reference.run(apply(graph, plan), codes, seed=mask).labels == self.data.test_labels).mean())
 
     def _left(self, model: FloatModel) -> int:
-        nodes = {n.name: n for n in model.nodes if isinstance(n, Linear | Conv)}
+        nodes = {n.name: n for n in model.nodes if isinstance(n, MatMul | Conv)}
         if self.settings.what == "weights":
             return sum(int(np.count_nonzero(n.weight)) for n in nodes.values())
         return sum(len(nodes[layer.matrix].weight) for layer in prune_criteria.neuron_layers(model))

@@ -1,4 +1,4 @@
-"""A network trained with others alongside: networks that share weights with it, or that must not be forgotten.
+"""A network trained jointly with others: networks that share weights with it, or that must not be forgotten.
 
 Every step adds to the gradient of the network's batch that of a batch of every other one, drawn with replacement by the seed of the
 epoch and the number of the step, which is a buffer: a run that was resumed draws what one that was not would have drawn.
@@ -30,7 +30,7 @@ class Companion:
     labels: NDArray[np.int64]
 
 
-class Alongside(nn.Module):
+class JointModule(nn.Module):
     """The network `main` as `fit` sees it; the failing layers of the others are those of `main` under other names."""
 
     steps: Tensor

@@ -102,8 +102,8 @@ def _embedding_bag(w: OnnxWriter, graph: IntegerGraph, node: EmbeddingBag) -> No
     known = w.op("Less", raw, w.constant("vocabulary", np.int32(len(weight))))
     ids = w.op("Where", known, raw, w.constant("unknown", np.int32(UNKNOWN)))
     total = w.sum(w.cast(w.op("Gather", w.constant("weight", weight), ids, axis=0), "int32"), 1)
-    told = w.cast(w.op("Greater", ids, w.constant("padding", np.int32(PAD))), "int32")
-    count = w.unsqueeze(w.sum(told, 1), 1)
+    present = w.cast(w.op("Greater", ids, w.constant("padding", np.int32(PAD))), "int32")
+    count = w.unsqueeze(w.sum(present, 1), 1)
     factors = (w.op("Gather", w.constant(what, array), count, axis=0) for what, array in _rescaling(graph, node).items())
     w.name(node.output, w.cast(_rescaled(w, node, total, *factors), "int8"))
 

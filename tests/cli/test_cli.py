@@ -55,8 +55,8 @@ def test_inspect_prints_a_table(model: Path) -> None:
 
 def test_weight_bits_by_node(folder: Path, tmp_path: Path) -> None:
     checkpoint, out = folder / "digits.safetensors", tmp_path / "mixed.ecm"
-    told = run("quantize", checkpoint, "--method", "ptq", "--weight-bits", "4,logits=8", "-o", out).stdout
-    assert "int4 (logits 8)" in told
+    printed = run("quantize", checkpoint, "--method", "ptq", "--weight-bits", "4,logits=8", "-o", out).stdout
+    assert "int4 (logits 8)" in printed
     graph = artifact.load(out)
     assert [graph.constants[n.weight].bits for n in graph.weighted()] == [4, 8]
     assert "is not 8, 4 or 2" in run("quantize", checkpoint, "--weight-bits", "4,logits=3", code=2).stderr

@@ -32,9 +32,9 @@ def test_two_tasks_from_training_to_a_device(tmp_path: Path) -> None:
     assert set(accuracy) == {"flat", "image"}
     assert "flat" in run("inspect", model).stdout
     for head in accuracy:
-        told = json.loads(run("run", model, "--head", head, "--json").stdout)
-        assert told["head"] == head
-        assert told["accuracy"]["value"] == accuracy[head]["integer"]
+        printed = json.loads(run("run", model, "--head", head, "--json").stdout)
+        assert printed["head"] == head
+        assert printed["accuracy"]["value"] == accuracy[head]["integer"]
     run("verify", model, "--items", 5, "--fault-items", 2, "--backend", "onnxruntime-on", "-o", tmp_path / "v.json")
     assert json.loads((tmp_path / "v.json").read_text())["head"] == "flat, image"
     run("verify", model, "--head", "image", "--items", 5, "--fault-items", 0, "--backend", "onnxruntime-on")

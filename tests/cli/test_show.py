@@ -26,16 +26,16 @@ from edgechaos.support.printable import LONGEST_LINE, message_line, printable
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import ROOT
 
-NUMBERS = ("1,234,567,890", "93.34 [91.20, 95.10]", "0.000012 µJ")
+FIGURES = ("1,234,567,890", "93.34 [91.20, 95.10]", "0.000012 µJ")
 NAMES = ("pixels", "手書き数字の画像データセット", "a name of many words that may well be wrapped somewhere", "x" * 50)
 
 
-def numbers_table() -> Table:
+def wide_table() -> Table:
     table = Table("name", title="numbers of everything", show_footer=True)
-    for k, number in enumerate(NUMBERS):
+    for k, number in enumerate(FIGURES):
         table.add_column(f"header of {k}", number, justify="right")
     for name in NAMES:
-        table.add_row(name, *NUMBERS)
+        table.add_row(name, *FIGURES)
     return table
 
 
@@ -47,26 +47,26 @@ def printed(table: Table, width: int, *, is_terminal: bool = True) -> str:
 
 @pytest.mark.parametrize("width", [1, 20, 40, 79, 80, 100, 200])
 def test_tables_never_cut_a_number(width: int) -> None:
-    text = printed(numbers_table(), width)
-    for number in NUMBERS:
+    text = printed(wide_table(), width)
+    for number in FIGURES:
         assert text.count(number) == len(NAMES) + 1, text  # whole, on one line, in every row and the footer
     assert "…" not in text
 
 
 @pytest.mark.parametrize("width", [92, 100, 140])
 def test_tables_keep_within_the_terminal_where_they_can(width: int) -> None:
-    lines = printed(numbers_table(), width).splitlines()
+    lines = printed(wide_table(), width).splitlines()
     assert max(map(cell_len, lines)) <= width
-    rows = [line for line in lines if all(number in line for number in NUMBERS)]
+    rows = [line for line in lines if all(number in line for number in FIGURES)]
     assert len(rows) == len(NAMES) + 1  # still a table, its text wrapped
     text = "".join(line[: line.index("1,234") if "1,234" in line else None].strip() for line in lines)
     assert NAMES[1] in text  # double-width characters: wrapped between, never through one
 
 
 def test_where_output_is_no_terminal_every_row_is_one_line() -> None:
-    lines = printed(numbers_table(), 80, is_terminal=False).splitlines()
+    lines = printed(wide_table(), 80, is_terminal=False).splitlines()
     for name in NAMES:
-        assert sum(name in line and all(number in line for number in NUMBERS) for line in lines) == 1
+        assert sum(name in line and all(number in line for number in FIGURES) for line in lines) == 1
 
 
 @pytest.mark.parametrize("width", [30, 80])

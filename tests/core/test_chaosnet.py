@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
-from edgechaos.floatgraph.float_model import Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under
@@ -82,13 +82,13 @@ def test_golden_file_is_what_the_restatement_says(mode: str) -> None:
         np.testing.assert_allclose(logits, stored[f"{mode}_logits"], atol=1e-12)
 
 
-def layer(**options: Any) -> Spiking:
+def layer(**options: Any) -> ChaosLayer:
     defaults: dict[str, Any] = {"neurons": 3, "ticks": 4, "mode": "parallel", "threshold": 0.5, "noise_std": 0.0, "decay": 0.02}
     more = {"refractory_decay": 0.95, "fail_prob": 0.0, "fail_stream": 0, "noise_stream": 1}
-    return Spiking(name="cortex0", input="x", **{**defaults, **more, **options})
+    return ChaosLayer(name="cortex0", input="x", **{**defaults, **more, **options})
 
 
-def run(drive: list[list[float]], description: Spiking, **faults: Any) -> np.ndarray:
+def run(drive: list[list[float]], description: ChaosLayer, **faults: Any) -> np.ndarray:
     conditions = Conditions(0, torch.arange(len(drive)), {"cortex0": LayerFaults(**faults)})
     return spiking_ticks(torch.tensor(drive), description, conditions).numpy()
 

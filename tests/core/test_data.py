@@ -161,8 +161,8 @@ def test_a_users_npz_is_split_and_normalized(tmp_path: Path) -> None:
     mine = data.load(path)
     assert (mine.name, len(mine.train_items), len(mine.test_items), mine.classes) == ("mine", 40, 10, tuple("01234"))
     assert np.bincount(mine.test_labels).tolist() == [2] * 5
-    together = np.concatenate([mine.train_items, mine.test_items])
-    assert sorted(map(bytes, together)) == sorted(map(bytes, items)), "every item stands on exactly one side"
+    both_sides = np.concatenate([mine.train_items, mine.test_items])
+    assert sorted(map(bytes, both_sides)) == sorted(map(bytes, items)), "every item stands on exactly one side"
 
 
 GOOD = np.zeros((4, 3), np.uint8)

@@ -139,8 +139,8 @@ def own(root: Path, pixels: np.ndarray, kinds: tuple[str, ...] = ("PNG",)) -> Pa
 def test_a_users_folder_of_gray_images(tmp_path: Path) -> None:
     mine = data.load(str(own(tmp_path / "pets", PIXELS[..., 0], ("PNG", "BMP"))))
     assert (mine.name, mine.classes, mine.image, len(mine.train_items)) == ("pets", ("cats", "dogs"), (1, 32, 32), 16)
-    together = np.concatenate([mine.train_items, mine.test_items])
-    assert sorted(map(bytes, together)) == sorted(map(bytes, PIXELS[..., 0])), "every image stands on exactly one side"
+    both_sides = np.concatenate([mine.train_items, mine.test_items])
+    assert sorted(map(bytes, both_sides)) == sorted(map(bytes, PIXELS[..., 0])), "every image stands on exactly one side"
     where = {bytes(image): i % 2 for i, image in enumerate(PIXELS[..., 0])}
     assert mine.test_labels.tolist() == [where[bytes(item)] for item in mine.test_items]
 
@@ -152,8 +152,8 @@ def test_one_color_image_makes_all_of_them_color(tmp_path: Path) -> None:
     mine = data.load(str(tmp_path / "pets"))
     assert mine.image == (3, 32, 32)
     np.testing.assert_allclose(mine.mean, mine.train_items.mean(axis=(0, 2, 3)) / 255)
-    together = {bytes(item) for item in np.concatenate([mine.train_items, mine.test_items])}
-    assert bytes(PIXELS[0].transpose(2, 0, 1).copy()) in together
+    both_sides = {bytes(item) for item in np.concatenate([mine.train_items, mine.test_items])}
+    assert bytes(PIXELS[0].transpose(2, 0, 1).copy()) in both_sides
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
-from edgechaos.graph.units import mortal
+from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import FaultError, GraphError
 from tests.core.test_graph import with_constant, with_node
 from tests.helpers import scalar
@@ -129,7 +129,7 @@ def test_all_layers_are_the_plain_ones_only_where_there_are_no_others(spec: Mixe
 @pytest.mark.parametrize("spec", [Mixed(spiking=False, hidden=40), Mixed("thermal", hidden=40)], ids=lambda s: s.family)
 def test_dead_units_of_plain_layers_send_zero_and_the_rest_is_unchanged(spec: Mixed) -> None:
     graph = mixed_graph(spec)
-    for node in mortal(graph):
+    for node in unit_nodes(graph):
         units = graph.tensors[node.output].shape[0]
         previous: set[int] = set()
         for rate in (0.0, 0.1, 0.5, 1.0):
@@ -213,9 +213,9 @@ def test_only_a_plain_layer_has_a_mask_and_only_where_zero_is_silence() -> None:
     pooled = with_constant(mixed_graph(pool="average"), "m", np.ones(3, np.int8), 8)
     with pytest.raises(GraphError, match="only the int8 codes of a MatMul or Conv have units that can be dead"):
         with_node(pooled, "requantize4", dead="m").validate()
-    loud = with_constant(mixed_graph(family="text", spiking=False, silent=False), "m", np.ones(9, np.int8), 8)
+    masked = with_constant(mixed_graph(family="text", spiking=False, silent=False), "m", np.ones(9, np.int8), 8)
     with pytest.raises(GraphError, match="has dead units, but table 'lut3' does not map 0"):
-        with_node(loud, "requantize2", dead="m").validate()
+        with_node(masked, "requantize2", dead="m").validate()
     clipped = with_node(mixed_graph(family="text", spiking=False), "requantize2", low=3).validate()
     with pytest.raises(FaultError, match=r"cannot have its 'dead' set: its clip 3\.\.127 leaves out 0"):
         resolve(clipped, plan(DeadNeurons(rate=0.5)))
@@ -242,4 +242,4 @@ def test_standard_plans_fit_every_family(family: str, bits: int) -> None:
         flipped |= resolved.patch.keys()
         killed |= resolved.slot("dead").keys()
     assert flipped == {n.name for n in graph.nodes if isinstance(n, Weighted)}
-    assert killed == {n.name for n in mortal(graph)}
+    assert killed == {n.name for n in unit_nodes(graph)}

@@ -193,8 +193,8 @@ def test_temperatures_out_of_reach_are_refused() -> None:
 def test_the_noise_amplitude_saturates() -> None:
     graph = mixed_graph(family="thermal", hidden=4)
     node = next(n for n in graph.nodes if isinstance(n, ThermalNoise))
-    loud = replace(node, k=10**5, k_max=10**5, shift_a=1, shift_b=1)
-    graph = replace(graph, nodes=tuple(loud if n is node else n for n in graph.nodes)).validate()
+    noisy = replace(node, k=10**5, k_max=10**5, shift_a=1, shift_b=1)
+    graph = replace(graph, nodes=tuple(noisy if n is node else n for n in graph.nodes)).validate()
     found = reference.run(graph, np.full((300, 7), 127, np.int8), keep=(node.input, node.output)).tensors
     noise = found[node.output] - found[node.input]
     assert set(np.unique(noise)) <= {(int(g) * 32767 + 1) >> 1 for g in gaussian_table()}

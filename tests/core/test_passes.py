@@ -10,27 +10,27 @@ import pytest
 from numpy.typing import NDArray
 
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import FloatHead, FloatModel, FloatNode, Linear, Normalize, Readout, Spiking
+from edgechaos.floatgraph.float_model import ChaosLayer, FloatHead, FloatModel, FloatNode, MatMul, Normalize, Readout
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 RNG = np.random.default_rng(0)
 
 
-def spiking(k: int, source: str, neurons: int) -> Spiking:
+def spiking(k: int, source: str, neurons: int) -> ChaosLayer:
     rest: dict[str, Any] = {"mode": "parallel", "threshold": 0.5, "noise_std": 0.0, "decay": 0.0, "refractory_decay": 0.0, "fail_prob": 0.0}
-    return Spiking(name=f"cortex{k}", input=source, neurons=neurons, ticks=3, fail_stream=2 * k, noise_stream=2 * k + 1, **rest)
+    return ChaosLayer(name=f"cortex{k}", input=source, neurons=neurons, ticks=3, fail_stream=2 * k, noise_stream=2 * k + 1, **rest)
 
 
 def two_layers() -> FloatModel:
     nodes: tuple[FloatNode, ...] = (
         Normalize("normalized", "input", np.full(6, 0.3), np.array([0.2, 0.2, 0.4, 0.4, 0.4, 0.5])),
-        Linear("in0", "normalized", RNG.normal(size=(5, 6))),
+        MatMul("in0", "normalized", RNG.normal(size=(5, 6))),
         spiking(0, "in0", 5),
-        Linear("rec0", "cortex0", RNG.normal(size=(5, 5)), RNG.normal(size=5)),
-        Linear("in1", "rec0", RNG.normal(size=(4, 5)), RNG.normal(size=4)),
+        MatMul("rec0", "cortex0", RNG.normal(size=(5, 5)), RNG.normal(size=5)),
+        MatMul("in1", "rec0", RNG.normal(size=(4, 5)), RNG.normal(size=4)),
         spiking(1, "in1", 4),
-        Linear("rec1", "cortex1", RNG.normal(size=(4, 4))),
+        MatMul("rec1", "cortex1", RNG.normal(size=(4, 4))),
         Readout("logits", "cortex1", RNG.normal(size=(3, 4)), np.zeros(3)),
     )
     head = FloatHead("main", "input", 6, "logits", ("a", "b", "c"), Encoding("pixels"))
@@ -44,7 +44,7 @@ def evaluate(model: FloatModel, values: NDArray[np.float64]) -> dict[str, NDArra
         x = out[node.input]
         if isinstance(node, Normalize):
             out[node.name] = (x / 255 - node.mean) / node.std
-        elif isinstance(node, Linear):
+        elif isinstance(node, MatMul):
             out[node.name] = x @ node.weight.T + (0 if node.bias is None else node.bias)
         else:
             out[node.name] = (x > 0.5).astype(float)
@@ -79,7 +79,7 @@ def test_prune_drops_only_what_no_head_reads() -> None:
 
 def test_a_matrix_read_twice_is_not_folded() -> None:
     model = two_layers()
-    extra = Linear("other", "rec0", RNG.normal(size=(2, 5)))
+    extra = MatMul("other", "rec0", RNG.normal(size=(2, 5)))
     model = replace(model, nodes=(*model.nodes, extra)).validate()
     assert "rec0" in {n.name for n in passes.fold_linear(model).nodes}
 
@@ -90,7 +90,7 @@ def test_order_sorts_and_names_what_cannot_be_sorted() -> None:
     with pytest.raises(GraphError, match="reads 'cortex1' before it is written"):
         shuffled.validate()
     assert {n.name for n in passes.order(shuffled).nodes} == {n.name for n in model.nodes}
-    cycle = replace(model, nodes=(Linear("a", "b", np.eye(2)), Linear("b", "a", np.eye(2))))
+    cycle = replace(model, nodes=(MatMul("a", "b", np.eye(2)), MatMul("b", "a", np.eye(2))))
     with pytest.raises(GraphError, match="'b' is never written, or depends on itself"):
         passes.order(cycle)
 
@@ -108,9 +108,9 @@ def test_normalization_that_cannot_fold_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("index", "node", "message"),
     [
-        (1, Linear("in0", "normalized", np.ones((5, 7))), "'in0': does not take the 6 values of 'normalized'"),
-        (1, Linear("in0", "normalized", np.full((5, 6), np.nan)), "'in0': a weight is not finite"),
-        (1, Linear("In0", "normalized", np.ones((5, 6))), "'In0': the name is taken, or not of the form"),
+        (1, MatMul("in0", "normalized", np.ones((5, 7))), "'in0': does not take the 6 values of 'normalized'"),
+        (1, MatMul("in0", "normalized", np.full((5, 6), np.nan)), "'in0': a weight is not finite"),
+        (1, MatMul("In0", "normalized", np.ones((5, 6))), "'In0': the name is taken, or not of the form"),
         (7, Readout("logits", "in1", np.ones((3, 4))), "'logits': a readout reads spikes or an activation"),
         (7, Readout("logits", "cortex1", np.ones((2, 4))), "head 'main': 3 classes for 2 logits"),
     ],

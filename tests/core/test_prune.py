@@ -18,10 +18,11 @@ from edgechaos.cli import main, quantize_command
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import FloatModel, Linear
+from edgechaos.floatgraph.float_model import FloatModel, MatMul
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet
@@ -66,9 +67,9 @@ def folded(family: str) -> FloatModel:
     return passes.fold(trained(family).describe())
 
 
-def matrix(model: FloatModel, name: str) -> Linear:
+def matrix(model: FloatModel, name: str) -> MatMul:
     node = model.node(name)
-    assert isinstance(node, Linear)
+    assert isinstance(node, MatMul)
     return node
 
 
@@ -111,7 +112,7 @@ def test_removing_neurons_that_never_act_changes_no_logit(family: str, per_chann
 def test_fault_plans_name_the_new_numbers() -> None:
     model = with_silent_neurons("parallel")
     whole, less = (quantize(model, DIGITS, method="ptq", prune_neurons=p) for p in (None, 0.0))
-    first, kept = next(n for n in less.nodes if isinstance(n, ChaosLayer)).name, next(iter(less.metadata["pruning"]["kept"].values()))
+    first, kept = next(n for n in less.nodes if isinstance(n, ChaosLayerNode)).name, next(iter(less.metadata["pruning"]["kept"].values()))
     for new in (0, len(kept) // 2):
         dead = [apply(g, FaultPlan((DeadNeurons(first, neurons=(n,)),))) for g, n in ((whole, kept[new]), (less, new))]
         np.testing.assert_array_equal(logits(dead[1]), logits(dead[0]))
@@ -123,10 +124,10 @@ def test_fault_plans_name_the_new_numbers() -> None:
 def test_pruned_neurons_take_rows_columns_and_thresholds_along() -> None:
     graph = quantize(trained("parallel"), DIGITS, method="ptq", prune_neurons=0.25)
     kept = graph.metadata["pruning"]["kept"]
-    sizes = [len(numbers) for numbers in kept.values()]
+    sizes = [len(units) for units in kept.values()]
     assert sizes[0] <= 18
     assert sizes[1] <= 15
-    layers = [n for n in graph.nodes if isinstance(n, ChaosLayer)]
+    layers = [n for n in graph.nodes if isinstance(n, ChaosLayerNode)]
     assert [graph.constants[n.threshold].value.size for n in layers] == sizes
     assert [graph.constants[f"{name}_weight"].value.shape for name in (*kept, "logits")] == [
         (sizes[0], 64),
@@ -258,7 +259,7 @@ def test_fine_tuning_moves_weights_and_leaves_zeros_alone(family: str) -> None:
     less = prune_weights(prune_neurons(folded(family), activity(folded(family), DIGITS), 0.5), 0.3)
     calibrated, tuned = (fake_quantized(less, DIGITS, method=m, epochs=e, **options) for m, e in (("ptq", 0), ("qat", 2)))  # type: ignore[arg-type]
     for node in less.nodes:
-        if isinstance(node, Linear):
+        if isinstance(node, MatMul):
             before, after = (fake.quantized(node.name).weight for fake in (calibrated, tuned))
             assert not after[node.weight == 0].any(), f"{node.name}: fine-tuning brought pruned weights back"
             assert (after != before).any()
@@ -267,7 +268,7 @@ def test_fine_tuning_moves_weights_and_leaves_zeros_alone(family: str) -> None:
 def test_the_smallest_weights_become_zero() -> None:
     model = folded("mlp")
     for node in prune_weights(model, 0.5).nodes:
-        if isinstance(node, Linear):
+        if isinstance(node, MatMul):
             before = matrix(model, node.name).weight
             zero = node.weight == 0
             assert zero.sum() == node.weight.size // 2

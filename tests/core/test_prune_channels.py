@@ -13,7 +13,7 @@ import torch
 
 from edgechaos import data, reference
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, Linear
+from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
@@ -93,7 +93,7 @@ def test_removing_channels_that_never_act_changes_no_logit(kind: str, per_channe
     model = with_silent_channels(kind)
     whole, less = (quantize(model, DIGITS, method="ptq", per_channel=per_channel, prune_neurons=p) for p in (None, 0.0))
     kept = list(less.metadata["pruning"]["kept"].values())
-    assert not any(set(numbers) & set(silent) for numbers, silent in zip(kept, SILENT, strict=False))
+    assert not any(set(units) & set(silent) for units, silent in zip(kept, SILENT, strict=False))
     assert inspect(less).flash_bytes < inspect(whole).flash_bytes
     np.testing.assert_array_equal(logits(less), logits(whole))
 
@@ -103,7 +103,7 @@ def test_channels_take_what_reads_them_along(kind: str) -> None:
     model = folded(kind)
     first, second = (layer for layer in neuron_layers(model) if isinstance(model.node(layer.matrix), Conv))
     less = remove_neurons(model, {first.matrix: np.isin(np.arange(6), [0, 2]), second.matrix: np.isin(np.arange(5), [1])})
-    before, after = ({n.name: n for n in m.nodes if isinstance(n, Linear | Conv)} for m in (model, less))
+    before, after = ({n.name: n for n in m.nodes if isinstance(n, MatMul | Conv)} for m in (model, less))
     kept = np.ix_([0, 2, 3, 4], [1, 3, 4, 5])
     np.testing.assert_array_equal(after[second.matrix].weight, before[second.matrix].weight[kept])
     reader, wide = after[second.readers[0]], before[second.readers[0]]
@@ -154,7 +154,7 @@ def test_importance_of_a_channel_is_its_mean_over_the_feature_map() -> None:
 def test_magnitude_does_not_see_a_rescaling_between_two_matrices() -> None:
     model = folded("cnn")
     measured = activity(model, DIGITS)
-    weight = {n.name: n.weight for n in model.nodes if isinstance(n, Linear | Conv)}
+    weight = {n.name: n.weight for n in model.nodes if isinstance(n, MatMul | Conv)}
     scores = neuron_scores(model, "magnitude", measured)
     assert list(scores) == ["conv1", "conv2"]
     into, out_of = np.linalg.norm(weight["conv2"][3]), np.linalg.norm(weight["logits"].reshape(10, 5, 4)[:, 3])

@@ -12,7 +12,7 @@ from edgechaos import reference
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import FloatModel, Linear, stored_name
+from edgechaos.floatgraph.float_model import FloatModel, MatMul, stored_name
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
@@ -58,7 +58,7 @@ def test_heads_agree_on_who_goes(criterion: Criterion) -> None:
 
 
 def test_no_head_outweighs_the_other() -> None:
-    def louder(head: str, by: float) -> dict[str, NeuronActivity]:
+    def stronger(head: str, by: float) -> dict[str, NeuronActivity]:
         return {
             name: NeuronActivity(a.current_in, a.current_out * by, a.mean, a.moment) if name.startswith(head) else a
             for name, a in measured().items()
@@ -66,7 +66,7 @@ def test_no_head_outweighs_the_other() -> None:
 
     plain = neuron_scores(folded(), "current", measured())["digits_cortex0_matmul"]
     for head in DATA:
-        np.testing.assert_allclose(neuron_scores(folded(), "current", louder(head, 1000.0))["digits_cortex0_matmul"], plain)
+        np.testing.assert_allclose(neuron_scores(folded(), "current", stronger(head, 1000.0))["digits_cortex0_matmul"], plain)
     one = measured()["digits_cortex0_matmul"].importance
     other = measured()["mirrored_cortex0_matmul"].importance
     np.testing.assert_allclose(plain, one / one.sum() + other / other.sum())
@@ -76,7 +76,7 @@ def test_no_head_outweighs_the_other() -> None:
 def test_a_shared_matrix_stays_one_when_others_take_over() -> None:
     scores = neuron_scores(folded(), "reconstruction", measured())
     smaller = remove_neurons(folded(), least_neurons(folded(), scores, 0.25), measured())  # which validates that copies are equal
-    biases = [n.bias for n in smaller.nodes if isinstance(n, Linear) and stored_name(n) == "cortex1_matmul"]
+    biases = [n.bias for n in smaller.nodes if isinstance(n, MatMul) and stored_name(n) == "cortex1_matmul"]
     assert len(biases) == 2
     assert not np.array_equal(*biases), "what is missing on average differs by head"  # type: ignore[arg-type]
 
@@ -96,8 +96,8 @@ def test_a_pruned_shared_cortex_is_stored_once_smaller_and_still_knows_both_task
         assert [n.name for n in nodes] == [f"digits_{matrix}", f"mirrored_{matrix}"]
         assert len(graph.constants[f"{matrix}_weight"].value) <= after
     assert inspect(graph).flash_bytes < inspect(whole).flash_bytes
-    for head, told in graph.metadata["accuracy"]["heads"].items():
-        assert told["integer"] > 0.2, f"{head}: guessing gets a tenth"
+    for head, accuracy in graph.metadata["accuracy"]["heads"].items():
+        assert accuracy["integer"] > 0.2, f"{head}: guessing gets a tenth"
     assert artifact.from_bytes(artifact.to_bytes(graph)).metadata["pruning"] == graph.metadata["pruning"]
 
 

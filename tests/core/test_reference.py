@@ -67,10 +67,10 @@ def test_random_graphs_agree_with_scalar_rules(spec: Spec, seed: int, sample: in
 def test_an_item_does_not_depend_on_its_batch(spec: Spec, seed: int, random: Any) -> None:
     graph, count = chaos_graph(spec), 7
     codes, ids = codes_for(graph, count), [random.randrange(2**32) for _ in range(count)]
-    together = reference.run(graph, codes, seed=seed, samples=ids)
+    in_one_batch = reference.run(graph, codes, seed=seed, samples=ids)
     order = random.sample(range(count), count)
     shuffled = reference.run(graph, codes[order], seed=seed, samples=[ids[i] for i in order])
-    assert (shuffled.logits == together.logits[order]).all()
+    assert (shuffled.logits == in_one_batch.logits[order]).all()
 
 
 def test_batches_larger_than_the_chunk_are_whole() -> None:

@@ -22,7 +22,7 @@ from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Linear
+from edgechaos.floatgraph.float_model import MatMul
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.models import checkpoint
@@ -82,9 +82,9 @@ def test_a_checkpoint_holds_the_cortex_once_and_ties_it_again(tmp_path: Path) ->
 
 def test_the_description_shares_the_matrices_of_the_cortex_after_folding_too() -> None:
     folded = passes.fold(untrained().describe())
-    shared: dict[str, list[Linear]] = {}
+    shared: dict[str, list[MatMul]] = {}
     for node in folded.nodes:
-        if isinstance(node, Linear) and node.shared is not None:
+        if isinstance(node, MatMul) and node.shared is not None:
             shared.setdefault(node.shared, []).append(node)
     assert {name: [n.name for n in nodes] for name, nodes in shared.items()} == {
         "cortex0_matmul": ["digits_cortex0_matmul", "mirrored_cortex0_matmul"],
@@ -160,11 +160,11 @@ def test_the_retention_matrix_by_hand() -> None:
 def test_int8_stays_close_to_float_for_every_head(mode: str, method: Any) -> None:
     graph = quantized(mode, method)
     right: dict[str, list[Any]] = {"float": [], "integer": []}
-    for head, told in graph.metadata["accuracy"]["heads"].items():
+    for head, recorded in graph.metadata["accuracy"]["heads"].items():
         items, truth = DATA[head].test_items, DATA[head].test_labels
         right["integer"].append(reference.run(graph, reference.encode(graph, items, head), head=head).labels == truth)
         right["float"].append(evaluate_under(trained(mode=mode).task(head), items).argmax(axis=1) == truth)
-        assert told["integer"] == float(right["integer"][-1].mean())
+        assert recorded["integer"] == float(right["integer"][-1].mean())
     floats, integers = (np.concatenate(right[kind]) for kind in ("float", "integer"))
     assert_loses_at_most(floats, integers, 0.005, "fine-tuning all heads together may trade one for another")
     assert artifact.content_hash(artifact.from_bytes(artifact.to_bytes(graph))) == artifact.content_hash(graph)

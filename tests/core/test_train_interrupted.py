@@ -73,16 +73,16 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 
 @pytest.mark.trains
 def test_what_is_kept_is_said_and_the_same_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = ("--data", "digits8x8", *SMALL, "--epochs", 3)
-    run(*told, "-o", tmp_path / "whole")
+    arguments = ("--data", "digits8x8", *SMALL, "--epochs", 3)
+    run(*arguments, "-o", tmp_path / "whole")
     with monkeypatch.context() as patched:
         interrupt_after(patched, 0)
-        assert run(*told, "-o", tmp_path / "x", code=130).splitlines()[-1] == "interrupted: nothing yet"
+        assert run(*arguments, "-o", tmp_path / "x", code=130).splitlines()[-1] == "interrupted: nothing yet"
     with monkeypatch.context() as patched:
         interrupt_after(patched, 2)
-        said = run(*told, "-o", tmp_path / "x", code=130).splitlines()[-1]
+        said = run(*arguments, "-o", tmp_path / "x", code=130).splitlines()[-1]
     assert said == f"interrupted: epoch 2 of 3 in {tmp_path / 'x'}.state: the same command continues"
-    run(*told, "-o", tmp_path / "x")
+    run(*arguments, "-o", tmp_path / "x")
     whole, resumed = (checkpoint.load(tmp_path / name).state_dict() for name in ("whole", "x"))
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name].numpy(), value.numpy())

@@ -43,18 +43,18 @@ def machine(python_hooks: bool = False, elf: Path | None = None) -> EmulatedMach
 
 def conversation(made: EmulatedMachine) -> list[Any]:
     """Everything a machine tells about a session of good and bad commands."""
-    told: list[Any] = []
+    answers: list[Any] = []
     for command in (b"ABC", b"Z", b"r", b"D", b"n", b"u", b"f", b"l", b"h", b"b"):
-        told.append(made.exchange(command, BUDGET * 10 if command == b"b" else BUDGET // 10))
-        told.append(made.hooks.counts())
-        if told[-2].stopped is not None:
-            told.append(made.pin_reset(BUDGET))
-    return told
+        answers.append(made.exchange(command, BUDGET * 10 if command == b"b" else BUDGET // 10))
+        answers.append(made.hooks.counts())
+        if answers[-2].stopped is not None:
+            answers.append(made.pin_reset(BUDGET))
+    return answers
 
 
 def test_compiled_and_python_hooks_tell_the_same() -> None:
-    compiled_told, python_told = conversation(machine()), conversation(machine(python_hooks=True))
-    same = [a == b for a, b in zip(compiled_told, python_told, strict=True)]
+    compiled, interpreted = conversation(machine()), conversation(machine(python_hooks=True))
+    same = [a == b for a, b in zip(compiled, interpreted, strict=True)]
     assert all(same), f"differs at {same.index(False)}"
 
 

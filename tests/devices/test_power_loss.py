@@ -211,9 +211,9 @@ def test_a_campaign_on_a_bench_whose_power_fails_gives_the_same_results(tmp_path
         executor = InProcess(Setup(to_bytes(CAMPAIGN_GRAPH), data, bench))
         folder = tmp_path / str(cuts)
         results = run_campaign(spec, CAMPAIGN_GRAPH, data, folder / "ledger.sqlite", executor=executor, opener=bench)
-        told = {k: v for k, v in results.to_json().items() if k != "about"}  # which holds the boot counter
+        figures = {k: v for k, v in results.to_json().items() if k != "about"}  # which holds the boot counter
         ledger = [row[:6] + row[7:] for row in rows(folder / "ledger.sqlite")]  # attempts differ
-        found.append(((told, ledger), bench.count))
+        found.append(((figures, ledger), bench.count))
         exchanges = bench.count
     (clean, undisturbed), (cut_up, disturbed) = found
     assert cut_up == clean

@@ -19,7 +19,7 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
-from edgechaos.graph.units import mortal
+from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.core.test_graph import with_constant
 from tests.export.test_export import ONNX_ENGINES, SEEDS, TVM
@@ -46,7 +46,7 @@ def assert_equal(graph: IntegerGraph, engines: tuple[str, ...], seed: int, param
 def test_random_graphs_and_faults(spec: Mixed, seed: int, faulty: bool, engine: str) -> None:
     graph = mixed_graph(spec)
     if faulty:
-        graph = apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, rate=0.4, seed=seed % 50) for n in mortal(graph)))))
+        graph = apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, rate=0.4, seed=seed % 50) for n in unit_nodes(graph)))))
     assert_equal(graph, (engine,), seed)
 
 
@@ -69,9 +69,9 @@ TVM_SPECS = [
 @pytest.mark.parametrize("spec", TVM_SPECS, ids=lambda spec: spec.family)
 def test_tvm(engine: str, spec: Mixed) -> None:
     graph = mixed_graph(spec)
-    assert mortal(graph), "dead units too"
+    assert unit_nodes(graph), "dead units too"
     assert_equal(
-        apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, neurons=(0, 2)) for n in mortal(graph))))), (engine,), 2**32 - 1
+        apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, neurons=(0, 2)) for n in unit_nodes(graph))))), (engine,), 2**32 - 1
     )
 
 

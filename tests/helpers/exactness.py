@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import apply
-from edgechaos.floatgraph.float_model import Conv, Linear, Readout, Spiking
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.floatgraph.float_model import ChaosLayer, Conv, MatMul, Readout
+from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.exact import exact_tensors
 from edgechaos.quantize.fake_quant import FakeQuantModel
@@ -43,7 +44,7 @@ def assert_integers_equal(
     """Compare every tensor of a head, codes and accumulators, under a plan of omission and death."""
     conditions = Conditions(seed, torch.arange(len(codes)), torch_faults(plan))
     floats = {name: value.numpy() for name, value in exact_tensors(fake, torch.from_numpy(codes), conditions, head).items()}
-    layers = {n.output: n for n in graph.path(head) if isinstance(n, ChaosLayer)}
+    layers = {n.output: n for n in graph.path(head) if isinstance(n, ChaosLayerNode)}
     run = reference.run(apply(graph, plan), codes, seed=seed, head=head, keep=tuple(n.output for n in graph.path(head)))
     agree = np.ones(len(codes), bool)
     for node in fake.described.path(fake.head(head)):
@@ -53,7 +54,7 @@ def assert_integers_equal(
             wanted = wanted.sum(axis=1)
         differing = np.abs(run.tensors[name] - wanted) > 0.25
         by_item = differing.reshape(len(codes), -1).any(axis=1)
-        if isinstance(node, Spiking) and node.mode == "stateful":
+        if isinstance(node, ChaosLayer) and node.mode == "stateful":
             near = _near_threshold(node, float(graph.tensors[layers[name].input].scale or 0.0), floats[node.input], floats[node.name])
             assert near[agree].mean() < 0.5, f"{name}: hardly anything is compared"
             assert not (differing & ~(near[:, None] if differing.ndim == 3 else near))[agree].any(), f"{name}: far from the threshold"
@@ -67,7 +68,7 @@ def _in_codes(values: NDArray[Any], step: NDArray[np.float64]) -> NDArray[Any]:
     return values / (step.reshape(-1, 1, 1) if values.ndim == 4 else step)
 
 
-def _near_threshold(node: Spiking, code: float, drive: NDArray[Any], spikes: NDArray[Any]) -> NDArray[np.bool_]:
+def _near_threshold(node: ChaosLayer, code: float, drive: NDArray[Any], spikes: NDArray[Any]) -> NDArray[np.bool_]:
     """(batch, n): at some tick the membrane was near the threshold, or beyond int16. spikes: those that made it refractory."""
     reach = np.zeros(spikes[:, 0].shape)
     membrane, refractory = np.zeros(spikes[:, 0].shape), np.zeros(spikes[:, 0].shape)
@@ -91,7 +92,7 @@ def assert_training_computes_the_same(fake: FakeQuantModel, codes: NDArray[Any],
     conditions = Conditions(0, torch.arange(len(codes)))
     exact = exact_tensors(fake, torch.from_numpy(codes), conditions, head)
     for node in fake.described.path(fake.head(head)):
-        if isinstance(node, Linear | Conv):
+        if isinstance(node, MatMul | Conv):
             layer: Any = fake.layers[node.name]
             x, step = exact[node.input], torch.from_numpy(fake.step(node.name))
             if isinstance(node, Readout) and x.dim() == 3:

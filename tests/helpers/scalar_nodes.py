@@ -56,11 +56,11 @@ def pool(x: Image, kernel: tuple[int, int], stride: tuple[int, int], what: Calla
 
 
 def embedding_bag(weight: list[Row], ids: Row, multiplier: Row, shift: Row, low: int, high: int) -> Row:
-    told = [i if i < len(weight) else 1 for i in ids if i != 0]
-    if not told:
+    known = [i if i < len(weight) else 1 for i in ids if i != 0]
+    if not known:
         return [0] * len(weight[0])
-    count = len(told)
-    return [scalar.requantize(sum(weight[i][d] for i in told), multiplier[count], shift[count], low, high) for d in range(len(weight[0]))]
+    count = len(known)
+    return [scalar.requantize(sum(weight[i][d] for i in known), multiplier[count], shift[count], low, high) for d in range(len(weight[0]))]
 
 
 def topk(x: Row, k: int, dead: Row) -> Row:

@@ -33,7 +33,7 @@ from edgechaos.graph.integer_graph import (
     TopK,
     expected_gain,
 )
-from edgechaos.graph.units import mortal
+from edgechaos.graph.units import unit_nodes
 from tests.helpers.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 
 CODES = Encoding("codes")
@@ -233,7 +233,7 @@ def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     faults: list[Fault] = [WeightBitFlip(rate=0.02, seed=2)]
     faults += [WeightBitFlip(n.name, "bias", bits=((0, 3), (1, 9))) for n in graph.weighted() if getattr(n, "bias", None)]
     size = {n.name: graph.tensors[n.input].shape[0] for n in ticks}
-    faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in mortal(graph) if n.name not in size]
+    faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in unit_nodes(graph) if n.name not in size]
     faults += [DeadNeurons(n.name, neurons=(1, size[n.name] - 1)) for n in ticks]
     faults += [StuckAtOne(n.name, neurons=(0, size[n.name] - 2)) for n in ticks]
     return [resolve(graph, FaultPlan(tuple(f))) for f in ((), (*faults, Omission(rate=0.4)))]

@@ -15,7 +15,7 @@ import pytest
 
 from edgechaos.cli.show import print_table, terminal
 from edgechaos.graph.artifact import content_hash, to_bytes
-from edgechaos.hil.analysis import quantities as numbers
+from edgechaos.hil.analysis import quantities
 from edgechaos.hil.analysis.results import Results
 from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
@@ -200,7 +200,7 @@ def test_latency_is_cycles_over_clock(document: dict[str, Any]) -> None:
     figure = next(f for f in report.figures if f.label == "Time per inference")
     energy = next(c for c in document["curves"] if c["fault"] == "dead" and c["points"][0]["energy"])["points"][0]["energy"]
     assert energy["clock_hz"] == 120_000_000
-    assert (figure.value, figure.unit) == (numbers.milliseconds(energy["cycles"]["usual"] / 120e6), "ms")
+    assert (figure.value, figure.unit) == (quantities.milliseconds(energy["cycles"]["usual"] / 120e6), "ms")
     assert "at 120 MHz, modelled" in figure.note
 
 
@@ -336,21 +336,21 @@ def test_terminal_table(results: Results) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (numbers.joules(1.604e-5), "16.0 µJ"),
-        (numbers.joules(9.9996e-7), "1.00 µJ"),
-        (numbers.joules(7.76e-18), "7.76 aJ"),
-        (numbers.joules(0.0), "0 J"),
-        (numbers.points(-0.1234), "−12.3"),
-        (numbers.points(0.02), "+2.0"),
-        (numbers.points(-0.0001), "0.0"),
-        (numbers.rate(0.95), "95"),
-        (numbers.rate(0.001), "0.1"),
-        (numbers.integer(1234567), "1\u202f234\u202f567"),
-        (numbers.times(7.5e10), "7.5 × 10¹⁰"),
-        (numbers.times(12.0), "12"),
-        (numbers.size(900), "900 B"),
-        (numbers.size(61_952), "60.5 KiB"),
-        (numbers.size(4 << 20), "4.00 MiB"),
+        (quantities.joules(1.604e-5), "16.0 µJ"),
+        (quantities.joules(9.9996e-7), "1.00 µJ"),
+        (quantities.joules(7.76e-18), "7.76 aJ"),
+        (quantities.joules(0.0), "0 J"),
+        (quantities.points(-0.1234), "−12.3"),
+        (quantities.points(0.02), "+2.0"),
+        (quantities.points(-0.0001), "0.0"),
+        (quantities.rate(0.95), "95"),
+        (quantities.rate(0.001), "0.1"),
+        (quantities.integer(1234567), "1\u202f234\u202f567"),
+        (quantities.times(7.5e10), "7.5 × 10¹⁰"),
+        (quantities.times(12.0), "12"),
+        (quantities.size(900), "900 B"),
+        (quantities.size(61_952), "60.5 KiB"),
+        (quantities.size(4 << 20), "4.00 MiB"),
     ],
 )
 def test_numbers(text: str, expected: str) -> None:

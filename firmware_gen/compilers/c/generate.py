@@ -147,7 +147,7 @@ def _noisy(graph: IntegerGraph) -> bool:
 
 
 def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool) -> str:
-    numbers = {
+    macros = {
         "EC_FAULTS": int(faults),
         "EC_NOISE": int(_noisy(graph)),
         "EC_GAUSSIAN_MAX": GAUSSIAN_MAX,
@@ -166,7 +166,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
     w = Writer()
     w.comment("Sizes of this model's runtime. Generated: do not edit.")
     w.lines("#ifndef EC_CONFIG_H", "#define EC_CONFIG_H", "")
-    w.lines(*(f"#define {name} {value}" for name, value in numbers.items()))
+    w.lines(*(f"#define {name} {value}" for name, value in macros.items()))
     w.lines("#define EC_ALIGNED __attribute__((aligned(4)))", "", "#endif")
     return w.text()
 
@@ -198,7 +198,7 @@ def _gaussian() -> str:
 
 
 def _board_header(board: Board) -> str:
-    numbers = {
+    macros = {
         "EC_CLOCK_HZ": f"{board.clock_hz}u",
         "EC_TIMER_HZ": f"{board.timer_hz}u",
         "EC_SERIAL_BASE": f"0x{board.serial.base:08X}u",
@@ -210,7 +210,7 @@ def _board_header(board: Board) -> str:
     w = Writer()
     w.comment(f"{board.title}. Generated: do not edit.")
     w.lines("#ifndef EC_BOARD_H", "#define EC_BOARD_H", "")
-    w.lines(*(f"#define {name} {value}" for name, value in numbers.items()), "", "#endif")
+    w.lines(*(f"#define {name} {value}" for name, value in macros.items()), "", "#endif")
     return w.text()
 
 

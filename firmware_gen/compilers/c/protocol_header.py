@@ -34,9 +34,9 @@ def protocol_header() -> str:
     w.lines(f"#define EC_PROTOCOL_VERSION {protocol.VERSION}u", f"#define EC_RANDOM_ID 0x{RANDOM_ID:08X}u")
     w.lines(f"#define EC_REPLY 0x{protocol.REPLY:02X}u", f"#define EC_BIAS_INPUT 0x{protocol.BIAS_INPUT:04X}u")
     w.line(f"#define EC_LEVEL_MODEL {int(protocol.Level.MODEL)}u")
-    for prefix, numbers in ENUMS:
+    for prefix, members in ENUMS:
         w.line()
-        for number in numbers:
+        for number in members:
             w.line(f"#define EC_{prefix}_{number.name} {int(number)}u")
     w.line()
     for name in LAYOUTS:

@@ -238,8 +238,8 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         ec_faults_stick_tick(run->faults, layer, spikes);
 #endif
         for (uint32_t n = 0; n < neurons; n++) {
-            const int32_t tired = ec_rounded_shift(refractory[n] * keep_refractory, 15) + (spikes[n] ? 32768 : 0);
-            refractory[n] = (uint16_t)(tired > 32768 ? 32768 : tired);
+            const int32_t next = ec_rounded_shift(refractory[n] * keep_refractory, 15) + (spikes[n] ? 32768 : 0);
+            refractory[n] = (uint16_t)(next > 32768 ? 32768 : next);
             membrane[n] = (int16_t)ec_rounded_shift(membrane[n] * keep_membrane, 15);
             out[n] = layer->emit_spikes ? (int8_t)spikes[n] : (int8_t)(out[n] + spikes[n]);
         }
