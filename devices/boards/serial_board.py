@@ -15,7 +15,7 @@ from edgechaos.devices.boards.locks import hold_board, hold_port
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Timeouts
 from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.board import Board
-from edgechaos.firmware_gen.plan.work import most_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.protocol import Hello
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceRefused, LinkError

@@ -1,7 +1,7 @@
 """EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
 
 It speaks the wire protocol of a real board. A hang is more instructions than the model can take under any plan
-(firmware_gen/plan/work.py), never wall clock.
+(firmware_gen/compilers/c/work.py), never wall clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.plan.work import most_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError, LinkError, MissingExtra
 

@@ -20,7 +20,7 @@ from edgechaos.devices.emulators.messages import LENGTHS, pack, unpack
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Link
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.plan.work import most_request_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
 from edgechaos.support.errors import (
     ArtifactError,

@@ -24,7 +24,7 @@ from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Link
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.plan.work import most_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
 from edgechaos.support.errors import ArtifactError, DeviceCrash, DeviceHang, DeviceReset, EdgeChaosError, LinkError, UnsupportedError
 from tests.helpers.firmwares import compiled

@@ -19,7 +19,7 @@ from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Timeouts
 from edgechaos.faults.plan import resolve
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.plan.work import most_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.projects.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.support.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError

@@ -25,8 +25,8 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.compilers.c.work import most_instructions, most_request_instructions
 from edgechaos.firmware_gen.plan.kernels import Choice
-from edgechaos.firmware_gen.plan.work import most_instructions, most_request_instructions
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.units import unit_nodes

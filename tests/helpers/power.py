@@ -16,7 +16,7 @@ from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Link
 from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.plan.work import most_request_instructions
+from edgechaos.firmware_gen.compilers.c.work import most_request_instructions
 from edgechaos.firmware_gen.protocol import ResetCause
 from edgechaos.graph.integer_graph import IntegerGraph
 from tests.helpers.firmware_host import HostLibrary
