@@ -6,6 +6,7 @@ stops it; Ctrl-C, a kill or a full disk at any point leave a ledger that `resume
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections import Counter
@@ -40,7 +41,7 @@ def run_campaign(
     campaign: Campaign,
     graph: IntegerGraph,
     items: EvaluationSet,
-    ledger_path: Path,
+    ledger_path: str | os.PathLike[str],
     *,
     resume: bool = False,
     workers: int | None = None,
@@ -70,7 +71,7 @@ def run_campaign(
     check_plan(plan, graph)
     if campaign.energy is not None:
         board_energy(campaign.energy.board)  # refused now, not after hours of trials
-    with open_ledger(campaign, graph, items, ledger_path, resume=resume) as ledger:
+    with open_ledger(campaign, graph, items, Path(ledger_path), resume=resume) as ledger:
         for text in ledger.notices:
             (notice or _warn)(text)
         setup = Setup(to_bytes(graph), items, opener or _default_opener())

@@ -15,6 +15,7 @@ from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -29,6 +30,7 @@ PLANS: Mapping[str, FaultPlan] = {
     "always": FaultPlan((Omission(rate=1.0),)),
     "weights": FaultPlan((WeightBitFlip(rate=0.002, seed=3),)),
     "bias": FaultPlan((WeightBitFlip(target="bias", bits=((0, 3), (1, 7), (2, 0))),)),
+    "thresholds": FaultPlan((ThresholdScale(factor=0.6, rate=0.5, seed=5),)),
     "mixed": FaultPlan((DeadNeurons(rate=0.2, seed=9), Omission(rate=0.3), WeightBitFlip(node="readout", rate=0.001, seed=4))),
 }
 

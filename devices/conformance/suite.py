@@ -22,7 +22,7 @@ from edgechaos import reference
 from edgechaos.devices.conformance.compare import PLANS, drawn_plan, same
 from edgechaos.devices.conformance.graphs import GRAPHS, chaos_graph, codes_for
 from edgechaos.devices.contract import Device, Memory
-from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.injections import CLEAN, Poke, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, resolve
@@ -231,15 +231,24 @@ class DeviceConformance:
         same(device, graph, count=3)
 
     @pytest.mark.parametrize("restore", ["inject", "reset", "open"])
-    def test_pokes_end_with_the_plan(self, device: Device, restore: str) -> None:
+    @pytest.mark.parametrize("by_plan", [False, True])
+    def test_pokes_end_with_the_plan(self, device: Device, restore: str, by_plan: bool) -> None:
         """A device whose memory can be poked: the word is read back changed, and is as before once a plan or a restart has come."""
         if not isinstance(device, Memory):
             assert "memory" not in device.open().levels, "states the level 'memory' and is no edgechaos.devices.contract.Memory"
+            with pytest.raises(FaultError):
+                device.inject(ResolvedPlan(pokes=(Poke(0x20000000, 1),)))
+            same(device, GRAPH)
             return
+        assert "memory" in device.open().levels, "is an edgechaos.devices.contract.Memory and does not state the level 'memory'"
         assert self.ram_address is not None, "say in `ram_address` where this device's memory may be poked"
         before = device.read_memory(self.ram_address, 4)
-        device.poke(self.ram_address, 0x00010004, "toggle")
-        poked = (int.from_bytes(before, "little") ^ 0x00010004).to_bytes(4, "little")
+        mask = 0x00010004
+        if by_plan:
+            device.inject(ResolvedPlan(pokes=(Poke(self.ram_address, mask),)))
+        else:
+            device.poke(self.ram_address, mask, "toggle")
+        poked = (int.from_bytes(before, "little") ^ mask).to_bytes(4, "little")
         assert device.read_memory(self.ram_address, 4) == poked, "a poked word is not read back"
         if restore == "inject":
             device.inject(CLEAN)

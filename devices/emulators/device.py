@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -25,7 +25,7 @@ from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import FaultError, LinkError, MissingExtra
+from edgechaos.support.errors import DeviceCrash, DevicePowerLoss, DeviceRefused, FaultError, LinkError, MissingExtra
 
 PACKAGES = ("unicorn", "capstone", "elftools")
 
@@ -68,18 +68,20 @@ class EmulatedDevice(ProtocolDevice):
         """As the contract says; `instructions` are those between the two GPIO edges of each inference."""
         if self._link is not None:
             self._link.windows.clear()
-        result = super().infer(codes, seed=seed, samples=samples, head=head, parameters=parameters)
-        windows = self._opened_link().windows
-        if len(windows) != len(codes):
-            raise LinkError(
-                f"{len(codes)} inferences but {len(windows)} GPIO windows: the firmware does not frame its inferences; rebuild it"
-            )
-        result = replace(result, instructions=np.array(windows, np.int64))
-        return checked(result, len(codes), result.logits.shape[1], self.name)
+        with self._poked_firmware():
+            result = super().infer(codes, seed=seed, samples=samples, head=head, parameters=parameters)
+            windows = self._opened_link().windows
+            if len(windows) != len(codes):
+                raise LinkError(
+                    f"{len(codes)} inferences but {len(windows)} GPIO windows: the firmware does not frame its inferences; rebuild it"
+                )
+            result = replace(result, instructions=np.array(windows, np.int64))
+            return checked(result, len(codes), result.logits.shape[1], self.name)
 
     def counters(self) -> Counters:
         """As the contract says, with `instructions` by class."""
-        return replace(super().counters(), instructions=self._opened_link().counts())
+        with self._poked_firmware():
+            return replace(super().counters(), instructions=self._opened_link().counts())
 
     def read_memory(self, address: int, count: int) -> bytes:
         """As the protocol Memory says."""
@@ -96,6 +98,16 @@ class EmulatedDevice(ProtocolDevice):
         """As the contract says; what was poked is restored first."""
         self._restore()
         super().inject(plan)
+
+    @contextmanager
+    def _poked_firmware(self) -> Iterator[None]:
+        """What poked memory makes of the protocol is a crash: nothing else can disturb this link while its process lives."""
+        try:
+            yield
+        except (LinkError, DeviceRefused, DevicePowerLoss) as error:
+            if self._link is None or not self._link.poked or not self._link.process.alive:
+                raise
+            raise DeviceCrash(f"since its memory was poked, the firmware no longer keeps the protocol: {error}") from error
 
     def _restore(self) -> None:
         with suppress(LinkError):  # a process that is gone comes back clean, where it comes back

@@ -77,6 +77,11 @@ class EmulatorProcess:
         """The child's process id."""
         return self._child.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child.poll() is None
+
     def call(self, head: dict[str, Any], blob: bytes = b"") -> tuple[dict[str, Any], bytes]:
         """Send a message and wait for its one answer. Raises LinkError as `send` and `receive` do."""
         self.send(head, blob)
@@ -139,6 +144,7 @@ class EmulatorLink(Link):
     infer_budget: instructions that an INFER of one sample may take, from frame to sleep.
     request_budget: the same of a start and of every other request.
     windows: instructions of every GPIO window closed, in order; emptied by whoever reads them.
+    poked: whether memory was changed from outside since it was last restored.
     """
 
     window = WINDOW
@@ -151,7 +157,7 @@ class EmulatorLink(Link):
         self._queued: list[tuple[bytes, int]] = []
         self._received = b""
         self._down: tuple[type[DeviceError], str] | None = None
-        self._poked = False
+        self.poked = False
         self.process = EmulatorProcess(*self._arguments)
         try:
             self.power_cycle()
@@ -204,7 +210,7 @@ class EmulatorLink(Link):
 
     def memory(self, operation: str, *arguments: int | str) -> bytes:
         """read_memory, poke or restore of the machine. Raises FaultError for an address that is no memory of the board."""
-        self._poked |= operation == "poke"
+        self.poked |= operation == "poke"
         head, read = self.process.call({"op": operation, "arguments": arguments})
         if "error" in head:
             raise FaultError(head["error"])
@@ -212,9 +218,9 @@ class EmulatorLink(Link):
 
     def restore(self) -> None:
         """The device as it was before the first poke, also where it has crashed since; nothing where nothing was poked."""
-        if self._poked:
+        if self.poked:
             self.memory("restore")
-            self._poked = False
+            self.poked = False
             self._forget()
 
     def close(self) -> None:

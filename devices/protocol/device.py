@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, checked
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, Memory, checked
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
@@ -120,8 +120,11 @@ class ProtocolDevice(Device):
             self._proved = plan, check_plan(self.graph, plan, session.info)
         try:
             session.client.requests(plan_requests(self.graph, self._proved[1], plan, session.hello.max_payload))
-        except DeviceRefused as error:
-            session.client.request(Verb.CLEAR)
+            for poke in plan.pokes:
+                assert isinstance(self, Memory)
+                self.poke(poke.address, poke.mask, poke.op)
+        except (DeviceRefused, FaultError) as error:
+            self.inject(CLEAN)
             raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
 
     def counters(self) -> Counters:
@@ -200,7 +203,7 @@ class ProtocolDevice(Device):
             model_hash=hello.model_hash.hex(),
             firmware_hash=hello.firmware_hash.hex(),
             uid=hello.uid.hex(),
-            levels=hello.levels.names & {"model"},
+            levels=hello.levels.names & {"model"} | ({"memory"} if isinstance(self, Memory) else set()),
             patch_capacity=hello.patch_capacity,
             boot_counter=hello.boot_counter,
             reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",

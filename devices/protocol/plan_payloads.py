@@ -20,6 +20,9 @@ from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Ver
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError
 
+WITHOUT = {"model": "it was built without fault hooks", "memory": "use one that gives access to its memory, such as unicorn"}
+"""Why a device lacks a level, or what to use in its place."""
+
 
 def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
     """Names of the nodes that a patch row's index counts: those with weights, in node order."""
@@ -28,10 +31,8 @@ def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
 
 def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> IntegerGraph:
     """The graph under the plan. Raises FaultError where it does not fit, needs a level the device lacks, or more rows than it holds."""
-    if "model" in plan.levels - info.levels:
-        raise FaultError(f"device '{info.name}' cannot carry faults of the model; it was built without fault hooks")
-    if plan.pokes:
-        raise FaultError(f"device '{info.name}' cannot carry faults of the memory; use one that gives access to its memory")
+    for level in sorted(plan.levels - info.levels):
+        raise FaultError(f"device '{info.name}' cannot carry faults of the {level}; {WITHOUT[level]}")
     rows = sum(len(p) for p in plan.patch.values())
     if rows > info.patch_capacity:
         raise FaultError(

@@ -5,6 +5,7 @@ Two streams with one id draw equal words for equal seeds. Numbers never change: 
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 
@@ -34,6 +35,8 @@ TRAINING_DEAD_STREAM = 0x7C000
 LABEL_STREAM = 0x7D000
 COMPANION_STREAM = 0x7E000
 RANDOM_STREAM = 0x80000
+FAULT_STREAMS = Span(0x40000000, 0x40000000)
+"""What kinds of fault without a span of their own draw from."""
 STREAMS: dict[str, Span] = {
     "layers of a graph": LAYERS,
     "augmentation while training: dropout and noise": Span(AUGMENTATION_STREAM, 0x1000),
@@ -53,6 +56,7 @@ STREAMS: dict[str, Span] = {
     "continual: labels drawn for EWC": Span(LABEL_STREAM, 1),
     "training: companions of a step": Span(COMPANION_STREAM, 0x1000),
     "pruning: removal by chance, by node": Span(RANDOM_STREAM, 0x10000),
+    "fault sites: of any other kind, by its name and the site": FAULT_STREAMS,
 }
 EXEMPT = {
     frozenset(("layers of a graph", "augmentation while training: dropout and noise")): "layers store ids from 0 on, two each",
@@ -64,3 +68,8 @@ EXEMPT = {
     frozenset(("fault sites: dead units, by site", "data: the split of items")): "items are split with a seed of the data set's own",
 }
 """Spans that overlap, and why that hurts nobody."""
+
+
+def fault_stream(kind: str, site: int = 0) -> int:
+    """The stream of a kind of fault at a site: first + crc32("kind site") mod size. A plug-in draws words that no other kind draws."""
+    return FAULT_STREAMS.first + zlib.crc32(f"{kind} {site}".encode()) % FAULT_STREAMS.size

@@ -34,6 +34,7 @@ COMMANDS = (
     "run",
     "campaign",
     "report",
+    "faults",
     "devices",
     "doctor",
 )

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
-from edgechaos.arithmetic.seeds import MAX_SEED, check_seed
+from edgechaos.arithmetic.seeds import MAX_SEED
 from edgechaos.cli.file_kinds import ARTIFACT, DATA, Output, unwritable
 from edgechaos.cli.show import note
-from edgechaos.support.errors import ConfigError, DataError, EdgeChaosError, SeedError
-from edgechaos.support.suggest import suggestion
+from edgechaos.support.errors import ConfigError, DataError, EdgeChaosError
 
 if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     import numpy as np
     from numpy.typing import NDArray
 
     from edgechaos.data import Dataset
-    from edgechaos.faults.plan import FaultPlan
     from edgechaos.graph.integer_graph import IntegerGraph
     from edgechaos.graph.tokenizer import Text
 
@@ -149,49 +147,6 @@ def save_named(graph: IntegerGraph, path: Path) -> tuple[IntegerGraph, str]:
     return named, artifact.save(named, path)
 
 
-FAULT_OPTION = re.compile(r"(?P<kind>[a-z_0-9]+)=(?P<rate>[0-9.eE+-]+)(?:@(?P<seed>-?[0-9]{1,20}))?")
-
-
-def parse_faults(options: tuple[str, ...]) -> FaultPlan:
-    """`kind=rate` or `kind=rate@seed`, any number of times, as one plan.
-
-    Raises ConfigError with the kinds there are.
-    """
-    from dataclasses import fields
-
-    from edgechaos.faults.base import fault_kinds
-    from edgechaos.faults.plan import FaultPlan
-
-    faults = []
-    for text in options:
-        match = FAULT_OPTION.fullmatch(text)
-        if match is None or match["kind"] not in fault_kinds():
-            word = text.partition("=")[0]
-            meant = "" if word in fault_kinds() else suggestion(word, fault_kinds())
-            raise ConfigError(
-                f"--fault {text!r}{meant}: expected KIND=RATE or KIND=RATE@SEED with KIND one of {', '.join(fault_kinds())}", "fault"
-            )
-        kind = fault_kinds()[match["kind"]]
-        try:
-            rate = float(match["rate"])
-        except ValueError as error:
-            raise ConfigError(f"--fault {text!r}: '{match['rate']}' is not a number", "fault") from error
-        if not 0 <= rate <= 1:
-            raise ConfigError(f"--fault {text!r}: rate {rate} is outside 0..1", "fault")
-        settings: dict[str, Any] = {"rate": rate}
-        if match["seed"] is not None:
-            if "seed" not in {f.name for f in fields(kind)}:
-                raise ConfigError(
-                    f"--fault {text!r}: {match['kind']} draws from the run's seed and takes none of its own; use --seed", "fault"
-                )
-            try:
-                settings["seed"] = check_seed(int(match["seed"]))
-            except SeedError as error:
-                raise ConfigError(f"--fault {text!r}: {error}", "fault") from error
-        faults.append(kind(**settings))
-    return FaultPlan(tuple(faults))
-
-
 class WeightBits(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases alone
     """`4`, or `4,conv0=8`: of all weights, and of the nodes that are named. Leaves an int or a mapping as of `quantize`."""
 
@@ -245,12 +200,3 @@ def parameters_for(graph: IntegerGraph, temperature: float | None) -> dict[str, 
     if not nodes:
         raise ConfigError(f"model '{graph.name}' has no thermal noise: --temperature means nothing to it, leave it out", "temperature")
     return {name: thermal_k(graph, name, temperature) for name in nodes}
-
-
-fault_option = click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    metavar="KIND=RATE[@SEED]",
-    help="Inject a fault; repeatable. Kinds: dead, stuck_at_1, omission, weight_bit_flip. Seed: of the sites, default 0.",
-)

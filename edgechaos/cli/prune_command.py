@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, destination, fault_option, json_option, output_option, parse_faults, refuse_without_effect
+from edgechaos.cli.common import SEED, destination, json_option, output_option, refuse_without_effect
+from edgechaos.cli.fault_option import fault_option, parse_faults
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.quantize_command import (
@@ -138,6 +139,6 @@ def _before(path: Path) -> Curve | None:
 
 def _conditions(options: tuple[str, ...]) -> tuple[Fault, ...] | None:
     """One condition per --fault; None without. Raises UsageError for a seed, which is the mask's."""
-    if any("@" in text for text in options):
-        raise click.UsageError("--fault: every mask has a seed of its own; give KIND=RATE without @SEED")
+    if any("@" in text or ",seed=" in text for text in options):
+        raise click.UsageError("--fault: every mask has a seed of its own; give KIND=VALUE without @SEED")
     return parse_faults(options).faults if options else None

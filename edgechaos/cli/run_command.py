@@ -11,15 +11,14 @@ import click
 from edgechaos.cli.common import (
     SEED,
     data_option,
-    fault_option,
     head_option,
     items_for,
     json_option,
     model_argument,
     parameters_for,
-    parse_faults,
     temperature_option,
 )
+from edgechaos.cli.fault_option import fault_option, parse_faults
 from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.show import print_json, print_table
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_type_hints
 
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.faults.injections import Injection
@@ -25,8 +25,8 @@ class Fault:
     """One fault of a plan. A subclass with a `kind` registers itself where it is defined; that name is stored in files.
 
     title, axis: of a report's panel; phrase: in a statement, before the site. level: what a device must give access to.
-    swept: the field that a sweep changes, within `limits`; neutral: its value that changes nothing, None where each value does.
-    share: whether that value is a share, printed in percent.
+    swept: the field that a sweep changes, within `limits`; one called "rate" is a share, which is printed in percent.
+    neutral: its value that changes nothing, None where each value does.
     """
 
     kind: ClassVar[str] = ""
@@ -38,7 +38,6 @@ class Fault:
     swept: ClassVar[str] = "rate"
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     neutral: ClassVar[float | None] = 0.0
-    share: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -62,6 +61,31 @@ class Fault:
         """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
         raise NotImplementedError
 
+    @property
+    def place(self) -> str:
+        """Where it falls, in words."""
+        layer = getattr(self, "layer", ALL)
+        return "neurons, all layers" if layer == ALL else f"neurons of {layer}"
+
+    @property
+    def uniform(self) -> bool:
+        """Whether a graph that carries it at one seed carries it at every seed, so that a campaign need not try each."""
+        return False
+
+    @classmethod
+    def settings(cls) -> dict[str, type]:
+        """Field -> int, float or str, of the fields that hold one: what a file or a command line may set. Lists of sites are not there."""
+        return {
+            name: kind
+            for name, kind in _hints(cls).items()  # type: ignore[arg-type]  # a class is hashable
+            if kind in (int, float, str) and cls.takes(name)
+        }
+
+    def at(self, value: float) -> Fault:
+        """The same fault with its swept field at a value."""
+        whole = self.settings()[self.swept] is int and float(value).is_integer()
+        return replace(self, **{self.swept: int(value) if whole else value})
+
     def seeded(self, seed: int) -> Fault:
         """The same fault at the sites of another seed; itself where none are drawn."""
         return replace(self, **{"seed": seed}) if self.takes("seed") else self
@@ -70,6 +94,11 @@ class Fault:
     def takes(cls, name: str) -> bool:
         """Whether it has such a field."""
         return name in {f.name for f in fields(cls)}
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def fault_kinds() -> Mapping[str, type[Fault]]:

@@ -65,10 +65,19 @@ class UnitFault(Fault):
     seed: int = 0
     neurons: tuple[int, ...] = ()
 
-    def mark(self, analysis: Analysis, slot: str, stream: int, what: str) -> Iterator[SetSlot]:
-        """The mask `slot` of each layer with its units; a spiking layer's are drawn from `stream` and its own, others' by their site."""
+    @property
+    def uniform(self) -> bool:
+        """A layer that may have dead units may have any."""
+        return True
+
+    def check(self) -> None:
+        """Raises FaultError for a rate beyond 0..1, or one besides explicit units."""
+        super(UnitFault, self).check()  # a class with slots has no bare super()
         if self.rate and self.neurons:
             raise FaultError(f"{self.kind}: has a rate and explicit sites; give one of them")
+
+    def mark(self, analysis: Analysis, slot: str, stream: int, what: str) -> Iterator[SetSlot]:
+        """The mask `slot` of each layer with its units; a spiking layer's are drawn from `stream` and its own, others' by their site."""
         for node, mask in carriers(analysis, self.kind, slot, self.layer, what):
             entries = self._units(analysis.graph, node, stream, mask.length)
             yield SetSlot(node.name, slot, entries, np.ones(len(entries), np.int64))

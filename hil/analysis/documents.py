@@ -250,13 +250,16 @@ def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
     if not IDENTIFIER.fullmatch(curve.fault):
         yield f"{path}.fault = {curve.fault!r:.40} is not the name of a kind of fault"
     yield from _not_in(f"{path}.images", (curve.images,), 1, MOST)
-    yield from _not_in(f"{path}.empty_rates", curve.empty_rates, 0, 1)
+    if not IDENTIFIER.fullmatch(curve.swept):
+        yield f"{path}.swept = {curve.swept!r:.40} is not the name of a field"
+    limits = (0, 1) if curve.swept == "rate" else (-MOST, MOST)
+    yield from _not_in(f"{path}.rate, empty_rates", (*(p.rate for p in curve.points), *curve.empty_rates), *limits)
     for k, point in enumerate(curve.points):
         yield from _point_problems(f"{path}.points[{k}]", point)
 
 
 def _point_problems(path: str, p: Point) -> Iterator[str]:
-    yield from _not_in(f"{path}.rate, worst_accuracy", (p.rate, p.worst_accuracy, p.harmed.value), 0, 1)
+    yield from _not_in(f"{path}.worst_accuracy, harmed", (p.worst_accuracy, p.harmed.value), 0, 1)
     yield from _not_in(f"{path}.accuracy, clean", (p.accuracy.value, p.clean.value), 0, 1)
     over_images = (p.accuracy_over_images, p.clean_over_images)
     yield from _not_in(f"{path}: an interval over images", tuple(v for e in over_images for v in (e.value, e.low, e.high)), 0, 1)

@@ -44,6 +44,21 @@ def rate(share: float) -> str:
     return f"{share * 100:.10g}"
 
 
+def swept(value: float, field: str = "rate") -> str:
+    """The value of a swept field, without its unit: a rate in percent, any other as it is."""
+    return rate(value) if field == "rate" else f"{value:.10g}"
+
+
+def setting(value: float, field: str = "rate") -> str:
+    """The same to stand in a sentence: "50 %", "factor 0.9"."""
+    return f"{value * 100:.3g} %" if field == "rate" else f"{field} {value:.10g}"
+
+
+def head(field: str) -> str:
+    """The same over a column: "rate (%)", "factor"."""
+    return "rate (%)" if field == "rate" else field
+
+
 def integer(value: float) -> str:
     """A count with thousands separated by thin spaces."""
     return f"{round(value):,}".replace(",", "\u202f")
@@ -70,7 +85,7 @@ def _significant(value: float, digits: int) -> str:
     return f"{value:.{decimals}f}"
 
 
-FILTERS: Mapping[str, Callable[[Any], str]] = {
-    f.__name__: f for f in (joules, milliseconds, interval, percent, points, rate, integer, times, size)
+FILTERS: Mapping[str, Callable[..., str]] = {
+    f.__name__: f for f in (joules, milliseconds, interval, percent, points, rate, swept, setting, head, integer, times, size)
 }
 """For templates."""

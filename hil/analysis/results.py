@@ -24,7 +24,7 @@ from edgechaos.faults.base import words_of
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.analysis.model_facts import model_facts
-from edgechaos.hil.analysis.quantities import interval, percent
+from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.campaign.config import Campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import CampaignPlan, Cell, Trial
@@ -69,7 +69,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results."""
+    """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results.
+
+    swept: the field of the fault that `rate` is the value of; one called "rate" is a share.
+    """
 
     fault: str
     persistence: str
@@ -78,6 +81,7 @@ class Curve:
     images: int
     points: tuple[Point, ...]
     empty_rates: tuple[float, ...]
+    swept: str = "rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ def statement(curve: Curve, point: Point) -> str:
     over_masks, over_images = interval(point.accuracy), interval(point.accuracy_over_images)
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
     return (
-        f"accuracy at {point.rate * 100:.3g} % {words_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
+        f"accuracy at {setting(point.rate, curve.swept)} {words_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
         f"(M = {point.masks} masks, {curve.images:,} images{lost}): "
         f"{percent(point.accuracy.value)} % {over_masks} over masks, {over_images} over images, "
         f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
@@ -236,6 +240,7 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
             campaign.images_of(sweep),
             tuple(p for p in points.values() if p is not None),
             tuple(rate for rate, p in points.items() if p is None),
+            sweep.pattern.swept,
         )
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from operator import is_
-from typing import NewType
+from types import MappingProxyType
+from typing import Any, NewType
 
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.faults.base import ALL, fault_kinds
-from edgechaos.support.errors import ConfigError, SeedError
+from edgechaos.faults.base import ALL, Fault, fault_kinds
+from edgechaos.support.errors import ConfigError, FaultError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
 Seconds = NewType("Seconds", float)
@@ -36,33 +37,47 @@ MAX_TRIALS = 250_000
 SHOWN = 5
 """Problems of a file that one message lists."""
 MAX_IMAGES = 10_000_000
+PLACES: Mapping[str, str] = MappingProxyType({"layer": ALL, "node": ALL, "target": "weight"})
+"""Fields of a fault that a sweep has as keys of its own, and their defaults."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One fault kind over several rates; one curve per device.
+    """One fault kind over several values of its swept field; one curve per device.
 
-    fault: a kind of `edgechaos.faults.plan`. layer: where neurons fail; node and target: where weight bits flip.
+    fault: a kind of `edgechaos.faults.base.fault_kinds`. rates: where the swept field is its rate; values: where it is another.
+    layer: where neurons fail; node and target: where weight bits flip; options: other fields of the kind.
     devices, masks, images: the campaign's unless given.
     """
 
     fault: str
-    rates: tuple[float, ...]
+    rates: tuple[float, ...] = ()
     layer: str = ALL
     node: str = ALL
     target: str = "weight"
     devices: tuple[str, ...] = ()
     masks: int | None = None
     images: int | None = None
+    values: tuple[float, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """What the swept field is set to."""
+        return self.rates or self.values
+
+    @property
+    def pattern(self) -> Fault:
+        """The fault without its seed and its point. Raises ConfigError where the options do not fit the kind."""
+        kind = fault_kinds()[self.fault]
+        named = {name: getattr(self, name) for name in PLACES if kind.takes(name)}
+        return structure({**named, **self.options}, kind, f"sweep {self.fault}")
 
     @property
     def site(self) -> str:
         """Where the faults fall, in words."""
-        words = fault_kinds()[self.fault].takes("target")
-        where = self.node if words else self.layer
-        what = f"{self.target} bits" if words else "neurons"
-        return f"{what}, all layers" if where == ALL else f"{what} of {where}"
+        return self.pattern.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +183,7 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
         yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]]"
     for k, sweep in enumerate(campaign.sweep):
         yield from _check_sweep(f"sweep[{k}]", sweep)
-    trials = sum(campaign.masks_of(s) * len(campaign.devices_of(s)) * (len(s.rates) + 1) for s in campaign.sweep)
+    trials = sum(campaign.masks_of(s) * len(campaign.devices_of(s)) * (len(s.points) + 1) for s in campaign.sweep)
     if trials > MAX_TRIALS:
         yield "masks", f"masks, rates and devices make up to {trials:,} trials, {MAX_TRIALS:,} are the most; lower masks"
 
@@ -176,28 +191,46 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
 def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
     if sweep.fault not in fault_kinds():
         yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(fault_kinds())}"
-    if not sweep.rates:
-        yield f"{path}.rates", f"{path}.rates is empty"
-    seen: set[float] = set()
-    for k, rate in enumerate(sweep.rates):
-        yield from _range(f"{path}.rates[{k}]", rate, 0.0, 1.0)
-        if rate in seen:
-            yield f"{path}.rates[{k}]", f"{path}.rates[{k}] = {rate:g} stands there twice"
-        seen.add(rate)
+    else:
+        yield from _check_points(path, sweep, fault_kinds()[sweep.fault])
     if sweep.masks is not None:
         yield from _range(f"{path}.masks", sweep.masks, MIN_MASKS, MAX_MASKS)
     if sweep.images is not None:
         yield from _range(f"{path}.images", sweep.images, 1, MAX_IMAGES)
     if sweep.devices:
         yield from _devices(f"{path}.devices", sweep.devices)
-    if sweep.target not in ("weight", "bias"):
-        yield f"{path}.target", f"{path}.target = {sweep.target!r} is not one of weight, bias"
-    kind = fault_kinds().get(sweep.fault)
-    flips = kind is not None and kind.takes("node")
-    for key, given in (("layer", flips and sweep.layer != ALL), ("node", not flips and sweep.node != ALL)):
-        if given:
-            other = "node" if key == "layer" else "layer"
-            yield f"{path}.{key}", f"{path}.{key} does not apply to {sweep.fault}; name the place with {other}"
+
+
+def _check_points(path: str, sweep: Sweep, kind: type[Fault]) -> Iterator[tuple[str, str]]:
+    """The swept values, and the fields of the kind that are the same at each."""
+    key, other = ("rates", "values") if kind.swept == "rate" else ("values", "rates")
+    if getattr(sweep, other):
+        yield f"{path}.{other}", f"{path}.{other} does not apply to {sweep.fault}, whose {kind.swept} is swept; write {key}"
+    elif not getattr(sweep, key):
+        yield f"{path}.{key}", f"{path}.{key} is empty"
+    seen: set[float] = set()
+    for k, value in enumerate(sweep.points):
+        yield from _range(f"{path}.{key}[{k}]", value, *kind.limits)
+        if value in seen:
+            yield f"{path}.{key}[{k}]", f"{path}.{key}[{k}] = {value:g} stands there twice"
+        seen.add(value)
+    free = [name for name in kind.settings() if name not in (*PLACES, "seed", kind.swept)]
+    for name, default in PLACES.items():
+        if getattr(sweep, name) != default and not kind.takes(name):
+            instead = " or ".join(n for n in PLACES if kind.takes(n)) or "options"
+            yield f"{path}.{name}", f"{path}.{name} does not apply to {sweep.fault}; name the place with {instead}"
+    for name in sweep.options:
+        if name not in free:
+            takes = f"takes {', '.join(free)}" if free else "takes none"
+            yield f"{path}.options.{name}", f"{path}.options.{name} is no option of {sweep.fault}, which {takes}"
+            return
+    try:
+        pattern = sweep.pattern
+        for value in sweep.points:
+            if kind.limits[0] <= value <= kind.limits[1]:
+                pattern.at(value).check()
+    except (ConfigError, FaultError) as error:
+        yield path, f"{path}: {error}"
 
 
 def _devices(path: str, devices: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ OUTCOMES: Mapping[str, str] = MappingProxyType(
         "sdc_critical": "a right answer became wrong, silently",
         "sdc_other": "another class, but no right answer was lost",
         "detected": "the device reported the fault",
-        "crash": "the device took a fault exception",
+        "crash": "the device took a fault exception, or its memory no longer made sense",
         "hang": "more instructions than the model can take under any plan, or silence for as long",
         "reset": "the device restarted on its own",
         "infrastructure": "link, host or worker failed: not in any denominator",

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import MASK_STREAM
-from edgechaos.faults.base import fault_kinds
+from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import stored_words
@@ -99,13 +99,9 @@ def seeds(campaign_seed: int, masks: int) -> list[tuple[int, int]]:
     return [(model, sites) for model, sites in words.tolist()]
 
 
-def fault_plan(sweep: Sweep, rate: float, site_seed: int) -> FaultPlan:
-    """The plan of one sweep at one rate for one mask; the empty plan where a permanent fault has no sites."""
-    kind = fault_kinds()[sweep.fault]
-    if rate == kind.neutral:
-        return FaultPlan()
-    settings = {"layer": sweep.layer, "node": sweep.node, "target": sweep.target, "seed": site_seed, kind.swept: rate}
-    return FaultPlan((kind(**{name: value for name, value in settings.items() if kind.takes(name)}),))
+def fault_plan(pattern: Fault, value: float, site_seed: int) -> FaultPlan:
+    """The plan of a sweep's fault at one value for one mask; the empty plan where that value changes nothing."""
+    return FaultPlan() if value == pattern.neutral else FaultPlan((pattern.at(value).seeded(site_seed),))
 
 
 def plan_campaign(campaign: Campaign) -> CampaignPlan:
@@ -117,12 +113,12 @@ def plan_campaign(campaign: Campaign) -> CampaignPlan:
     members: dict[tuple[str, int, int], dict[Trial, None]] = {}
     for sweep in campaign.sweep:
         images = campaign.images_of(sweep)
-        masks = seeds(campaign.seed, campaign.masks_of(sweep))
+        masks, pattern = seeds(campaign.seed, campaign.masks_of(sweep)), sweep.pattern
         for device in campaign.devices_of(sweep):
             clean = tuple(Trial(device, FaultPlan(), m, seed, images) for m, (seed, _) in enumerate(masks))
-            for rate in sweep.rates:
+            for rate in sweep.points:
                 trials = tuple(
-                    Trial(device, fault_plan(sweep, rate, site_seed), m, seed, images) for m, (seed, site_seed) in enumerate(masks)
+                    Trial(device, fault_plan(pattern, rate, site_seed), m, seed, images) for m, (seed, site_seed) in enumerate(masks)
                 )
                 cells.append(Cell(sweep, device, rate, trials, clean))
                 for base, trial in zip(clean, trials, strict=True):
@@ -133,24 +129,25 @@ def plan_campaign(campaign: Campaign) -> CampaignPlan:
 def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
     """Apply the fault plans to the graph, so that what cannot run is refused before anything runs.
 
-    One plan of each cell stands for all of its masks: overflow is proved for every word that a weight may hold, and a layer that may have
-    dead units may have any. Only of flipped biases does the proof depend on the mask, by the largest word of each node.
+    One plan of each cell stands for all of its masks where the fault is `uniform`. Elsewhere each mask is tried; of one that flips biases
+    alone, the proof depends on the largest word of each node.
     Raises ConfigError with the sweep's fault, rate and mask.
     """
     seen: set[FaultPlan] = set()
     proved: list[dict[str, int]] = []
     for cell in plan.cells:
-        biases = cell.sweep.target == "bias"
-        for trial in cell.trials if biases else cell.trials[:1]:
+        uniform = all(fault.uniform for fault in cell.trials[0].plan.faults)
+        for trial in cell.trials[:1] if uniform else cell.trials:
             if trial.plan in seen:
                 continue
             seen.add(trial.plan)
             try:
                 resolved = resolve(graph, trial.plan)
-                largest = _largest_biases(graph, resolved) if biases else {}
-                if not biases or not any(all(largest[name] <= known[name] for name in largest) for known in proved):
+                biases_alone = not uniform and not resolved.slots
+                largest = _largest_biases(graph, resolved) if biases_alone else {}
+                if not biases_alone or not any(all(largest[name] <= known[name] for name in largest) for known in proved):
                     apply(graph, resolved)
-                    proved += [largest] if biases else []
+                    proved += [largest] if biases_alone else []
             except FaultError as error:
                 raise ConfigError(f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {error}") from error
 
@@ -178,7 +175,7 @@ def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str,
         faults = {fault.kind for fault in cell.trials[0].plan.faults}
         if about is None or not faults:
             continue
-        for level in sorted({f.level for f in cell.trials[0].plan.faults} - set(about["levels"])):
+        for level in sorted({f.level for f in cell.trials[0].plan.faults} - set(about.get("levels", ("model",)))):
             raise ConfigError(f"sweep {cell.sweep.fault}: device {cell.device} cannot carry faults of the {level}; name others in devices")
         _check_rows(cell, graph, int(about["patch_capacity"]))
 
@@ -192,5 +189,5 @@ def _check_rows(cell: Cell, graph: IntegerGraph, capacity: int) -> None:
                 f"sweep {cell.sweep.fault} at rate {cell.rate:g}, mask {trial.mask}: {rows:,} words change, device {cell.device} holds"
                 f" {capacity:,}; lower the rate"
             )
-        if k == 0 and rows < 0.9 * capacity:
+        if k == 0 and rows < 0.9 * capacity and all(fault.uniform for fault in trial.plan.faults):
             return

@@ -37,10 +37,13 @@ def _values(value: Any, quantities: tuple[str, ...] = (), leave_out: tuple[str, 
 
 
 def _default(field: Field[Any]) -> Any:
-    return None if field.default is MISSING else field.default
+    made = field.default_factory() if field.default_factory is not MISSING else None
+    return made if field.default is MISSING else field.default
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} = {_text(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, str):

@@ -267,11 +267,12 @@ class Bench:
         spans = [(0, len(codes))]
         while spans:
             start, end = spans.pop()
-            before = device.counters().instructions
             try:
+                before = device.counters().instructions
                 samples = np.arange(start, end, dtype=np.uint32)
                 given = device.infer(codes[start:end], seed=trial.seed, samples=samples, head=images.head, parameters=images.parameters)
                 answer = checked(given, end - start, outputs, trial.device)
+                after = device.counters().instructions
             except DeviceError as error:
                 if trial.clean or error.outcome not in NO_ANSWER:
                     raise
@@ -284,7 +285,6 @@ class Bench:
                     spans += [(middle, end), (start, middle)]
                 continue
             seen.logits[start:end], seen.classes[start:end] = answer.logits, answer.labels
-            after = device.counters().instructions
             for name, count in after.items():
                 seen.instructions[name] = seen.instructions.get(name, 0) + count - before.get(name, 0)
             seen.counted += end - start if after else 0

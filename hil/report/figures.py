@@ -43,10 +43,10 @@ def accuracy_limits(curves: Sequence[Sequence[Point]]) -> tuple[float, float]:
     return max(0.0, 10 * math.floor((lowest - 2) / 10)), min(102.0, 10 * math.ceil((highest + 2) / 10))
 
 
-def accuracy_figure(points: Sequence[Point], axis: str, prefix: str, limits: tuple[float, float]) -> str:
-    """Accuracy in percent against fault rate in percent: mean over masks, interval, worst mask, clean level."""
+def accuracy_figure(points: Sequence[Point], field: str, axis: str, prefix: str, limits: tuple[float, float]) -> str:
+    """Accuracy in percent against the swept field, a rate in percent: mean over masks, interval, worst mask, clean level."""
     figure, axes = _axes()
-    rates = [p["rate"] * 100 for p in points]
+    rates = _swept(points, field)
     mean, low, high = ([p["accuracy"][key] * 100 for p in points] for key in ("value", "low", "high"))
     clean = sum(p["clean"]["value"] for p in points) / len(points) * 100
     worst = [p["worst_accuracy"] * 100 for p in points]
@@ -62,10 +62,10 @@ def accuracy_figure(points: Sequence[Point], axis: str, prefix: str, limits: tup
     return _svg(figure, prefix)
 
 
-def energy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
-    """Microjoules per inference against fault rate in percent, with the band of the cycle model."""
+def energy_figure(points: Sequence[Point], field: str, axis: str, prefix: str) -> str:
+    """Microjoules per inference against the swept field, with the band of the cycle model."""
     figure, axes = _axes()
-    rates = [p["rate"] * 100 for p in points]
+    rates = _swept(points, field)
     value, low, high = ([p["energy"][key] * 1e6 for p in points] for key in ("energy_j", "low_j", "high_j"))
     axes.fill_between(rates, low, high, color=CURVE, alpha=0.18, linewidth=0)
     axes.plot(rates, value, color=CURVE, linewidth=1.8, marker="o", markersize=4)
@@ -73,6 +73,10 @@ def energy_figure(points: Sequence[Point], axis: str, prefix: str) -> str:
     axes.set_ylabel("energy per inference (µJ)")
     _finish_rates(axes, rates, axis)
     return _svg(figure, prefix)
+
+
+def _swept(points: Sequence[Point], field: str) -> list[float]:
+    return [p["rate"] * (100 if field == "rate" else 1) for p in points]
 
 
 def _axes() -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.hil.analysis.quantities import integer, interval, joules, milliseconds, percent, rate
+from edgechaos.hil.analysis.quantities import integer, interval, joules, milliseconds, percent, setting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ def _accuracies(panels: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
         if panel["fault"] in FAULT_WORDS:
             half = panel["half"]
             note = f"{_over(half, 'accuracy', panel['curve']['images'])}; worst mask {percent(half['worst_accuracy'])} %"
-            yield Figure(f"At {rate(half['rate'])} % {FAULT_WORDS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
+            yield Figure(f"At {setting(half['rate'])} {FAULT_WORDS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
 
 
 def _energy(energy: Mapping[str, Any] | None) -> Iterator[Figure]:

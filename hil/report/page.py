@@ -108,7 +108,7 @@ def compose(inputs: Inputs) -> Report:
     for kind, document in (("campaign", inputs.campaign), ("verification", inputs.verification), ("build", inputs.build)):
         if document is not None:
             check_document(kind, document, f"the {kind}")
-    campaign = inputs.campaign
+    campaign = _complete(inputs.campaign) if inputs.campaign else None
     _check_same_model(inputs)
     panels = list(_panels(campaign)) if campaign else []
     energy = _energy(campaign) if campaign else None
@@ -182,12 +182,17 @@ def _embedded(document: Document) -> Markup:
     return Markup(text)
 
 
+def _complete(campaign: Document) -> Document:
+    """The document with what those of earlier releases left out."""
+    return {**campaign, "curves": [{"swept": "rate", **curve} for curve in campaign["curves"]]}
+
+
 def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
     """One panel per fault kind and site: its curve with the most images; the other devices' curves stand in the agreement."""
     curves = [c for c in campaign["curves"] if c["points"]]
     places = dict.fromkeys((c["fault"], c["site"]) for c in curves)
     limits = accuracy_limits([c["points"] for c in curves]) if curves else (0.0, 100.0)
-    for k, (fault, site) in enumerate(sorted(places, key=lambda p: (words_of(p[0], "persistence") != "intermittent", p[0]))):
+    for k, (fault, site) in enumerate(sorted(places, key=lambda p: (words_of(p[0], "persistence") != "intermittent", p))):
         here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
         curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
         counted = max((c for c in here if c["points"][0]["energy"]), key=lambda c: len(c["points"]), default=None)
@@ -197,9 +202,9 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
             "title": title,
             "curve": curve,
             "half": min(curve["points"], key=lambda p: (abs(p["rate"] - 0.5), p["rate"])),
-            "figure": Markup(accuracy_figure(curve["points"], axis, f"a{k}-", limits)),
+            "figure": Markup(accuracy_figure(curve["points"], curve["swept"], axis, f"a{k}-", limits)),
             "energy_curve": counted,
-            "energy_figure": Markup(energy_figure(counted["points"], axis, f"e{k}-")) if counted else None,
+            "energy_figure": Markup(energy_figure(counted["points"], counted["swept"], axis, f"e{k}-")) if counted else None,
         }
 
 
@@ -231,7 +236,14 @@ def _mix(campaign: Document) -> dict[str, Any] | None:
                 total = sum(counts.values())
                 classes = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
                 rows = [{"name": name.replace("_", " "), "count": count, "share": count / total} for name, count in classes]
-                return {"device": curve["device"], "rate": point["rate"], "fault": curve["fault"], "total": total, "rows": rows}
+                return {
+                    "device": curve["device"],
+                    "rate": point["rate"],
+                    "swept": curve["swept"],
+                    "fault": curve["fault"],
+                    "total": total,
+                    "rows": rows,
+                }
     return None
 
 

@@ -12,8 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgechaos.cli import COMMANDS, main
-from edgechaos.faults.base import fault_kinds
+from edgechaos.cli.fault_option import parse_faults
+from edgechaos.faults.base import Fault, fault_kinds
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.ram_bit_flip import RamBitFlip
+from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.graph import artifact
+from edgechaos.support.errors import ConfigError
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import ROOT
 
@@ -149,9 +155,51 @@ def test_commands_in_the_documentation_parse(path: Path) -> None:
     assert lines or path.name != "README.md"
 
 
-def test_fault_kinds_are_named_in_the_help() -> None:
-    out = run("run", "--help").output
+def test_fault_kinds_and_their_fields_are_listed() -> None:
+    assert "`edgechaos faults` lists" in " ".join(run("run", "--help").output.split())
+    rows = json.loads(run("faults", "--json").output)
+    assert [row["kind"] for row in rows] == list(fault_kinds())
+    assert {row["kind"]: (row["swept"], row["limits"], row["fields"], row["level"]) for row in rows}["ram_bit_flip"] == (
+        "rate",
+        [0.0, 1.0],
+        ["address", "words", "seed"],
+        "memory",
+    )
+    out = run("faults").output
     assert all(kind in out for kind in fault_kinds())
+    assert "factor 0..16" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("dead=0.5@3,layer=cortex1", DeadNeurons("cortex1", 0.5, 3)),
+        ("threshold_scale=0.75", ThresholdScale(factor=0.75)),
+        ("ram_bit_flip=1e-3@7,address=0x20000040,words=16", RamBitFlip(0x20000040, 16, 1e-3, 7)),
+        ("weight_bit_flip=0.01,target=bias,node=readout,seed=4", WeightBitFlip("readout", "bias", 0.01, 4)),
+    ],
+)
+def test_a_fault_as_words_of_a_command_line(text: str, fault: Fault) -> None:
+    assert parse_faults((text,)).faults == (fault,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dead=0.5,layr=cortex1", "dead has no 'layr', did you mean 'layer'?; it takes layer, rate, seed"),
+        ("dead=0.5,neurons=3", "dead has no 'neurons'"),
+        ("dead=half", "'half' is not a number"),
+        ("threshold_scale=17", "factor 17.0 is outside 0..16"),
+        ("ram_bit_flip=0.1", "ram_bit_flip needs address; add ,address=..."),
+        ("ram_bit_flip=0.1,address=3", "address 0x3 is not that of 1 words"),
+        ("ram_bit_flip=0.1,address=1.5", "'1.5' is not a whole number"),
+        ("omission=0.1@3", "omission draws from the run's seed"),
+        ("dead=0.1@4294967296", "is not a uint32"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused_by_name(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_faults((text,))
 
 
 def one_line_error(arguments: tuple[str, ...], says: str, code: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +240,7 @@ def test_what_fails_is_one_clear_line_and_exits_1(
         (("run", "MODEL", "--head", "tail"), "has no head 'tail'; it has "),
         (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
         (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),
-        (("run", "MODEL", "--fault", "ded=0.5"), "did you mean 'dead'?: expected KIND=RATE or KIND=RATE@SEED with KIND one of dead"),
+        (("run", "MODEL", "--fault", "ded=0.5"), "did you mean 'dead'?: expected KIND=VALUE[@SEED][,FIELD=VALUE] with KIND one of dead"),
         (("run", "MODEL", "--board", "stm32l4r6"), "no board 'stm32l4r6', did you mean 'stm32l4r5'?; there are mps2-an386, "),
         (("build", "MODEL", "--board", "mps2-an385"), "no board 'mps2-an385', did you mean 'mps2-an386'?; there are mps2-an386, "),
         (("export", "MODEL", "--target", "onxn"), "no exporter 'onxn', did you mean 'onnx'?; there are onnx, tvm"),

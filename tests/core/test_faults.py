@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
-from edgechaos.faults.base import Fault, fault_kinds
+from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
@@ -259,4 +259,3 @@ def test_plans_have_a_stable_id_and_json() -> None:
     assert json.loads(json.dumps(both.to_json()))[1]["bits"] == [[1, 2]]
     assert both.id == plan(Omission(rate=0.1), WeightBitFlip("readout", bits=((1, 2),))).id
     assert len({p.id for p in (FaultPlan(), both, plan(Omission(rate=0.2)), plan(DeadNeurons(rate=0.1)), plan(StuckAtOne(rate=0.1)))}) == 5
-    assert set(fault_kinds()) == {"dead", "stuck_at_1", "omission", "weight_bit_flip"}

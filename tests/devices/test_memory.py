@@ -14,9 +14,11 @@ from edgechaos.devices.contract import Memory, Operation
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
-from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.injections import CLEAN, Poke, ResolvedPlan
+from edgechaos.faults.kinds.ram_bit_flip import RamBitFlip
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.support.errors import DeviceError, FaultError
+from edgechaos.support.errors import DeviceCrash, DeviceError, DevicePowerLoss, FaultError
 from tests.helpers.graphs import chaos_graph, codes_for
 
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
@@ -93,6 +95,33 @@ def test_what_is_no_word_of_memory_is_refused(address: int, mask: int, op: Opera
     with running() as opened:
         with pytest.raises(FaultError):
             opened.poke(address, mask, op)
+        np.testing.assert_array_equal(opened.infer(CODES).logits, CLEAN_LOGITS)
+
+
+@pytest.mark.parametrize("use", ["infer", "counters"])
+def test_what_poked_memory_makes_of_the_protocol_is_a_crash(use: str) -> None:
+    """The session's number is a word like any other; no other host and no loss of power has changed it."""
+    with running() as opened:
+        session = opened._opened().client.session
+        assert session is not None
+        memory = opened.read_memory(BOARD.ram.origin, BOARD.ram.bytes)
+        found = [BOARD.ram.origin + at for at in range(0, len(memory), 4) if memory[at : at + 8] == session.to_bytes(8, "little")]
+        at = found[-1]
+        opened.inject(resolve(GRAPH, FaultPlan((RamBitFlip(at, bits=((0, 3),)),))))
+        with pytest.raises(DeviceCrash, match="no longer keeps the protocol: another host"):
+            opened.infer(CODES) if use == "infer" else opened.counters()
+        opened.reset()
+        np.testing.assert_array_equal(opened.infer(CODES).logits, CLEAN_LOGITS)
+        opened._opened().client.session = session ^ 1
+        with pytest.raises(DevicePowerLoss):
+            opened.infer(CODES)
+
+
+def test_a_plan_with_an_address_that_is_no_memory_leaves_a_clean_device() -> None:
+    both = ResolvedPlan.of(dead={"cortex0": np.ones(12, bool)})
+    with running() as opened:
+        with pytest.raises(FaultError, match="refused the plan"):
+            opened.inject(ResolvedPlan(both.slots, pokes=(Poke(bias_address(opened), 1), Poke(0x7000_0000, 1))))
         np.testing.assert_array_equal(opened.infer(CODES).logits, CLEAN_LOGITS)
 
 

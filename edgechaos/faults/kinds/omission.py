@@ -32,6 +32,11 @@ class Omission(Fault):
     layer: str = ALL
     rate: float = 0.0
 
+    @property
+    def uniform(self) -> bool:
+        """The sites do not matter."""
+        return True
+
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """One loss probability per layer."""
         for node, _ in carriers(analysis, self.kind, "fail_q", self.layer, "spiking layer"):

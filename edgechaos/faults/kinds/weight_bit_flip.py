@@ -41,13 +41,27 @@ class WeightBitFlip(Fault):
     seed: int = 0
     bits: tuple[tuple[int, int], ...] = ()
 
-    def resolve(self, analysis: Analysis) -> Iterator[FlipBits]:
-        """The bits of every constant once, drawn by the first node that reads it: nodes may share constants."""
-        graph = analysis.graph
+    @property
+    def place(self) -> str:
+        """Which stored words."""
+        return f"{self.target} bits, all layers" if self.node == ALL else f"{self.target} bits of {self.node}"
+
+    @property
+    def uniform(self) -> bool:
+        """Overflow is proved for every word that a weight may hold, but for the biases as they are."""
+        return self.target != "bias"
+
+    def check(self) -> None:
+        """Raises FaultError for a rate beyond 0..1, a rate besides explicit bits, or another target."""
+        super(WeightBitFlip, self).check()  # a class with slots has no bare super()
         if self.rate and self.bits:
             raise FaultError(f"{self.kind}: has a rate and explicit sites; give one of them")
         if self.target not in TARGETS:
             raise FaultError(f"{self.kind}: unknown target '{self.target}'; use 'weight' or 'bias'")
+
+    def resolve(self, analysis: Analysis) -> Iterator[FlipBits]:
+        """The bits of every constant once, drawn by the first node that reads it: nodes may share constants."""
+        graph = analysis.graph
         weighted = [n for n in graph.nodes if isinstance(n, Weighted)]
         named = {stored_words(n, self.target) for n in weighted if self.node in (ALL, n.name)} - {None}
         if not named:

@@ -1,0 +1,49 @@
+"""`edgechaos faults`: the kinds of fault there are, those of plug-ins among them, and what each takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgechaos.cli.common import json_option
+from edgechaos.cli.show import print_json, print_table
+
+if TYPE_CHECKING:
+    from edgechaos.faults.base import Fault
+
+
+@click.command("faults")
+@json_option
+def command(as_json: bool) -> None:
+    """List the kinds of fault, what a sweep of each changes, and the fields that `--fault` and campaigns may set.
+
+    \b
+    Example: edgechaos faults
+    """
+    from rich.table import Table
+
+    from edgechaos.faults.base import fault_kinds
+
+    rows = [_facts(kind) for kind in fault_kinds().values()]
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("kind", "what", "persistence", "level", "swept", "other fields", box=None, pad_edge=False)
+    for row in rows:
+        swept = f"{row['swept']} {row['limits'][0]:g}..{row['limits'][1]:g}"
+        table.add_row(row["kind"], row["title"], row["persistence"], row["level"], swept, ", ".join(row["fields"]))
+    print_table(table)
+
+
+def _facts(kind: type[Fault]) -> dict[str, Any]:
+    others = [name for name in kind.settings() if name != kind.swept]
+    return {
+        "kind": kind.kind,
+        "title": kind.title,
+        "persistence": kind.persistence,
+        "level": kind.level,
+        "swept": kind.swept,
+        "limits": list(kind.limits),
+        "fields": others,
+    }

@@ -1,0 +1,70 @@
+"""Flipped bits of a device's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgechaos.arithmetic.streams import fault_stream
+from edgechaos.faults.base import Fault, Level, Persistence
+from edgechaos.faults.injections import Poke
+from edgechaos.faults.sites import nested_sites
+from edgechaos.graph.analysis import Analysis
+from edgechaos.support.errors import FaultError
+
+MAX_WORDS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RamBitFlip(Fault):
+    """Transient bit flips in a device's memory: each chosen bit is toggled once, when the plan is injected; what runs may overwrite it.
+
+    address: of the first of `words` 32-bit words, a multiple of 4, in RAM or flash as the device numbers them. Exactly
+    round(rate * 32 * words) distinct bits, nested over rates; or `bits`, explicit (word, bit) pairs.
+    """
+
+    kind: ClassVar[str] = "ram_bit_flip"
+    title: ClassVar[str] = "Flipped memory bits"
+    axis: ClassVar[str] = "bits of the region flipped once (%)"
+    phrase: ClassVar[str] = "flipped once of the"
+    persistence: ClassVar[Persistence] = "transient"
+    level: ClassVar[Level] = "memory"
+
+    address: int
+    words: int = 1
+    rate: float = 0.0
+    seed: int = 0
+    bits: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Which words."""
+        return f"memory bits at {self.address:#010x}, {self.words} words"
+
+    @property
+    def uniform(self) -> bool:
+        """The sites do not matter."""
+        return True
+
+    def check(self) -> None:
+        """Raises FaultError for a rate beyond 0..1, and a region or bits that there cannot be."""
+        super(RamBitFlip, self).check()  # a class with slots has no bare super()
+        if self.rate and self.bits:
+            raise FaultError(f"{self.kind}: has a rate and explicit bits; give one of them")
+        if not 1 <= self.words <= MAX_WORDS:
+            raise FaultError(f"{self.kind}: words {self.words} is outside 1..{MAX_WORDS}")
+        if self.address % 4 or not 0 <= self.address <= 2**32 - 4 * self.words:
+            raise FaultError(f"{self.kind}: address {self.address:#x} is not that of {self.words} words; give a multiple of 4 below 2^32")
+        for word, bit in self.bits:
+            if not (0 <= word < self.words and 0 <= bit < 32):
+                raise FaultError(f"{self.kind}: the region has words 0..{self.words - 1} of 32 bits, not word {word} bit {bit}")
+
+    def resolve(self, analysis: Analysis) -> Iterator[Poke]:
+        """One per word that changes, in order of address."""
+        drawn = nested_sites(self.seed, fault_stream(self.kind), 32 * self.words, self.rate)
+        masks: dict[int, int] = {}
+        for word, bit in {*self.bits, *(divmod(int(site), 32) for site in drawn)}:
+            masks[word] = masks.get(word, 0) | 1 << bit
+        for word, mask in sorted(masks.items()):
+            yield Poke(self.address + 4 * word, mask)

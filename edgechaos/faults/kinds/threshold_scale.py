@@ -1,0 +1,56 @@
+"""Thresholds that drifted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgechaos.arithmetic.streams import fault_stream
+from edgechaos.faults.base import ALL, Fault
+from edgechaos.faults.injections import SetSlot
+from edgechaos.faults.sites import carriers, nested_sites
+from edgechaos.graph.analysis import Analysis
+from edgechaos.support.errors import FaultError
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdScale(Fault):
+    """Permanently scaled thresholds: threshold' = floor(factor * threshold + 1/2) in float64, saturated to int32.
+
+    layer: the name of a ChaosLayer, or "*". Exactly round(rate * n) of its neurons, nested over rates; by default all of them.
+    """
+
+    kind: ClassVar[str] = "threshold_scale"
+    title: ClassVar[str] = "Scaled thresholds"
+    axis: ClassVar[str] = "factor of the thresholds"
+    phrase: ClassVar[str] = "of the threshold, permanently, of"
+    swept: ClassVar[str] = "factor"
+    limits: ClassVar[tuple[float, float]] = (0.0, 16.0)
+    neutral: ClassVar[float | None] = 1.0
+
+    layer: str = ALL
+    factor: float = 1.0
+    rate: float = 1.0
+    seed: int = 0
+
+    @property
+    def uniform(self) -> bool:
+        """The sites do not matter."""
+        return True
+
+    def check(self) -> None:
+        """Raises FaultError for a factor beyond 0..16, or a rate beyond 0..1."""
+        super(ThresholdScale, self).check()  # a class with slots has no bare super()
+        if not 0 <= self.rate <= 1:
+            raise FaultError(f"{self.kind}: rate {self.rate} is outside 0..1")
+
+    def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
+        """The thresholds of the chosen neurons."""
+        for node, slot in carriers(analysis, self.kind, "threshold", self.layer, "spiking layer"):
+            stream = fault_stream(self.kind, analysis.graph.site(node))
+            chosen = nested_sites(self.seed, stream, slot.length, self.rate)
+            scaled = np.floor(node.slot_value(analysis.graph, "threshold")[chosen] * self.factor + 0.5)
+            yield SetSlot(node.name, "threshold", chosen, np.clip(scaled, slot.low, slot.high).astype(np.int64))

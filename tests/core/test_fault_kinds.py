@@ -1,0 +1,143 @@
+"""The kinds of fault beyond death, loss and flipped weights: what each sets, exactly, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgechaos import reference
+from edgechaos.arithmetic.streams import FAULT_STREAMS, fault_stream
+from edgechaos.faults.base import Fault, fault_kinds, words_of
+from edgechaos.faults.injections import Poke
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.ram_bit_flip import MAX_WORDS, RamBitFlip
+from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.winner_dropped import WinnerDropped
+from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.graph.integer_graph import IntegerGraph, TopK
+from edgechaos.hil.campaign.outcomes import activated
+from edgechaos.support.errors import FaultError
+from tests.helpers import scalar
+from tests.helpers.graphs import chaos_graph, codes_for
+from tests.helpers.mixed_graphs import items_for, mixed_graph
+
+SPIKING = chaos_graph(sizes=(12, 10, 8, 4), noise=False, fail_q=0)
+WINNERS = mixed_graph(family="kwta", hidden=12)
+
+
+def entries(graph: IntegerGraph, slot: str, *faults: Fault) -> dict[str, list[int]]:
+    return {node: values.tolist() for node, values in resolve(graph, FaultPlan(faults)).slot(slot).items()}
+
+
+def test_every_kind_says_what_it_is_in_words() -> None:
+    for name, kind in fault_kinds().items():
+        assert all((kind.title, kind.axis, kind.phrase)), name
+        assert kind.settings()[kind.swept] in (int, float)
+        assert kind.limits[0] < kind.limits[1]
+    assert words_of("not_installed_here", "title") == "not installed here"
+
+
+def test_kinds_draw_from_streams_of_their_own() -> None:
+    streams = [fault_stream(kind, site) for kind in ("threshold_scale", "winner_dropped", "ram_bit_flip") for site in range(50)]
+    assert len(set(streams)) == len(streams)
+    assert all(FAULT_STREAMS.first <= s < FAULT_STREAMS.first + FAULT_STREAMS.size for s in streams)
+    assert fault_stream("threshold_scale", 0) == 0x65B8810F, "stored campaigns hang on it"
+
+
+@given(st.floats(0, 16), st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_thresholds_are_scaled_and_rounded_half_up(factor: float, seed: int) -> None:
+    found = entries(SPIKING, "threshold", ThresholdScale("cortex0", factor, 0.5, seed))["cortex0"]
+    clean = SPIKING.node("cortex0").slot_value(SPIKING, "threshold").tolist()
+    chosen = scalar.sites(seed, fault_stream("threshold_scale", SPIKING.site(SPIKING.node("cortex0"))), 10, 0.5)
+    for n, (old, new) in enumerate(zip(clean, found, strict=True)):
+        scaled = math.floor(Fraction(old * factor) + Fraction(1, 2))
+        assert new == (min(max(scaled, -(2**31)), 2**31 - 1) if n in chosen else old)
+
+
+def test_a_threshold_nobody_reaches_silences_and_a_low_one_fires() -> None:
+    one = chaos_graph(noise=False, fail_q=0)
+    codes = codes_for(one, 30)
+
+    def spikes(factor: float) -> int:
+        graph = apply(one, FaultPlan((ThresholdScale(factor=factor),)))
+        return int(reference.run(graph, codes, keep=("cortex0_count",)).tensors["cortex0_count"].sum())
+
+    thresholds = one.node("cortex0").slot_value(one, "threshold")
+    assert (thresholds > 0).any()
+    assert spikes(16) < spikes(1) < spikes(0)
+    assert not activated(SPIKING, resolve(SPIKING, FaultPlan((ThresholdScale(factor=1.0),))))
+
+
+@pytest.mark.parametrize("ranks", [(0,), (2,), (0, 2)])
+def test_dropped_winners_send_zero_and_nobody_takes_their_place(ranks: tuple[int, ...]) -> None:
+    (node,) = (n for n in WINNERS.nodes if isinstance(n, TopK))
+    assert entries(WINNERS, "dropped", WinnerDropped(ranks=ranks)) == {node.name: [sum(1 << r for r in ranks)]}
+    items = items_for(WINNERS, 20)
+    faulty = apply(WINNERS, FaultPlan((WinnerDropped(ranks=ranks),)))
+    found = reference.run(faulty, items, keep=(node.output, node.input)).tensors
+    for values, kept in zip(found[node.input].tolist(), found[node.output].tolist(), strict=True):
+        order = sorted(range(len(values)), key=lambda u: (-values[u], u))[: node.k]
+        wins = {u for rank, u in enumerate(order) if rank not in ranks}
+        assert kept == [v if u in wins else 0 for u, v in enumerate(values)]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 50))
+@settings(max_examples=30, deadline=None)
+def test_dropped_ranks_are_nested_over_rates(a: float, b: float, seed: int) -> None:
+    low, high = (next(iter(entries(WINNERS, "dropped", WinnerDropped(rate=rate, seed=seed)).values()))[0] for rate in sorted((a, b)))
+    (k,) = (min(n.k, 16) for n in WINNERS.nodes if isinstance(n, TopK))
+    assert low & ~high == 0
+    assert high.bit_count() == int(max(a, b) * k + 0.5)
+
+
+@given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 50))
+@settings(max_examples=30, deadline=None)
+def test_memory_bits_are_drawn_from_the_region(words: int, rate: float, seed: int) -> None:
+    plan = resolve(SPIKING, FaultPlan((RamBitFlip(0x20000100, words, rate, seed),)))
+    found = {32 * ((p.address - 0x20000100) // 4) + bit for p in plan.pokes for bit in range(32) if p.mask >> bit & 1}
+    assert sorted(found) == scalar.sites(seed, fault_stream("ram_bit_flip"), 32 * words, rate)
+    assert all(p.op == "toggle" for p in plan.pokes)
+    assert [p.address for p in plan.pokes] == sorted({p.address for p in plan.pokes})
+    assert plan.levels == ({"memory"} if plan.pokes else set())
+    assert activated(SPIKING, plan) == bool(plan.pokes)
+
+
+def test_explicit_memory_bits_and_the_model_together() -> None:
+    plan = resolve(SPIKING, FaultPlan((RamBitFlip(8, 2, bits=((1, 31), (1, 0), (0, 5))), DeadNeurons(rate=0.5))))
+    assert plan.pokes == (Poke(8, 1 << 5), Poke(12, 1 << 31 | 1))
+    assert plan.levels == {"memory", "model"}
+    assert np.array_equal(apply(SPIKING, plan).value("cortex0.dead"), plan.slot("dead")["cortex0"].astype(np.int8))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (ThresholdScale(factor=-0.1), "factor -0.1 is outside 0..16"),
+        (ThresholdScale(factor=float("nan")), "factor nan"),
+        (ThresholdScale(rate=1.1), "rate 1.1 is outside 0..1"),
+        (ThresholdScale("readout"), "no spiking layer 'readout'; it has cortex0, cortex1"),
+        (WinnerDropped(rate=0.5), "no k-WTA layer '[*]'; it has none"),
+        (WinnerDropped(rate=0.5, ranks=(1,)), "a rate and explicit ranks"),
+        (RamBitFlip(2), "address 0x2 is not that of 1 words; give a multiple of 4"),
+        (RamBitFlip(2**32 - 4, 2), "is not that of 2 words"),
+        (RamBitFlip(-4), "address -0x4"),
+        (RamBitFlip(0, 0), f"words 0 is outside 1..{MAX_WORDS}"),
+        (RamBitFlip(0, 2, bits=((2, 0),)), "not word 2 bit 0"),
+        (RamBitFlip(0, 2, bits=((0, 32),)), "not word 0 bit 32"),
+        (RamBitFlip(0, 2, 0.1, bits=((0, 3),)), "a rate and explicit bits"),
+    ],
+)
+def test_what_cannot_be_is_refused(fault: Fault, message: str) -> None:
+    with pytest.raises(FaultError, match=message):
+        resolve(SPIKING, FaultPlan((fault,)))
+
+
+def test_ranks_beyond_the_winners_are_refused() -> None:
+    with pytest.raises(FaultError, match=r"has ranks 0\.\.\d+, not 99"):
+        resolve(WINNERS, FaultPlan((WinnerDropped(ranks=(99,)),)))
