@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.faults.injections import ResolvedPlan
-from edgechaos.support.errors import LinkError
+from edgechaos.support.errors import FaultError, LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]
 
@@ -79,6 +79,16 @@ def checked(inference: Inference, batch: int, outputs: int, device: str) -> Infe
     if counts is not None and (counts.shape != (batch,) or counts.dtype != np.int64 or (counts <= 0).any()):
         raise LinkError(f"device '{device}' counted impossible instructions: one positive int64 per item is possible")
     return inference
+
+
+def refuse_levels(plan: ResolvedPlan, info: DeviceInfo) -> None:
+    """Raises FaultError where a plan needs a level of access that the device does not state."""
+    for level in sorted(plan.levels - info.levels):
+        raise FaultError(f"device '{info.name}' cannot carry faults of the {level}; {WITHOUT[level]}")
+
+
+WITHOUT = {"model": "it was built without fault hooks", "memory": "use one that gives access to its memory, such as unicorn"}
+"""Why a device lacks a level, or what to use in its place."""
 
 
 Operation = Literal["set", "clear", "toggle"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import DeviceInfo
+from edgechaos.devices.contract import DeviceInfo, refuse_levels
 from edgechaos.devices.protocol.client import Request
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
@@ -19,9 +19,6 @@ from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
 from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Verb
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError
-
-WITHOUT = {"model": "it was built without fault hooks", "memory": "use one that gives access to its memory, such as unicorn"}
-"""Why a device lacks a level, or what to use in its place."""
 
 
 def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
@@ -31,8 +28,7 @@ def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
 
 def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> IntegerGraph:
     """The graph under the plan. Raises FaultError where it does not fit, needs a level the device lacks, or more rows than it holds."""
-    for level in sorted(plan.levels - info.levels):
-        raise FaultError(f"device '{info.name}' cannot carry faults of the {level}; {WITHOUT[level]}")
+    refuse_levels(plan, info)
     rows = sum(len(p) for p in plan.patch.values())
     if rows > info.patch_capacity:
         raise FaultError(

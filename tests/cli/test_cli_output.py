@@ -68,6 +68,7 @@ def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
         "run": (model, "--device", "fake", "--items", 5),
         "campaign": (folder / "c.toml", "--artifact", model, "-o", out / "campaign", "--workers", 1),
         "report": (folder / "results", "-o", out / "report.html"),
+        "faults": (),
         "devices": (),
         "doctor": (),
     }
@@ -82,7 +83,7 @@ def test_json_is_one_document_on_stdout(name: str, folder: Path, tmp_path: Path)
         json.loads(again.stdout)
 
 
-WRITING = tuple(name for name in COMMANDS if name not in ("inspect", "run", "devices", "doctor"))
+WRITING = tuple(name for name in COMMANDS if name not in ("inspect", "run", "faults", "devices", "doctor"))
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -106,7 +106,7 @@ def test_a_device_without_access_to_its_memory_is_refused_before_anything_runs(t
 
 def test_memory_faults_on_an_emulated_board_give_results_and_the_same_ones_again(tmp_path: Path) -> None:
     """Whatever flipped memory does to the firmware, protocol included, is an outcome of the fault."""
-    spec = Campaign("ram", (RAM,), masks=3, images=replace(campaign().images, count=8), timeout=300.0)
+    spec = Campaign("ram", (RAM,), masks=3, images=replace(campaign().images, count=8), timeout=campaign().timeout)
     data = items(8)
     first, again = (run_campaign(spec, GRAPH, data, tmp_path / f"{k}.sqlite", workers=1) for k in range(2))
     document: dict[str, Any] = first.to_json()
