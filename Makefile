@@ -12,7 +12,7 @@ EC := $(BIN)/edgechaos
 APT_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
 IN := --data mnist5k
 
-.PHONY: demo test nightly lint lines bench mutation apt clean
+.PHONY: demo check test nightly lint lines bench mutation apt clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.python:
@@ -52,6 +52,10 @@ apt:
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \
 	else echo "to run every test: sudo apt-get install $$missing"; fi
+
+# While you work: lint, types, and the tests that neither train nor take seconds.
+check: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow and not trains"
 
 test: apt $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2

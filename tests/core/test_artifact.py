@@ -93,6 +93,7 @@ def test_truncated(length: int) -> None:
         from_bytes(DATA[:length])
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_is_noticed() -> None:
     """Each byte of the file in turn, one bit: refused, or, where JSON has a redundant byte, the same content."""
     rng = np.random.default_rng(0)

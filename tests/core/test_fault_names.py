@@ -42,6 +42,7 @@ def with_drawn_names(graph: IntegerGraph, draw: st.DataObject) -> IntegerGraph:
     return renamed(graph, constants=dict(zip(graph.constants, names, strict=False)))
 
 
+@pytest.mark.slow
 @given(st.one_of(specs(max_size=10), mixed_specs()), st.data(), st.integers(0, 19))
 @settings(max_examples=60, deadline=None)
 def test_no_name_of_a_graph_changes_what_a_fault_does(spec: Spec | Mixed, draw: st.DataObject, which: int) -> None:

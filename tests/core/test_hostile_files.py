@@ -92,6 +92,7 @@ TOML = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOML)
 def test_campaign_files(name: str, place: Path) -> None:
     content, message = TOML[name]
@@ -141,6 +142,7 @@ def read(reader: str, place: Path, made: Made) -> str:
     return refused(*given, cwd=place, imports=imports, EDGECHAOS_DATA=str(place))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", sorted(set(READERS) - {"cifar10"}))
 def test_a_pipe_is_refused_and_never_waited_for(reader: str, place: Path) -> None:
     assert "it is a pipe, not a file" in read(reader, place, os.mkfifo)
@@ -176,6 +178,7 @@ PT: dict[str, tuple[Made, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PT)
 def test_published_checkpoints(name: str, place: Path) -> None:
     made, message = PT[name]
@@ -190,6 +193,7 @@ def zip_of_a_million_entries(path: Path) -> None:
     path.write_bytes((b"PK\3\4" if path.suffix == ".pt" else b"") + directory + end)
 
 
+@pytest.mark.slow
 def test_zips_with_endless_directories(place: Path) -> None:
     assert "corrupt" in read("npz", place, zip_of_a_million_entries)
     zip_of_a_million_entries(place / "x.pt")
@@ -219,6 +223,7 @@ NPZ: dict[str, tuple[Made, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NPZ)
 def test_npz(name: str, place: Path) -> None:
     made, message = NPZ[name]
@@ -241,12 +246,14 @@ CSV: dict[str, tuple[Made, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CSV)
 def test_csv(name: str, place: Path) -> None:
     made, message = CSV[name]
     assert message in read("csv", place, made)
 
 
+@pytest.mark.slow
 def test_a_csv_of_40_000_classes_takes_linear_time(place: Path) -> None:
     """It is read whole; that its texts are not what the model takes is found afterwards."""
     assert "takes" in read("csv", place, rows([f"a b,c{i % 40_000}" for i in range(200_000)]))
@@ -260,6 +267,7 @@ def test_an_escape_in_the_name_of_a_file(place: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_gzip_bombs(place: Path) -> None:
     claim = b"\0\0\x08\x01\0\0\0\x05"
     assert "has not the 5 bytes" in read("idx", place, lambda path: path.write_bytes(gzip.compress(claim + bytes(1 << 30), 1)))
@@ -289,6 +297,7 @@ SAFETENSORS: dict[str, tuple[Made, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["inspect", "quantize"])
 @pytest.mark.parametrize("name", SAFETENSORS)
 def test_artifacts_and_checkpoints(name: str, reader: str, place: Path) -> None:
@@ -322,11 +331,13 @@ def test_training_states(tmp_path: Path) -> None:
             checkpoint.read_tensors(tmp_path / "m.state", "edgechaos_training_state", "training state")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"kind": ' + "[" * 100_000, "", "null", "[]", '"x"', "1" * 100_000], ids=range(7))
 def test_results(content: str, place: Path) -> None:
     assert "x.json" in read("report", place, text(content))
 
 
+@pytest.mark.slow
 def test_vocabularies(place: Path) -> None:
     np.savez(place / "x.npz", items=np.zeros((10, 4), np.uint8), labels=np.arange(10) % 2)
     state = {

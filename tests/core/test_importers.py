@@ -173,6 +173,7 @@ def logits(model: Model) -> np.ndarray:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FRESH)
 def test_other_sizes_import_too_and_our_own_checkpoints_keep_them(name: str, tmp_path: Path) -> None:
     model, options = FRESH[name]

@@ -133,6 +133,7 @@ def test_no_compiler_fuses_the_arithmetic(tmp_path: Path) -> None:
         assert not re.search(r"vfn?m(add|sub)", (tmp_path / f"{k}.s").read_text("latin-1"))
 
 
+@pytest.mark.slow
 def test_firmware_for_boards_offers_the_functions_and_builds(tmp_path: Path) -> None:
     for name in ("mps2-an386", "stm32l4r5"):
         built = build(generate(signal_graph(), load_board(name)), tmp_path)

@@ -38,6 +38,7 @@ def ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["numpy", "numpy.random.bit_generator", "torch._C", "torch.optim"])
 def test_ctrl_c_while_libraries_load(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", AT_IMPORT, module, str(tmp_path / "x")]

@@ -16,6 +16,8 @@ from edgechaos.faults.plan import apply, resolve
 from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.helpers.vector_cases import vector_graph, vector_plan, vectors
 
+pytestmark = pytest.mark.slow
+
 CASES = pytest.mark.parametrize("case", vectors("graphs"), ids=lambda c: c["model"]["cortex"]["mode"])
 
 

@@ -141,6 +141,7 @@ def test_classes(mnemonic: str, kind: str) -> None:
     assert classify(mnemonic) == kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "outcome", "said"),
     [

@@ -69,6 +69,7 @@ def understood(graph: IntegerGraph, verb: int, payload: bytes) -> bool:
     return not (sampled and verb == p.Verb.SET and int.from_bytes(payload[:2], "little") in derived)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
 @settings(max_examples=80, deadline=None)
 @given(said=st.lists(requests | wild, max_size=10))

@@ -460,6 +460,7 @@ def error_of(call: Callable[[], object]) -> EdgeChaosError | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_random_misbehavior_never_gives_a_wrong_integer(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -21,6 +21,8 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import DeviceCrash, DeviceError, DevicePowerLoss, FaultError
 from tests.helpers.graphs import chaos_graph, codes_for
 
+pytestmark = pytest.mark.slow
+
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
 CODES = codes_for(GRAPH, 4)
 CLEAN_LOGITS = reference.run(GRAPH, CODES).logits

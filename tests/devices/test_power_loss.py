@@ -32,6 +32,8 @@ from tests.helpers.firmware_host import library
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.power import Board, CServer, EmulatedBoard, PoweredDevice, PythonBoard, kept, kept_but_for_the_boot_counter, noise, zeros
 
+pytestmark = pytest.mark.slow
+
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
 CODES = codes_for(GRAPH, 4)
 PLAN = resolve(GRAPH, FaultPlan((StuckAtOne(rate=0.5, seed=1), WeightBitFlip(rate=0.01, seed=2))))

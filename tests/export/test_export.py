@@ -40,6 +40,8 @@ from edgechaos.support.errors import (
 from edgechaos.support.registry import Place
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 
+pytestmark = pytest.mark.slow
+
 ONNX_ENGINES = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")
 TVM = ("tvm",) if find_spec("tvm") else ()
 SEEDS = st.integers(0, 2**32 - 1)

@@ -25,6 +25,8 @@ from tests.core.test_graph import with_constant
 from tests.export.test_export import ONNX_ENGINES, SEEDS, TVM
 from tests.helpers.mixed_graphs import FAMILIES, Mixed, items_for, mixed_graph, mixed_specs
 
+pytestmark = pytest.mark.slow
+
 FLIPS = FaultPlan((WeightBitFlip(rate=0.1, seed=2),))
 
 

@@ -30,6 +30,8 @@ from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
 from tests.helpers.places import ROOT
 from tests.helpers.renaming import renamed
 
+pytestmark = pytest.mark.slow
+
 ARM = ("arm-none-eabi-gcc",)
 GRAPHS: dict[str, tuple[IntegerGraph, Choice]] = {
     "parallel, dense": (chaos_graph(sizes=(30, 20, 9, 4)), "dense"),

@@ -9,6 +9,7 @@ from edgechaos.export.verify import device_backend, verify
 from tests.helpers.mixed_graphs import items_for, mixed_graph
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["host", "unicorn:mps2-an386"])
 @pytest.mark.parametrize("pool", ["max", "none"])
 def test_residual_connections(device: str, pool: str) -> None:

@@ -34,6 +34,8 @@ from tests.helpers.graphs import Spec, chaos_graph
 from tests.helpers.mixed_graphs import FAMILIES, Builder, Family, Mixed, mixed_graph
 from tests.helpers.places import C_SOURCES, GOLDEN
 
+pytestmark = pytest.mark.slow
+
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Werror")
 SOME = {
     "parallel": Spec(sizes=(12, 8, 6, 4)),

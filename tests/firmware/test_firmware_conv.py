@@ -22,6 +22,8 @@ from tests.firmware.test_firmware_nodes import check
 from tests.helpers.firmware_host import library
 from tests.helpers.mixed_graphs import Builder
 
+pytestmark = pytest.mark.slow
+
 GEOMETRIES = (
     # image, outputs, kernel, stride, pad
     ((1, 9, 9), 3, (3, 3), (1, 1), (1, 1)),

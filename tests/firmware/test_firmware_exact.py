@@ -26,6 +26,8 @@ from edgechaos.graph.integer_graph import ChaosLayer, Head, IntegerGraph
 from tests.helpers.firmware_host import HostLibrary, library
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = np.array([0, 1, 2, 3, 77, 2**31, 2**32 - 1, 12345], np.uint32)
 WIDE = ("-DEC_WIDE=1",)
 """The kernel of 32-bit cores, in its portable form."""

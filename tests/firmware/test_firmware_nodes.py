@@ -45,6 +45,8 @@ from tests.helpers.firmware_host import HostLibrary, library, setting
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import FAMILIES, Builder, Family, Mixed, items_for, mixed_graph, mixed_specs
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
 
 

@@ -16,6 +16,8 @@ from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import C_SOURCES
 from tests.helpers.vector_cases import vector_graph, vector_plan, vectors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:

@@ -111,6 +111,7 @@ def dense() -> set[str]:
     return {name for name, choice in firmware().kernels.items() if choice.kernel == "dense"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDS)
 def test_every_kernel(name: str, tmp_path: Path) -> None:
     """No fault, every kind of fault at once, and none again."""

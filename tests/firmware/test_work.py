@@ -13,6 +13,7 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from tests.helpers.graphs import Spec, chaos_graph, codes_for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [

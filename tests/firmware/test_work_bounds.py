@@ -33,6 +33,8 @@ from edgechaos.graph.units import unit_nodes
 from tests.helpers.graphs import Spec, chaos_graph, specs
 from tests.helpers.mixed_graphs import Mixed, mixed_graph, mixed_specs
 
+pytestmark = pytest.mark.slow
+
 BOARD = load_board("mps2-an386")
 LOOSE = 60
 FRAMES = 500

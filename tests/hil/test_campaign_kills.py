@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.kills import VICTIMS, disturb
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """Twelve here; `make nightly` counts hundreds (benchmarks/kills.py)."""

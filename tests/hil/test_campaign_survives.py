@@ -26,6 +26,8 @@ from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.helpers.campaigns import GRAPH, campaign, children, items, rows, run, run_pool
 from tests.helpers.hil_devices import open_device
 
+pytestmark = pytest.mark.slow
+
 SMALL = (Sweep("dead", (0.5,)),)
 
 

@@ -22,6 +22,8 @@ from tests.helpers.campaigns import GRAPH, SCRIPT, campaign, children, items, ro
 from tests.helpers.hil_devices import open_device
 from tests.helpers.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_crashing_image_is_found_and_the_others_keep_their_results(tmp_path: Path) -> None:
     point = run(tmp_path, campaign(devices=("scripted:crash-on-3",), sweep=(Sweep("dead", (0.5,)),))).curves[0].points[0]

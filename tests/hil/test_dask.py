@@ -19,6 +19,8 @@ from edgechaos.support.errors import EdgeChaosError
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run
 from tests.helpers.hil_devices import open_device
 
+pytestmark = pytest.mark.slow
+
 BOARD = "serial:/dev/serial/by-id/board"
 
 

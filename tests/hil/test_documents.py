@@ -105,6 +105,7 @@ def changed(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["campaign", "verification", "build"])
 def test_a_malformed_document_is_one_line(documents: Inputs, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Everything deleted once, and 300 seeded replacements: a page, or an ArtifactError in one line; nothing else, ever."""

@@ -39,6 +39,7 @@ def test_resume_after_interrupts_loses_and_repeats_nothing(tmp_path: Path) -> No
     assert all(row[6] == 1 for row in rows(tmp_path / "parts/ledger.sqlite"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_campaign_resumes(tmp_path: Path, how: signal.Signals) -> None:
     """A real campaign with two workers, killed twice at random moments, then finished: every trial there, once."""

@@ -40,6 +40,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+@pytest.mark.slow
 def test_flipped_bits_never_change_a_result(tmp_path: Path, whole: tuple[Path, Results]) -> None:
     """One to four bits anywhere in the file, 60 times: the same results, or one line that names the ledger."""
     sound = whole[0].read_bytes()
@@ -66,6 +67,7 @@ def test_flipped_bits_never_change_a_result(tmp_path: Path, whole: tuple[Path, R
     assert mended > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

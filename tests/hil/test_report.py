@@ -99,6 +99,7 @@ def words(html: str) -> str:
     return " ".join(" ".join(Page(html).text).split())
 
 
+@pytest.mark.slow
 def test_the_page_is_self_contained_and_deterministic(document: dict[str, Any], html: str) -> None:
     assert html == compose(Inputs(document, VERIFICATION, BUILD)).html
     page = Page(html)

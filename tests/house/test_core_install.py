@@ -18,6 +18,8 @@ from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
 from tests.helpers.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXTRAS = (
     *("torch", "brevitas", "sklearn", "mlxtend", "pooch", "PIL", "pandas", "onnx", "onnxruntime", "tvm", "ziglang", "elftools"),
     *("unicorn", "capstone", "matplotlib", "distributed", "dask"),

@@ -19,6 +19,7 @@ def failed(output: str) -> set[str]:
     return set(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", output, re.M))
 
 
+@pytest.mark.slow
 def test_the_page_is_enough(tmp_path: Path) -> None:
     install(page("device"), tmp_path)
     found = run(tmp_path, *SUITE)
@@ -64,6 +65,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_device_that_is_none_is_noticed(what: str, tmp_path: Path) -> None:
     files = page("device")
@@ -76,6 +78,7 @@ def test_a_device_that_is_none_is_noticed(what: str, tmp_path: Path) -> None:
     assert test in failed(found.stdout), found.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_said_to_be_refused_must_be(tmp_path: Path) -> None:
     files = page("device")
     files["test_bench.py"] = files["test_bench.py"].replace("    def make", '    refuses = frozenset({"wide"})\n\n    def make')

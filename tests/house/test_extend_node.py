@@ -12,6 +12,7 @@ FILES = 5
 """Of the kind, without the packaging: what docs/design.md says that a node kind takes (ONNX and C included)."""
 
 
+@pytest.mark.slow
 def test_the_page_is_enough(tmp_path: Path) -> None:
     install(page("node"), tmp_path)
     found = run(tmp_path)

@@ -127,6 +127,7 @@ def test_every_equivalent_change_exists_and_says_why() -> None:
     assert all(len(e.reason) > 20 for e in equivalents())
 
 
+@pytest.mark.slow
 def test_killed_survived_and_timed_out() -> None:
     """Three changes of one function, against a test that looks at one value."""
     target = Target("semantics", ("edgechaos/arithmetic/windows.py",), ("tests/hil/test_outcomes.py",))
