@@ -1,4 +1,4 @@
-"""edgechaos.devices; import it by that name, never as a bare `devices`."""
+"""What runs a model and takes faults. Its import name is `edgechaos.devices`, never a bare `devices`."""
 
 if __name__ == "devices":
     raise ImportError("import edgechaos.devices instead: the bare name 'devices' is not part of the package")

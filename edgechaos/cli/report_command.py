@@ -25,12 +25,12 @@ def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:
     """
     from dataclasses import asdict
 
-    from edgechaos.hil.report.headline import headline_table
     from edgechaos.hil.report.page import load_inputs, write_report
+    from edgechaos.hil.report.summary import summary_table
 
     figures = write_report(load_inputs(inputs), output)
     if as_json:
         print_json({"report": str(output.resolve()), "figures": [asdict(figure) for figure in figures]})
         return
-    print_table(headline_table(figures))
+    print_table(summary_table(figures))
     say(f"report: {output.resolve()}")

@@ -25,7 +25,7 @@ from edgechaos.hil.analysis.quantities import FILTERS
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.energy.model import Cycles
 from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
-from edgechaos.hil.report.headline import Figure, headline
+from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import read_file, write_atomic
 
@@ -90,14 +90,14 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A rendered page and its headline figures."""
+    """A rendered page and the figures that sum it up."""
 
     html: str
     figures: tuple[Figure, ...]
 
 
 def write_report(inputs: Inputs, path: Path) -> tuple[Figure, ...]:
-    """Render and write atomically; returns the headline figures."""
+    """Render and write atomically; returns the figures that sum it up."""
     report = compose(inputs)
     write_atomic(path, report.html)
     return report.figures
@@ -113,11 +113,11 @@ def compose(inputs: Inputs) -> Report:
     panels = list(_panels(campaign)) if campaign else []
     energy = _energy(campaign) if campaign else None
     verification = _verification(inputs.verification) if inputs.verification else None
-    figures = headline(panels, energy, verification)
+    figures = summary(panels, energy, verification)
     html = _page().render(
         campaign=campaign,
         about=campaign["about"] if campaign else None,
-        headline=figures,
+        summary=figures,
         artifact_name=_artifact_name(campaign),
         panels=panels,
         energy=energy,

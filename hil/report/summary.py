@@ -1,4 +1,4 @@
-"""The headline figures of a report, for the page's tiles and the terminal's table alike."""
+"""The figures that sum up a report, for the page's tiles and the terminal's table alike."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FAULT_WORDS = {"omission": "omission", "dead": "dead neurons"}
-"""The two faults whose accuracy at half the rate is a headline; a reader must never take one for the other."""
+"""The two faults whose accuracy at half the rate sums up a campaign; a reader must never take one for the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One headline figure. kind: for its color, the fault it belongs to or empty."""
+    """One figure. kind: for its color, the fault it belongs to or empty."""
 
     label: str
     value: str
@@ -26,7 +26,7 @@ class Figure:
     kind: str = ""
 
 
-def headline(
+def summary(
     panels: Sequence[Mapping[str, Any]], energy: Mapping[str, Any] | None, verification: Mapping[str, Any] | None
 ) -> tuple[Figure, ...]:
     """The figures that the inputs hold; what is absent is left out here and named on the page."""
@@ -75,7 +75,7 @@ def _over(point: Mapping[str, Any], what: str, images: int) -> str:
     return f"{over_masks}; {interval(point[f'{what}_over_images'])} over {integer(images)} images"
 
 
-def headline_table(figures: Sequence[Figure]) -> Table:
+def summary_table(figures: Sequence[Figure]) -> Table:
     """The same figures for the terminal."""
     from rich.table import Table
     from rich.text import Text
