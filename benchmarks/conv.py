@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
-from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_MODE_THUMB, Uc
-from unicorn.arm_const import UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M4
+from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_MODE_THUMB, Uc, arm_const
 
 from edgechaos import reference
 from edgechaos.firmware_gen.board import load_board
@@ -95,7 +94,7 @@ def compile_alone(firmware: Firmware, folder: Path) -> Path:
 def count(elf: Path, codes: NDArray[np.int8], words_at: int, input_at: int, size: int) -> tuple[int, NDArray[np.int32]]:
     """Instructions from entry to `wfi`, and the accumulators."""
     machine = Uc(UC_ARCH_ARM, UC_MODE_THUMB)
-    machine.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M4)
+    machine.ctl_set_cpu_model(getattr(arm_const, BOARD.core.unicorn))
     for region in (BOARD.flash, BOARD.ram):
         machine.mem_map(region.origin, region.bytes)
     with elf.open("rb") as stream:
@@ -107,7 +106,7 @@ def count(elf: Path, codes: NDArray[np.int8], words_at: int, input_at: int, size
         symbols = {s.name: s["st_value"] for s in image.get_section_by_name(".symtab").iter_symbols()}
     state = symbols["bench_state"]
     machine.mem_write(state + input_at, codes.tobytes())
-    machine.reg_write(UC_ARM_REG_SP, BOARD.ram.origin + BOARD.ram.bytes - 64)
+    machine.reg_write(arm_const.UC_ARM_REG_SP, BOARD.ram.origin + BOARD.ram.bytes - 64)
     executed = [0]
 
     def step(machine: Uc, address: int, size: int, user: object) -> None:

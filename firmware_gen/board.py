@@ -10,22 +10,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from edgechaos.firmware_gen.core import Core, cores
 from edgechaos.firmware_gen.places import BOARD_FOLDER
 from edgechaos.firmware_gen.ports import SHOWN, Port, load_port, port_choices
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.settings import read_toml, strict_converter, structure
 from edgechaos.support.suggest import suggestion
 
-CPU_FLAGS = MappingProxyType(
-    {
-        # Integers only: without the FPU there is nothing to enable at start-up and nothing to save on exceptions.
-        "cortex-m4": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
-    }
-)
-GCC_CPU_FLAGS = MappingProxyType({"cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft")})
 EXTRA_FLAG = re.compile(r"-O[123sz]|-fno-unroll-loops|-fno-vectorize|-DEC_[A-Z0-9_]+(=[0-9]+)?")
 """Compiler flags that a board file may ask for; everything else could read or write files of the build machine."""
 
@@ -68,13 +61,16 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer."""
+    """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer. flags: last on the command line.
+
+    peripherals: the family of the serial port and pins, as ports and emulators name it; "" for a chip's own.
+    """
 
     name: str
     title: str
     chip: str
     port: Port
-    cpu: str
+    core: Core
     clock_hz: int
     timer_hz: int
     max_payload: int
@@ -86,10 +82,7 @@ class Board:
     edge: Edge
     energy: Energy | None = None
     flags: tuple[str, ...] = ()
-
-    def compiler_flags(self) -> tuple[str, ...]:
-        """Target and processor; `flags` come last on the command line, where they can overrule."""
-        return CPU_FLAGS[self.cpu]
+    peripherals: str = ""
 
 
 def board_names() -> tuple[str, ...]:
@@ -121,7 +114,15 @@ def _parse(path: Path) -> Board:
             raise ValueError(f"expected a port's name, got {name!r:.{SHOWN}}; {port_choices()}")
         return load_port(name, path.parent)
 
+    def read_core(name: Any, _: type) -> Core:
+        if not isinstance(name, str):
+            raise ValueError(f"expected a core's name, got {name!r:.{SHOWN}}; there are {', '.join(cores)}")
+        if name not in cores:
+            raise ValueError(cores.refusal(name))
+        return cores.load(name)
+
     converter.register_structure_hook(Port, read_port)
+    converter.register_structure_hook(Core, read_core)
     board = structure(read_toml(path, "board file"), Board, str(path), converter)
     _check(board, path)
     return board
@@ -133,7 +134,7 @@ def _check(board: Board, path: Path) -> None:
     rules = {
         "name": (re.fullmatch(r"[a-z][a-z0-9-]{0,40}", board.name), "a-z, 0-9 and - only, at most 41"),
         "chip": (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", board.chip), "the chip's part number"),
-        "cpu": (board.cpu in CPU_FLAGS, " or ".join(CPU_FLAGS)),
+        "peripherals": (re.fullmatch(r"[a-z0-9-]{0,40}", board.peripherals), "a-z, 0-9 and - only, at most 40"),
         "clock_hz": (0 < board.clock_hz < 2**32, "1 to 4294967295"),
         "timer_hz": (0 <= board.timer_hz < 2**32, "0 (no timer) to 4294967295"),
         "max_payload": (MIN_PAYLOAD <= board.max_payload <= MAX_PAYLOAD, f"{MIN_PAYLOAD} to {MAX_PAYLOAD}"),
@@ -161,6 +162,7 @@ def _check_port(board: Board, path: Path) -> None:
     """Registers of one chip on another would compile, and do nothing or harm."""
     values: dict[str, str | int] = {
         "chip": board.chip,
+        "peripherals": board.peripherals,
         "clock_hz": board.clock_hz,
         "timer_hz": board.timer_hz,
         "serial.base": board.serial.base,

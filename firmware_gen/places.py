@@ -7,5 +7,6 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 RUNTIME = _HERE / "runtime"
 PORT_FOLDER = RUNTIME / "ports"
+KERNELS = RUNTIME / "kernels"
 BOARD_FOLDER = _HERE / "boards"
 TEMPLATES = _HERE / "templates"

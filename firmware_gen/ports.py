@@ -1,4 +1,4 @@
-"""Ports: the C of a board's peripherals, and the chips that each one is for.
+"""Ports: the C of a board's peripherals, and the chips or peripherals that each one is for.
 
 A port of EdgeChaos is `runtime/ports/port_<name>.c` with `port_<name>.toml` beside it, which says what it takes for granted: registers,
 clocks and pins that the C does not take from the board file. A port of the user's own is a C file beside the board file.
@@ -28,7 +28,8 @@ SHOWN = 60
 class Fit:
     """The boards that a port is right for. Empty: the port takes that value from the board file, whatever it is."""
 
-    chips: tuple[str, ...]
+    chips: tuple[str, ...] = ()
+    peripherals: tuple[str, ...] = ()
     clock_hz: tuple[int, ...] = ()
     timer_hz: tuple[int, ...] = ()
     serial_base: tuple[int, ...] = ()
@@ -64,7 +65,7 @@ def ports() -> MappingProxyType[str, Fit]:
 
 def port_choices() -> str:
     """What a board file may name, in words."""
-    built_in = ", ".join(f"'{name}' for {' or '.join(fit.chips)}" for name, fit in ports().items())
+    built_in = ", ".join(f"'{name}' for {' or '.join(fit.chips or fit.peripherals)}" for name, fit in ports().items())
     return f'there are {built_in}; or write your own, port = "my_port.c", beside the board file'
 
 

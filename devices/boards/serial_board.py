@@ -117,7 +117,8 @@ class SerialBoard(ProtocolDevice):
         self._link.lock_board(found)
         if not self._given_timeouts:
             clock_hz = self.board.clock_hz if self.board else max(hello.timer_hz, SLOWEST_CLOCK_HZ)
-            client.timeouts = _timeouts(self.baud, infer_s(self.graph, hello.patch_capacity, clock_hz))
+            work = self.board.core.work if self.board else 1
+            client.timeouts = _timeouts(self.baud, work * infer_s(self.graph, hello.patch_capacity, clock_hz))
         return hello
 
 

@@ -128,7 +128,8 @@ class EmulatedDevice(ProtocolDevice):
     def _connect(self) -> EmulatorLink:
         check_installed()
         library = hook_library() if self.compiled_hooks else None
-        most = most_instructions(self.graph, load_board(self.board).patch_capacity)
+        board = load_board(self.board)
+        most = most_instructions(self.graph, board.patch_capacity) * board.core.work
         self._link = EmulatorLink(self.elf, self.board, library, most, self._guard_s)
         return self._link
 

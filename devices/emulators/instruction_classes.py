@@ -1,4 +1,4 @@
-"""Instructions by class: what an energy model needs to know of a Cortex-M4's code, found once per image.
+"""Instructions by class: what an energy model needs to know of a core's code, found once per image.
 
 What the core does not have is refused. Disassembly is capstone's. Timing that the classes must tell apart: Arm DDI 0439, Cortex-M4
 TRM, section 3.3.
@@ -6,6 +6,7 @@ TRM, section 3.3.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
+from edgechaos.firmware_gen.core import Core
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 
@@ -36,15 +38,6 @@ EXTRAS = ("multiple_registers", "pc_loads")
 BRANCH = len(CLASSES)
 """Class number of a branch before it is known whether it was taken."""
 
-_LACKING = {
-    "ARM_GRP_DPVFP": "double-precision floating point",
-    "ARM_GRP_NEON": "NEON",
-    "ARM_GRP_V8": "Armv8-M",
-    "ARM_GRP_CRYPTO": "cryptography",
-    "ARM_GRP_MVEINT": "MVE",
-    "ARM_GRP_MVEFLOAT": "MVE",
-    "ARM_GRP_FPARMV8": "Armv8 floating point",
-}
 _MULTIPLE = ("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")
 _MULTIPLY = ("mul", "mla", "mls", "smul", "smla", "smls", "smmul", "smmla", "smmls", "smua", "smus", "umul", "umla", "umaal")
 _OTHER = (
@@ -93,16 +86,16 @@ class CodeMap:
         return np.concatenate([[0], np.cumsum(self.length > 0)]).astype(np.uint32)
 
 
-def map_code(image: FirmwareImage) -> CodeMap:
+def map_code(image: FirmwareImage, core: Core) -> CodeMap:
     """Classify every instruction of the image.
 
-    Raises UnsupportedError where one is not a Cortex-M4's: an emulator executes more than the silicon does.
+    Raises UnsupportedError where one is not the core's: an emulator executes more than the silicon does.
     """
     capstone = need("capstone", "emulate")
     arm = need("capstone.arm", "emulate")
-    machine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    machine = capstone.Cs(capstone.CS_ARCH_ARM, sum(getattr(capstone, f"CS_MODE_{mode}") for mode in core.instructions.modes))
     machine.detail = True
-    lacking = {getattr(arm, group): name for group, name in _LACKING.items() if hasattr(arm, group)}
+    lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items() if hasattr(arm, group)}
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
     length, kind, registers = (np.zeros(halfwords, np.uint8) for _ in range(3))
@@ -110,20 +103,24 @@ def map_code(image: FirmwareImage) -> CodeMap:
     for start, end in image.code:
         at = start
         for insn in machine.disasm(image.read(start, end - start), start):
-            _refuse_foreign(image, insn, lacking)
+            _refuse_foreign(image, insn, core, lacking)
             _enter(code, insn, arm.ARM_REG_PC)
             at = insn.address + insn.size
         if at + 2 <= end:
             word = image.read(at, 2).hex()
-            raise UnsupportedError(f"{image.where(at)}: {word}... at {at:#010x} is no Armv7E-M instruction; build for cortex_m4")
+            raise UnsupportedError(
+                f"{image.where(at)}: {word}... at {at:#010x} is no {core.instructions.name} instruction; build for {core.title}"
+            )
     return code
 
 
-def _refuse_foreign(image: FirmwareImage, insn: Any, lacking: dict[int, str]) -> None:
-    for group in insn.groups:
-        if group in lacking:
-            text, what = f"{insn.mnemonic} {insn.op_str}", lacking[group]
-            raise UnsupportedError(f"{image.where(insn.address)}: '{text}' needs {what}, which a Cortex-M4 lacks; build for cortex_m4")
+def _refuse_foreign(image: FirmwareImage, insn: Any, core: Core, lacking: dict[int, str]) -> None:
+    text, only = f"{insn.mnemonic} {insn.op_str}".rstrip(), core.instructions.only
+    what = next((lacking[group] for group in insn.groups if group in lacking), None)
+    if what is None and only and not re.fullmatch(only, f"{insn.size} {text}"):
+        what = f"more than {core.instructions.name}"
+    if what is not None:
+        raise UnsupportedError(f"{image.where(insn.address)}: '{text}' needs {what}, which a {core.title} lacks; build for {core.title}")
 
 
 def _enter(code: CodeMap, insn: Any, pc: int) -> None:

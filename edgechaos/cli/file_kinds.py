@@ -121,7 +121,7 @@ def _json(head: bytes, size: int) -> str:
 def _toml(head: bytes) -> str | None:
     if re.search(rb"^\s*\[\[\s*sweep\s*\]\]", head, re.MULTILINE):
         return "campaign"
-    return "board" if all(re.search(rb"^\s*\[?\s*" + key, head, re.MULTILINE) for key in (rb"cpu\s*=", b"flash", b"ram")) else None
+    return "board" if all(re.search(rb"^\s*\[?\s*" + key, head, re.MULTILINE) for key in (rb"core\s*=", b"flash", b"ram")) else None
 
 
 def refusal(path: str | os.PathLike[str], wanted: tuple[str, ...], what: str) -> str | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgechaos.devices.contract import Device
-    from edgechaos.hil.energy.model import Cycles
+    from edgechaos.firmware_gen.core import Cycles
 
 DEFAULT_ENERGY_BOARD = "stm32l4r5"
 

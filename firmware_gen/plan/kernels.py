@@ -1,7 +1,7 @@
 """Which of the two matrix kernels pays: the dense one, or the event-driven one that skips inputs that are 0.
 
-What decides is the measured activity of a matrix's input, the share that is not 0. Costs are instructions of the Cortex-M4 kernels
-as clang -O2 compiles them, counted in an emulator (`make bench` repeats the count).
+What decides is the measured activity of a matrix's input, the share that is not 0. Costs are the core's; the host library runs the kernels
+of the Cortex-M4.
 """
 
 from __future__ import annotations
@@ -9,31 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
 from edgechaos.graph.integer_graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
 
 Kernel = Literal["dense", "event", "packed"]
 Choice = Literal["auto", "dense", "event"]
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Instructions of one matrix times one vector; `active`: per input that is not 0, the rest in every case."""
-
-    dense_mac: float
-    dense_input: float
-    dense_output: float
-    event_active_mac: float
-    event_active: float
-    event_input: float
-    event_output: float
-    event: float
-
-
-MATMUL = Costs(2.0, 0.0, 0.0, event_active_mac=1.25, event_active=12.0, event_input=3.0, event_output=14.0, event=0.0)
-"""active: putting an input on the list; input: finding out that it is 0; output: taking the packed sums apart."""
-CONV = Costs(1.05, 9.5, 3.5, event_active_mac=1.15, event_active=9.7, event_input=16.6, event_output=23.3, event=98.0)
-"""Of one window, gathering included: fitted to 1x28x28 -> 8, 16, 8x14x14 -> 16 and 16x14x14 -> 32 channels (3x3) at activities of
-20, 50 and 100 %. The dense counts lie within 6 % of the fit, the event-driven ones within 6 %."""
 ZERO = 128
 """Where a table holds what becomes of code 0."""
 UNMEASURED = 0.5
@@ -56,7 +38,7 @@ class KernelChoice:
         return f"{self.kernel}: {measured}, event-driven pays below {self.crossover:.0%}"
 
 
-def crossover(inputs: int, outputs: int, costs: Costs = MATMUL) -> float:
+def crossover(inputs: int, outputs: int, costs: Costs) -> float:
     """The activity below which the event-driven kernel executes fewer instructions, 0..1. inputs of a Conv: one window's."""
     macs, c = inputs * outputs, costs
     dense = c.dense_mac * macs + c.dense_input * inputs + c.dense_output * outputs
@@ -64,17 +46,18 @@ def crossover(inputs: int, outputs: int, costs: Costs = MATMUL) -> float:
     return min(1.0, max(0.0, saved / (c.event_active_mac * macs + c.event_active * inputs)))
 
 
-def choose_kernels(graph: IntegerGraph, choice: Choice) -> dict[str, KernelChoice]:
+def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None) -> dict[str, KernelChoice]:
     """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction.
 
     Nodes that share their weights share the kernel of the first of them: one layout is stored.
     """
+    core = core or cores.load(DEFAULT)
     chosen: dict[str, KernelChoice] = {}
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
         if isinstance(node, MatMul | Conv):
             weight = graph.value(node.weight)
-            limit = crossover(weight.size // len(weight), len(weight), CONV if isinstance(node, Conv) else MATMUL)
+            limit = crossover(weight.size // len(weight), len(weight), core.conv_costs if isinstance(node, Conv) else core.costs)
             activity = _activity(graph, node.input)
             if graph.constants[node.weight].bits < 8:
                 chosen[node.name] = KernelChoice(node.name, "packed", activity, limit)

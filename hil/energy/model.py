@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.core import Core, Cycles
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.support.errors import EdgeChaosError
 
@@ -24,45 +24,14 @@ DTYPE_BITS = {"int8": 8, "int16": 16, "uint16": 16, "int32": 32}
 
 
 @dataclass(frozen=True, slots=True)
-class Cycles:
-    """Cycles of one instruction: fewest, usual, most."""
-
-    low: float
-    usual: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class CycleModel:
-    """Cycles per instruction class of one core (`edgechaos.devices.emulators.instruction_classes`), and where they are published."""
-
-    core: str
-    classes: Mapping[str, Cycles]
-    source: str
-
-    def cycles(self, instructions: Mapping[str, float]) -> Cycles:
-        """Cycles of a mix: sums over classes; the upper edge also carries FLASH_STALLS.
-
-        Raises EdgeChaosError for a class without a figure: leaving it out would understate the energy.
-        """
-        unknown = sorted(instructions.keys() - self.classes.keys())
-        if unknown:
-            raise EdgeChaosError(f"cycle model of {self.core} has no figure for {', '.join(unknown)}; it knows {', '.join(self.classes)}")
-        low, usual, high = (
-            sum(count * getattr(self.classes[name], edge) for name, count in instructions.items()) for edge in ("low", "usual", "high")
-        )
-        return Cycles(low, usual, high * FLASH_STALLS)
-
-
-@dataclass(frozen=True, slots=True)
 class BoardEnergy:
-    """Published energy per core cycle of a board, in joules, where it was published, its clock, and the cycle model of its core."""
+    """Published energy per core cycle of a board, in joules, where it was published, its clock and its core."""
 
     board: str
     clock_hz: int
     energy_per_cycle_j: float
     source: str
-    model: CycleModel
+    core: Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +58,34 @@ class EnergyEstimate:
 def board_energy(name: str) -> BoardEnergy:
     """The energy figures of a board file. Raises ConfigError (no such board), EdgeChaosError (no figures for it)."""
     board = load_board(name)
-    if board.energy is None or board.cpu not in CYCLE_MODELS:
-        what = "states no energy per cycle" if board.energy is None else f"has a {board.cpu}, which has no cycle model"
+    if board.energy is None or board.core.cycles is None:
+        what = "states no energy per cycle" if board.energy is None else f"has a {board.core.title}, of which no cycle table is published"
         raise EdgeChaosError(f"board '{name}' {what}; choose another one as energy.board, for example stm32l4r5")
-    return BoardEnergy(name, board.clock_hz, board.energy.nj_per_cycle * 1e-9, board.energy.source, CYCLE_MODELS[board.cpu])
+    return BoardEnergy(
+        name, board.clock_hz, board.energy.nj_per_cycle * 1e-9, f"{board.core.cycles.source}; {board.energy.source}", board.core
+    )
+
+
+def cycles_of(instructions: Mapping[str, float], core: Core) -> Cycles:
+    """Cycles of a mix: sums over classes; the upper edge also carries FLASH_STALLS.
+
+    Raises EdgeChaosError for a core without a table, and a class without a figure: leaving it out would understate the energy.
+    """
+    classes = core.cycles.classes if core.cycles else {}
+    unknown = sorted(instructions.keys() - classes.keys())
+    if unknown:
+        raise EdgeChaosError(f"the cycle table of {core.title} has no figure for {', '.join(unknown)}; it knows {', '.join(classes)}")
+    low, usual, high = (
+        sum(count * getattr(classes[name], edge) for name, count in instructions.items()) for edge in ("low", "usual", "high")
+    )
+    return Cycles(low, usual, high * FLASH_STALLS)
 
 
 def energy_per_inference(instructions: Mapping[str, float], board: BoardEnergy) -> EnergyEstimate:
     """E = e_cycle * sum_class n_class * cycles_class, in joules. instructions: per inference."""
-    cycles = board.model.cycles(instructions)
+    cycles = cycles_of(instructions, board.core)
     low, usual, high = (edge * board.energy_per_cycle_j for edge in (cycles.low, cycles.usual, cycles.high))
-    return EnergyEstimate(usual, low, high, cycles, board.clock_hz, board.board, ORIGIN, f"{board.model.source}; {board.source}")
+    return EnergyEstimate(usual, low, high, cycles, board.clock_hz, board.board, ORIGIN, board.source)
 
 
 def bits_overwritten(graph: IntegerGraph, head: str | None = None) -> int:
@@ -120,27 +106,3 @@ def bits_overwritten(graph: IntegerGraph, head: str | None = None) -> int:
 def landauer_bound(bits: int, temperature_k: float = 300.0) -> float:
     """The least energy that overwriting `bits` bits dissipates: bits * k * T * ln 2, in joules (Landauer 1961)."""
     return bits * BOLTZMANN_J_PER_K * temperature_k * math.log(2)
-
-
-CORTEX_M4 = CycleModel(
-    "cortex-m4",
-    MappingProxyType(
-        {
-            "alu": Cycles(1, 1, 1),
-            "mul_mac": Cycles(1, 1, 1),
-            "div": Cycles(2, 7, 12),
-            "load": Cycles(1, 2, 2),  # neighbours pipeline to one cycle each
-            "store": Cycles(1, 1, 2),  # the write buffer hides the second
-            "load_store_multiple": Cycles(1, 1, 1),
-            "multiple_registers": Cycles(1, 1, 1),
-            "branch_taken": Cycles(2, 3, 4),  # 1 + P, P = 1 to 3 to refill the pipeline
-            "branch_not_taken": Cycles(1, 1, 1),
-            "pc_loads": Cycles(1, 2, 3),  # P
-            "fp": Cycles(1, 1, 14),  # VDIV and VSQRT take 14, VMLA 3
-            "other": Cycles(1, 1, 4),
-        }
-    ),
-    "Arm Cortex-M4 Technical Reference Manual (100166), table 3-1, zero wait states",
-)
-CYCLE_MODELS: Mapping[str, CycleModel] = MappingProxyType({model.core: model for model in (CORTEX_M4,)})
-"""By core. Cores without a published table per instruction are not here."""

@@ -20,10 +20,10 @@ from markupsafe import Markup
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.firmware_gen.board import board_names, load_board
+from edgechaos.firmware_gen.core import Cycles
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.quantities import FILTERS
 from edgechaos.hil.campaign.outcomes import OUTCOMES
-from edgechaos.hil.energy.model import Cycles
 from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.errors import ArtifactError, EdgeChaosError

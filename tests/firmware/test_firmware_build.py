@@ -227,7 +227,7 @@ def test_server_executable_speaks_over_a_pipe(tmp_path: Path) -> None:
 
 def test_kernel_choice_follows_measured_activity() -> None:
     graph = chaos_graph(sizes=(784, 64, 10), noise=False)
-    limit = crossover(784, 64)
+    limit = crossover(784, 64, MPS2.core.costs)
     assert 0.5 < limit <= 1
     for activity, kernel in ((limit - 0.01, "event"), (limit + 0.01, "dense")):
         choice = choose_kernels(replace(graph, metadata={"activity": {"input": activity}}), "auto")["cortex0_matmul"]
@@ -246,7 +246,9 @@ def test_kernel_choice_follows_measured_activity() -> None:
         (("pin = 0", "pin = 99"), "edge.pin"),
         (("max_payload = 1024", "max_payload = 4"), "max_payload"),
         (('port = "mps2"', 'port = "../x"'), "port"),
-        (('cpu = "cortex-m4"', 'cpu = "z80"'), "cpu"),
+        (('core = "cortex-m4"', 'core = "cortex-m5"'), "no core 'cortex-m5', did you mean 'cortex-m"),
+        (('core = "cortex-m4"', "core = 4"), "expected a core's name, got 4; there are cortex-m"),
+        (('"cmsdk"', '"CMSDK 1"'), "peripherals"),
         (("[flash]", "[flash"), "not valid TOML"),
     ],
 )

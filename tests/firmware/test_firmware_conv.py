@@ -14,7 +14,7 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
-from edgechaos.firmware_gen.plan.kernels import CONV, Choice, crossover
+from edgechaos.firmware_gen.plan.kernels import Choice, crossover
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import Conv, Encoding, IntegerGraph, Readout
 from tests.firmware.test_firmware_exact import NATIVE
@@ -81,7 +81,7 @@ def test_the_crossover_is_where_the_counts_cross(tmp_path: Path) -> None:
     codes = b.requantize(b.conv(image, "conv", 16, (3, 3), (1, 1), (1, 1)), "conv", "int8", 20000.0)
     b.head("main", image, b.matmul(codes, "readout", 2, Readout), Encoding("codes"))
     graph = b.graph()
-    limit = crossover(72, 16, CONV)
+    limit = crossover(72, 16, load_board("mps2-an386").core.conv_costs)
     assert 0.1 < limit < 0.4
     counts: dict[str, list[float]] = {}
     for kernel in ("dense", "event"):

@@ -6,16 +6,20 @@ import pytest
 
 from edgechaos.devices.emulators.instruction_classes import CLASSES, EXTRAS
 from edgechaos.firmware_gen.board import board_names, load_board
-from edgechaos.hil.energy.model import CORTEX_M4, CYCLE_MODELS, ORIGIN, bits_overwritten, board_energy, energy_per_inference, landauer_bound
+from edgechaos.firmware_gen.core import cores
+from edgechaos.hil.energy.model import ORIGIN, bits_overwritten, board_energy, cycles_of, energy_per_inference, landauer_bound
 from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.helpers.graphs import chaos_graph
 
 MIX = {"alu": 1000.0, "load": 400.0, "load_store_multiple": 10.0, "multiple_registers": 40.0, "branch_taken": 100.0, "pc_loads": 5.0}
 
 
-def test_every_counted_class_has_cycles() -> None:
-    assert set(CORTEX_M4.classes) == {*CLASSES, *EXTRAS}
-    assert all(c.low <= c.usual <= c.high for c in CORTEX_M4.classes.values())
+@pytest.mark.parametrize("name", cores)
+def test_every_counted_class_has_cycles(name: str) -> None:
+    table = cores.load(name).cycles
+    if table is not None:
+        assert set(table.classes) == {*CLASSES, *EXTRAS}
+        assert all(c.low <= c.usual <= c.high for c in table.classes.values())
 
 
 PUBLISHED = {
@@ -37,7 +41,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", CLASSES + EXTRAS)
 def test_cycles_of_one_instruction(name: str) -> None:
-    cycles = CORTEX_M4.cycles({name: 1})
+    cycles = cycles_of({name: 1}, cores.load("cortex-m4"))
     assert (cycles.low, cycles.usual, cycles.high / 1.25) == PUBLISHED[name]
 
 
@@ -62,17 +66,13 @@ def test_the_published_energy_per_mac_follows_from_the_figures() -> None:
 
 
 def test_unknown_class_and_boards_are_refused() -> None:
-    with pytest.raises(EdgeChaosError, match="cortex-m4 has no figure for vector; it knows alu"):
+    with pytest.raises(EdgeChaosError, match="Cortex-M4 has no figure for vector; it knows alu"):
         energy_per_inference({"alu": 1, "vector": 2}, board_energy("stm32l4r5"))
     with pytest.raises(ConfigError, match="no board 'nowhere'"):
         board_energy("nowhere")
     silent = next(name for name in board_names() if load_board(name).energy is None)
     with pytest.raises(EdgeChaosError, match=f"board '{silent}' states no energy per cycle; choose another one"):
         board_energy(silent)
-
-
-def test_cycle_models_are_filed_under_their_core() -> None:
-    assert all(name == model.core for name, model in CYCLE_MODELS.items())
 
 
 def test_landauer_bound() -> None:

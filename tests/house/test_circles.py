@@ -31,7 +31,7 @@ ORDER = {
         "__main__",
     ],
     "export": ["__init__", "exporters", "onnx", "tvm", "engines", "verify", "plans"],
-    "firmware_gen": ["__init__", "places", "ports", "protocol", "cores", "board", "plan", "compilers", "toolchains", "projects"],
+    "firmware_gen": ["__init__", "places", "core", "cores", "ports", "protocol", "board", "plan", "compilers", "toolchains", "projects"],
     "devices": ["__init__", "contract", "entry", "conformance", "protocol", "fakes", "boards", "host", "emulators", "kinds", "registry"],
     "hil": ["__init__", "campaign", "execute", "energy", "analysis", "report", "runner"],
 }

@@ -1,4 +1,4 @@
-"""An emulated board: Unicorn's Cortex-M4 with a board's memory map, run from one WFI to the next.
+"""An emulated board: Unicorn's model of a core with a board's memory map, run from one WFI to the next.
 
 It stops with a crash (PC, LR and their symbols), a hang or babble. Not modelled by Unicorn: NVIC, SysTick, fault registers and
 handlers; whatever would be a fault exception is reported as a crash.
@@ -37,8 +37,8 @@ FAULTS = (
 )
 """Unicorn's errors that a real core would take as a fault exception; any other is a failure of the emulator."""
 
-EMULATED = frozenset({"AN386"})
-"""Chips whose serial port and pins are modelled (CMSDK), wherever the board file puts them; the port may be the user's own."""
+PERIPHERALS = "cmsdk"
+"""Whose serial port and pins are modelled, wherever the board file puts them; the port may be the user's own."""
 
 Outcome = Literal["crash", "hang", "babble"]
 
@@ -65,7 +65,7 @@ class Exchange:
 
 def is_emulated(board: Board) -> bool:
     """Whether this machine has a board's core and peripherals."""
-    return board.chip in EMULATED and board.cpu == "cortex-m4"
+    return board.peripherals == PERIPHERALS and bool(board.core.unicorn)
 
 
 class EmulatedMachine:
@@ -78,11 +78,11 @@ class EmulatedMachine:
         """
         if not is_emulated(board):
             raise UnsupportedError(
-                f"board '{board.name}' is not emulated: Unicorn runs Cortex-M4 boards with the chip {' or '.join(sorted(EMULATED))}"
+                f"board '{board.name}' is not emulated: Unicorn runs boards with peripherals {PERIPHERALS!r} and a core of its own"
             )
         self.image = image
         self.board = board
-        code, places = map_code(image), (board.serial.base, board.edge.base, board.edge.pin)
+        code, places = map_code(image, board.core), (board.serial.base, board.edge.base, board.edge.pin)
         self.hooks = CompiledHooks(library, code, *places) if library is not None else PythonHooks(code, *places)
         self._unicorn = need("unicorn", "emulate")
         self._arm = need("unicorn.arm_const", "emulate")
@@ -179,7 +179,7 @@ class EmulatedMachine:
         unicorn, arm, board = self._unicorn, self._arm, self.board
         # UC_MODE_MCLASS would silently make it a Cortex-M33.
         engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
-        engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+        engine.ctl_set_cpu_model(getattr(arm, board.core.unicorn))
         # No store reaches the code and no code runs from RAM, as with real flash: either would be a fault taking effect.
         engine.mem_map(board.flash.origin, _pages(board.flash.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         engine.mem_map(board.ram.origin, _pages(board.ram.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos.arithmetic.random_bits import gaussian_table
-from edgechaos.firmware_gen.board import CPU_FLAGS, GCC_CPU_FLAGS, Board
+from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.compilers.c.model_source import ModelSource
 from edgechaos.firmware_gen.compilers.c.protocol_header import protocol_header
 from edgechaos.firmware_gen.compilers.c.signal_source import signal_files
@@ -69,9 +69,9 @@ class Firmware:
         """The same for GCC, which takes memcpy from its C library: of the board's core and with the board file's own flags."""
         if self.board is None:
             return HOST_GCC_FLAGS
-        without = {*CPU_FLAGS[self.board.cpu], "-fno-sanitize=all"}
+        without = {*self.board.core.zig, "-fno-sanitize=all"}
         return (
-            *GCC_CPU_FLAGS[self.board.cpu],
+            *self.board.core.gcc,
             *(flag for flag in self.flags if flag not in without),
             "--specs=nano.specs",
             "-nostartfiles",
@@ -86,7 +86,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     """
     graph.validate()
     check_supported(graph)
-    kernels = choose_kernels(graph, kernel)
+    kernels = choose_kernels(graph, kernel, board.core if board else None)
     dense = {name for name, choice in kernels.items() if choice.kernel == "dense"}
     patches = board.patch_capacity if board else HOST_PATCHES
     plan = plan_memory(graph, patches, faults, dense)
@@ -121,18 +121,19 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
 
 
 def _runtime(board: Board | None) -> dict[str, bytes]:
-    folders = ("core", "server", "ports", "kernels/avx2", *(() if board is None else ("kernels/armv7em", "kernels/armv7m")))
-    files = {f"src/{p.name}": p.read_bytes() for folder in folders for p in sorted((RUNTIME / folder).glob("ec_*.[chS]"))}
+    folders = ("core", "server", "ports", "kernels/avx2")
+    files = {f"src/{p.name}": p.read_bytes() for folder in folders for p in sorted((RUNTIME / folder).glob("ec_*.[ch]"))}
     if board is None:
         return files
     del files["src/ec_host.c"], files["src/ec_host.h"]
+    files |= {f"src/{p.name}": p.read_bytes() for p in board.core.kernels}
     files[f"src/{board.port.file}"] = board.port.source
     files |= {f"src/{name}": (RUNTIME / "startup" / name).read_bytes() for name in ("main.c", "startup.c", "cortex_m.h")}
     return files | {"freestanding/string.h": (RUNTIME / "startup" / "string.h").read_bytes()}
 
 
 def _flags(board: Board | None) -> tuple[str, ...]:
-    return HOST_FLAGS if board is None else (*board.compiler_flags(), *OPTIMIZE, *FREESTANDING, *LINK, *board.flags)
+    return HOST_FLAGS if board is None else (*board.core.zig, *OPTIMIZE, *FREESTANDING, *LINK, *board.flags)
 
 
 def _digest(model_hash: str, files: Mapping[str, bytes]) -> str:
@@ -167,6 +168,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
     w.comment("Sizes of this model's runtime. Generated: do not edit.")
     w.lines("#ifndef EC_CONFIG_H", "#define EC_CONFIG_H", "")
     w.lines(*(f"#define {name} {value}" for name, value in macros.items()))
+    w.lines(*(f"#define {p.stem.upper()}_S 1 /* {p.name} takes the place of the C */" for p in (board.core.kernels if board else ())))
     w.lines("#define EC_ALIGNED __attribute__((aligned(4)))", "", "#endif")
     return w.text()
 
@@ -199,6 +201,7 @@ def _gaussian() -> str:
 
 def _board_header(board: Board) -> str:
     macros = {
+        "EC_BOARD_NAME": f'"{board.name}"',
         "EC_CLOCK_HZ": f"{board.clock_hz}u",
         "EC_TIMER_HZ": f"{board.timer_hz}u",
         "EC_SERIAL_BASE": f"0x{board.serial.base:08X}u",

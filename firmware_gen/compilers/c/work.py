@@ -49,7 +49,8 @@ FOREIGN_ROW = 8
 
 
 def most_instructions(graph: IntegerGraph, patch_capacity: int) -> int:
-    """An upper bound of the instructions of one INFER of one sample, frames included, of the costliest head, under any plan.
+    """An upper bound of the instructions of one INFER of one sample, frames included, of the costliest head, under any plan, on a
+    Cortex-M4; a core's `work` times as many on another.
 
     patch_capacity: rows that the firmware holds (`Board.patch_capacity`, or as HELLO says); 0 where faults are compiled out.
     """
@@ -59,7 +60,8 @@ def most_instructions(graph: IntegerGraph, patch_capacity: int) -> int:
 def most_request_instructions(board: Board) -> int:
     """The same of a start, and of any request but INFER: memory to clear, a frame to read, rows each sought among all others."""
     rows = board.max_payload // PATCH_ROW.size
-    return CLEARED_BYTE * board.ram.bytes + 2 * BYTE * (board.max_payload + FRAME_BYTES) + rows * (CALL + 20 * board.patch_capacity)
+    frames = 2 * BYTE * (board.max_payload + FRAME_BYTES)
+    return board.core.work * (CLEARED_BYTE * board.ram.bytes + frames + rows * (CALL + 20 * board.patch_capacity))
 
 
 def _head(graph: IntegerGraph, head: Head, patch_capacity: int) -> int:

@@ -1,5 +1,5 @@
 /* The windows of four positions are gathered as 16-bit pairs, once for all outputs. Each weight is then read once for four
- * products; pairs are what SMLAD and its wider relatives multiply. On Armv7E-M the sums are ec_conv_sums.S.
+ * products; pairs are what SMLAD and its wider relatives multiply. Cores with SMLAD have the sums in ec_conv_sums.S.
  */
 #include "ec_conv_dense.h"
 
@@ -58,7 +58,7 @@ static void gather(const ec_windows *w, uint32_t row, uint32_t column, const int
         }
 }
 
-#if !defined(__ARM_ARCH_7EM__)
+#if !defined(EC_CONV_SUMS_S)
 
 #if !EC_AVX2
 static void ec_sum_block(const int8_t *w, const int16_t *codes, const int16_t *end, int32_t *sums)

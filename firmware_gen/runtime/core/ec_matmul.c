@@ -246,7 +246,7 @@ typedef struct ec_wide_sums {
     uint64_t full0, part0, full1, part1;
 } ec_wide_sums;
 
-#if defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_7M__)
+#if defined(EC_SUM_ROWS_S)
 
 void ec_sum_rows(const uint32_t *event, const uint8_t *column, const uint32_t *end, ec_wide_sums *sums); /* ec_sum_rows.S */
 

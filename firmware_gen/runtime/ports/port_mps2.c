@@ -1,4 +1,4 @@
-/* Arm MPS2 with AN386. UART and GPIO: Arm Cortex-M System Design Kit TRM (DDI 0479), 4.3 APB UART and 4.1 AHB GPIO. */
+/* Arm MPS2. UART and GPIO: Arm Cortex-M System Design Kit TRM (DDI 0479), 4.3 APB UART and 4.1 AHB GPIO. */
 #include "cortex_m.h"
 #include "ec_board.h"
 #include "ec_port.h"
@@ -58,9 +58,9 @@ uint8_t ec_port_reset_cause(void)
 
 void ec_port_uid(uint8_t uid[16])
 {
-    static const uint8_t name[16] = "mps2-an386"; /* the board has no serial number */
-    for (uint32_t k = 0; k < sizeof name; k++)
-        uid[k] = name[k];
+    static const char name[] = EC_BOARD_NAME; /* the board has no serial number */
+    for (uint32_t k = 0; k < 16u; k++)
+        uid[k] = k < sizeof name ? (uint8_t)name[k] : 0u;
 }
 
 void ec_port_reset(void)

@@ -1,0 +1,1 @@
+"""The cores: a file each, found by its name."""
