@@ -23,9 +23,6 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError
 from edgechaos.support.shown import html_table
 
-ONNX_BACKENDS = ("onnxruntime-off", "onnxruntime-on", "onnx-reference")
-"""What `edgechaos[onnx]` brings; `tvm` is the fourth."""
-
 
 class Answer(Protocol):
     """What a backend returns: logits (batch, outputs) int32 and labels (batch,) uint16; `Result` and `Inference` are such."""

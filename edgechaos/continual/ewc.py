@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.streams import LABEL_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer
+from edgechaos.floatgraph.float_nodes import FailingLayer
 from edgechaos.models.base import Model
 from edgechaos.models.spiking import Conditions
 

@@ -15,49 +15,20 @@ import numpy as np
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_nodes import (
     Augmentation,
-    BatchNorm,
     ChaosLayer,
     Conv,
-    EmbeddingMean,
     FailingLayer,
     FloatNode,
     Gelu,
-    Lut,
     MatMul,
-    Normalize,
-    Pool,
     Readout,
     Relu,
     Shape,
     Thermal,
     TopK,
-    stored_name,
 )
 from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
 from edgechaos.support.errors import GraphError
-
-__all__ = [
-    "Augmentation",
-    "BatchNorm",
-    "ChaosLayer",
-    "Conv",
-    "EmbeddingMean",
-    "FailingLayer",
-    "FloatHead",
-    "FloatModel",
-    "FloatNode",
-    "Gelu",
-    "Lut",
-    "MatMul",
-    "Normalize",
-    "Pool",
-    "Readout",
-    "Relu",
-    "Shape",
-    "Thermal",
-    "TopK",
-    "stored_name",
-]
 
 ARRAYS = ("weight", "bias", "mean", "std", "values", "scale", "offset")
 

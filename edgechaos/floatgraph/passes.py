@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgechaos.floatgraph.float_model import BatchNorm, Conv, FloatHead, FloatModel, FloatNode, Lut, MatMul, Normalize, Thermal
-from edgechaos.floatgraph.float_nodes import Array
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import Array, BatchNorm, Conv, FloatNode, Lut, MatMul, Normalize, Thermal
 from edgechaos.graph import signals
 from edgechaos.support.errors import GraphError, UnsupportedError
 

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul, Readout
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, FloatNode, MatMul, Readout
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.graph.tokenizer import FIRST_WORD
 from edgechaos.models import fronts

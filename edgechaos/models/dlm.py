@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Readout, Thermal
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import FailingLayer, FloatNode, Gelu, MatMul, Readout, Thermal
 from edgechaos.models.base import Model, array, thermal
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered

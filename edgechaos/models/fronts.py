@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import BatchNorm, Conv, EmbeddingMean, FloatNode, MatMul, Pool, Relu, Shape
+from edgechaos.floatgraph.float_nodes import BatchNorm, Conv, EmbeddingMean, FloatNode, MatMul, Pool, Relu, Shape
 from edgechaos.models.base import array
 from edgechaos.models.chaosnet_config import ChaosNetConfig
 

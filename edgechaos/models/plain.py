@@ -15,7 +15,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import AUGMENTATION_STREAM, UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import Augmentation, Conv, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul, Pool, Readout, Relu
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import Augmentation, Conv, FailingLayer, FloatNode, MatMul, Pool, Readout, Relu
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered

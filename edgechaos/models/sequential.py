@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.floatgraph.float_model import Conv, FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Pool, Readout, Relu
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import Conv, FailingLayer, FloatNode, Gelu, MatMul, Pool, Readout, Relu
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer, FloatHead, FloatModel, FloatNode, MatMul
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, FloatNode, MatMul
 from edgechaos.graph.integer_graph import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, Cortex

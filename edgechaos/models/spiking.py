@@ -23,7 +23,7 @@ from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.arithmetic.streams import TRAINING_DEAD_STREAM
 from edgechaos.faults.injections import ResolvedPlan
-from edgechaos.floatgraph.float_model import ChaosLayer, FailingLayer
+from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer
 from edgechaos.support.errors import UnsupportedError
 
 SLOPE = 4.0

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer, FloatHead, FloatModel, FloatNode, Gelu, MatMul, Readout, TopK
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import FailingLayer, FloatNode, Gelu, MatMul, Readout, TopK
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners

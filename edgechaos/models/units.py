@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.arithmetic.random_bits import fail_q
-from edgechaos.floatgraph.float_model import Augmentation, FailingLayer
+from edgechaos.floatgraph.float_nodes import Augmentation, FailingLayer
 from edgechaos.models.spiking import Conditions, LayerFaults
 
 

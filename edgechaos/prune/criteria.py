@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import RANDOM_STREAM
-from edgechaos.floatgraph.float_model import ChaosLayer, Conv, FloatModel, FloatNode, Gelu, MatMul, Pool, Relu, Thermal, TopK, stored_name
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, Gelu, MatMul, Pool, Relu, Thermal, TopK, stored_name
 from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[np.float64]

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.floatgraph.float_model import ChaosLayer, Conv, FloatModel, FloatNode, MatMul, TopK
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, MatMul, TopK
 from edgechaos.prune.criteria import (
     DEFAULT,
     Criterion,

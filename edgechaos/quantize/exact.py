@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
-from edgechaos.floatgraph.float_model import (
+from edgechaos.floatgraph.float_nodes import (
     ChaosLayer,
     Conv,
     EmbeddingMean,

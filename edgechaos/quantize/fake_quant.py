@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgechaos.floatgraph.float_model import (
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import (
     ChaosLayer,
     Conv,
     EmbeddingMean,
     FailingLayer,
-    FloatHead,
-    FloatModel,
     FloatNode,
     Gelu,
     Lut,

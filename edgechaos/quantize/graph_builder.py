@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, MatMul, Shape, stored_name
+from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, Shape, stored_name
 from edgechaos.graph.integer_graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul, Readout
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Conv, MatMul, Readout
 from edgechaos.prune import criteria as prune_criteria
 from edgechaos.prune import removal as prune
 from edgechaos.prune.criteria import Criterion, NeuronActivity, NeuronLayer, neuron_layers

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgechaos.data import Dataset
-from edgechaos.floatgraph.float_model import FailingLayer
+from edgechaos.floatgraph.float_nodes import FailingLayer
 from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.heads import input_codes

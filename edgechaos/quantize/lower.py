@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
 from edgechaos.arithmetic.random_bits import fail_q
-from edgechaos.floatgraph.float_model import (
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import (
     ChaosLayer,
     Conv,
     EmbeddingMean,
-    FloatModel,
     FloatNode,
     Gelu,
     Lut,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_model import Gelu, Lut, Pool, Relu, Thermal, TopK
+from edgechaos.floatgraph.float_nodes import Gelu, Lut, Pool, Relu, Thermal, TopK
 from edgechaos.graph.integer_graph import AveragePool, Dtype, MaxPool, ThermalNoise
 from edgechaos.graph.integer_graph import Lut as LutNode
 from edgechaos.graph.integer_graph import TopK as TopKNode

@@ -17,7 +17,8 @@ from edgechaos import reference
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, EmbeddingMean, FloatModel, MatMul, stored_name
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, stored_name
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.prune.silent import without_silent

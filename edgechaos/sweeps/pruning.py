@@ -23,7 +23,8 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Conv, MatMul
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Sampling
 from edgechaos.prune import criteria as prune_criteria

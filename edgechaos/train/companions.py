@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgechaos.arithmetic.random_bits import stream_head
 from edgechaos.arithmetic.streams import COMPANION_STREAM
-from edgechaos.floatgraph.float_model import FailingLayer
+from edgechaos.floatgraph.float_nodes import FailingLayer
 from edgechaos.models.spiking import Conditions
 
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from edgechaos.arithmetic.random_bits import fail_q, stream_head, words
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.data import Dataset
-from edgechaos.floatgraph.float_model import FailingLayer
+from edgechaos.floatgraph.float_nodes import FailingLayer
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import config_for

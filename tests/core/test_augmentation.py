@@ -19,7 +19,8 @@ from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Augmentation, FailingLayer, FloatModel
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Augmentation, FailingLayer
 from edgechaos.graph.tokenizer import Text
 from edgechaos.graph.units import unit_nodes
 from edgechaos.models.base import Model

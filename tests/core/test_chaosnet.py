@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
-from edgechaos.floatgraph.float_model import ChaosLayer
+from edgechaos.floatgraph.float_nodes import ChaosLayer
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under

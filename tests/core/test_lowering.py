@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgechaos import data, reference
 from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Gelu, Relu, Thermal
+from edgechaos.floatgraph.float_nodes import Gelu, Relu, Thermal
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
 from edgechaos.graph.tokenizer import Text

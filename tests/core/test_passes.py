@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import ChaosLayer, FloatHead, FloatModel, FloatNode, MatMul, Normalize, Readout
+from edgechaos.floatgraph.float_model import FloatHead, FloatModel
+from edgechaos.floatgraph.float_nodes import ChaosLayer, FloatNode, MatMul, Normalize, Readout
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.support.errors import GraphError, UnsupportedError
 

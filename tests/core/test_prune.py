@@ -18,7 +18,8 @@ from edgechaos.cli import main, quantize_command
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import FloatModel, MatMul
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import MatMul
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode

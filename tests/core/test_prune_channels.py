@@ -13,7 +13,8 @@ import torch
 
 from edgechaos import data, reference
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import Conv, FloatModel, MatMul
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Conv, MatMul
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model

@@ -12,7 +12,8 @@ from edgechaos import reference
 from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import FloatModel, MatMul, stored_name
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import MatMul, stored_name
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted

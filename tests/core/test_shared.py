@@ -22,7 +22,7 @@ from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
-from edgechaos.floatgraph.float_model import MatMul
+from edgechaos.floatgraph.float_nodes import MatMul
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
 from edgechaos.models import checkpoint

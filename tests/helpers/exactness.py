@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import apply
-from edgechaos.floatgraph.float_model import ChaosLayer, Conv, MatMul, Readout
+from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, MatMul, Readout
 from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
