@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.faults.injections import ResolvedPlan
-from edgechaos.faults.plan import apply
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.plan.memory import BYTES, plan_memory
-from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.firmware_gen.plan.slots import placed_slots
+from edgechaos.firmware_gen.protocol import REPLY, SET_HEAD, Verb
+from edgechaos.graph.integer_graph import Conv, EmbeddingBag, IntegerGraph
 from tests.helpers.edges import SAMPLES as EDGE_SAMPLES
 from tests.helpers.edges import SEED as EDGE_SEED
 from tests.helpers.edges import edge_graph, edge_items
@@ -27,6 +31,7 @@ from tests.helpers.zoo import SAMPLES, SEED, items, plans, zoo
 
 MEMORY = C_SOURCES / "memory.c"
 FILL = 0x5A
+"""Of the first array; each has its own, so that what one lends another is seen."""
 ACLE = C_SOURCES / "acle"
 AVX2 = Path("/proc/cpuinfo").exists() and " avx2 " in Path("/proc/cpuinfo").read_text()
 BUILDS: dict[str, tuple[str, ...]] = {
@@ -74,15 +79,15 @@ class Memory:
 
     def fill(self) -> None:
         """Whatever an array held before must not matter."""
-        for at, size in self.arrays:
-            ctypes.memset(at, FILL, size)
+        for k, (at, size) in enumerate(self.arrays):
+            ctypes.memset(at, FILL + k, size)
 
     def touched(self, head: str) -> list[str]:
         """The arrays in which a run of this head wrote where none of its values lie."""
         return [
             name
-            for name, (at, size), free in zip(self.NAMES, self.arrays, beyond(head), strict=False)
-            if not (np.frombuffer(ctypes.string_at(at, size), np.uint8)[free[:size]] == FILL).all()
+            for k, (name, (at, size), free) in enumerate(zip(self.NAMES, self.arrays, beyond(head), strict=False))
+            if not (np.frombuffer(ctypes.string_at(at, size), np.uint8)[free[:size]] == FILL + k).all()
         ]
 
 
@@ -120,13 +125,45 @@ def test_every_kernel(name: str, tmp_path: Path) -> None:
     memory = Memory(host)
     for plan, heads in wanted():
         host.inject(plan)
-        for index, (head, (logits, labels, hashed)) in enumerate(zip(graph().heads, heads, strict=True)):
-            memory.fill()
-            seen = host.infer(items(graph(), head.name), SEED, SAMPLES, index)
-            np.testing.assert_array_equal(seen[0], logits, err_msg=head.name)
-            np.testing.assert_array_equal(seen[1], labels, err_msg=head.name)
-            assert host.state_hash(index) == hashed, head.name
-            assert memory.touched(head.name) == [], head.name
+        agrees(host, memory, heads)
+    fill_behind_masks(host)
+    agrees(host, memory, wanted()[0][1])
+    host.close()
+
+
+def agrees(host: HostLibrary, memory: Memory, heads: list[tuple[Any, Any, Any]]) -> None:
+    """Every head's logits, labels and state hash are these, and nothing is written where none of its values lie."""
+    for index, (head, (logits, labels, hashed)) in enumerate(zip(graph().heads, heads, strict=True)):
+        memory.fill()
+        seen = host.infer(items(graph(), head.name), SEED, SAMPLES, index)
+        np.testing.assert_array_equal(seen[0], logits, err_msg=head.name)
+        np.testing.assert_array_equal(seen[1], labels, err_msg=head.name)
+        assert host.state_hash(index) == hashed, head.name
+        assert memory.touched(head.name) == [], head.name
+
+
+def fill_behind_masks(host: HostLibrary) -> None:
+    """Set the bits behind the last entry of every mask, which mean nothing."""
+    for seq, placed in enumerate(p for p in placed_slots(graph()) if p.slot.dtype == "bool" and p.slot.refused is None):
+        length = placed.slot.length
+        if length % 8:
+            payload = SET_HEAD.pack(placed.number, length - length % 8) + bytes([0xFF << length % 8 & 0xFF])
+            (reply,) = FrameDecoder().feed(host.exchange(encode(Verb.SET, seq, payload)))
+            assert reply.kind == Verb.SET | REPLY, reply
+
+
+def test_a_patch_that_was_cleared_is_forgotten(tmp_path: Path) -> None:
+    """The table's first row still holds it: a look beyond the table's end would find it."""
+    host = HostLibrary(graph(), compile_host(firmware(), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="cleared.so"))
+    clean = wanted()[0][1]
+    for index, head in enumerate(graph().heads):
+        for node in graph().path(head.name):
+            if isinstance(node, Conv | EmbeddingBag):
+                word = 2 * graph().value(node.weight)[0].size
+                host.inject(resolve(graph(), FaultPlan((WeightBitFlip(node.name, bits=((word, 0),)),))))
+                host.inject(wanted()[0][0])
+                logits = host.infer(items(graph(), head.name), SEED, SAMPLES, index)[0]
+                np.testing.assert_array_equal(logits, clean[index][0], err_msg=head.name)
     host.close()
 
 

@@ -20,6 +20,7 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph.integer_graph import (
     AveragePool,
@@ -77,7 +78,7 @@ class Zoo(Builder):
         sigma = {}
         if noise:
             value = self.rng.integers(0, 2**15, size).astype(np.int32)
-            value[: size // 3] = 0
+            value[1::3] = 0
             sigma = {"sigma": self.constant(self.named(f"{name}_sigma"), value, 32), "sigma_shift": max(1, 29 - int(spread).bit_length())}
         self.streams += 2
         streams = {"fail_stream": self.streams, "noise_stream": self.streams + 1}
@@ -128,7 +129,8 @@ def _sampled(z: Zoo) -> None:
         z.begin(sampling, z.event)
         x = z.codes(10)
         counts = z.spiking(z.product(x, "a", 21), "a", 7, 9000.0, noise=False, sampling=sampling, fail_q=9000)
-        z.end(x, counts, gain=expected_gain(7, 9000) if sampling == "expected" else 1)
+        bias = {"bias": None} if z.event else {}
+        z.end(x, counts, gain=expected_gain(7, 9000) if sampling == "expected" else 1, **bias)
 
 
 def _vision(z: Zoo) -> None:
@@ -235,5 +237,6 @@ def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     size = {n.name: graph.tensors[n.input].shape[0] for n in ticks}
     faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in unit_nodes(graph) if n.name not in size]
     faults += [DeadNeurons(n.name, neurons=(1, size[n.name] - 1)) for n in ticks]
+    faults += [WinnerDropped(n.name, ranks=(0, 2, 6)) for n in graph.nodes if isinstance(n, TopK)]
     faults += [StuckAtOne(n.name, neurons=(0, size[n.name] - 2)) for n in ticks]
     return [resolve(graph, FaultPlan(tuple(f))) for f in ((), (*faults, Omission(rate=0.4)))]

@@ -38,7 +38,7 @@ TARGETS = (
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "vectors", "rounding")),
-    Target("c", RUNTIME, _t("runtime", "server", "firmware_protocol")),
+    Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "link", "protocol_edges")),
     Target("protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "link", "frames")),
     Target(

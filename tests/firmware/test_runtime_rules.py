@@ -1,0 +1,156 @@
+"""Small layers whose inputs are set one by one, against the reference: winners that are lost, refilled neurons, noise that just decides."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgechaos import reference
+from edgechaos.arithmetic.rounding import rounded_shift
+from edgechaos.faults.base import Fault
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.winner_dropped import WinnerDropped
+from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.graph.artifact import content_hash
+from edgechaos.graph.integer_graph import ChaosLayer, Encoding, IntegerGraph, MatMul, Readout, Requantize, TopK
+from edgechaos.graph.rules import GAUSSIAN_MAX
+from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
+from tests.helpers.mixed_graphs import Builder
+
+i32 = np.int32
+UNITS, NEURONS, TICKS, SIGMA = 7, 64, 100, 20000
+REACH = int(rounded_shift(np.int64(GAUSSIAN_MAX) * SIGMA, 16))
+MINUS_REACH = int(rounded_shift(np.int64(-GAUSSIAN_MAX) * SIGMA, 16))
+
+
+def small_graph() -> IntegerGraph:
+    """Heads: winners, refilled, noise."""
+    b = Builder(np.random.default_rng(5))
+    for name in ("winners", "refilled", "noise"):
+        b.prefix = f"{name}_"
+        x = b.tensor("codes", "int8", (UNITS,))
+        spikes = {"winners": _winners, "refilled": _refilled, "noise": _noise}[name](b, x)
+        size = b.tensors[spikes].size
+        logits = b.add(Readout, spikes, "int32", (4,), weight=b.weight(f"{name}_w", 4, size), bias=b.bias(f"{name}_b", 4))
+        b.head(name, x, logits, Encoding("codes"))
+    return b.graph()
+
+
+def _scaled(b: Builder, x: str, dtype: str, multiplier: int, shift: int) -> str:
+    high = np.iinfo(dtype).max
+    scaling = {
+        "multiplier": b.constant(f"m{shift}", np.array([multiplier], i32), 32),
+        "shift": b.constant(f"s{shift}", np.array([shift], i32), 32),
+    }
+    return b.add(Requantize, x, dtype, b.tensors[x].shape, 0, low=-high - 1, high=high, **scaling)
+
+
+def _winners(b: Builder, x: str) -> str:
+    """127 c + 17000 per unit: the largest code is the largest int16."""
+    weight = b.constant("each", 127 * np.eye(UNITS, dtype=np.int8), 8)
+    acc = b.add(MatMul, x, "int32", (UNITS,), weight=weight, bias=b.constant("up", np.full(UNITS, 17000, i32), 32))
+    drive = _scaled(b, acc, "int16", 2**31 - 1, 31)
+    return _scaled(b, b.add(TopK, drive, "int16", (UNITS,), k=5), "int8", 2**30, 38)
+
+
+def _constant(b: Builder, x: str, name: str, drive: Any) -> str:
+    weight = b.constant(f"{name}_none", np.zeros((len(drive), UNITS), np.int8), 8)
+    return b.add(MatMul, x, "int32", drive.shape, weight=weight, bias=b.constant(f"{name}_drive", drive, 32))
+
+
+def _refilled(b: Builder, x: str) -> str:
+    """A neuron that fires while it is refractory is refilled to 2^15, and is then silent whatever drives it."""
+    drive = _scaled(b, _constant(b, x, "refilled", np.array([30000, 16384, 16383, -5], i32)), "int16", 2**31 - 1, 31)
+    fields = {"mode": "stateful", "ticks": 7, "refractory_decay_q15": 32767, "threshold": b.constant("zero", np.zeros(4, i32), 32)}
+    return b.add(ChaosLayer, drive, "int8", (4,), fail_stream=1, noise_stream=2, **fields)
+
+
+def _noise(b: Builder, x: str) -> str:
+    """Only the largest of the 1,024 draws lifts the drive over the threshold, or only the least holds it back."""
+    drive = np.zeros(NEURONS, i32)
+    threshold = np.resize(np.array([REACH - 1, REACH, MINUS_REACH, MINUS_REACH - 1], i32), NEURONS)
+    fields = {"sigma": b.constant("sigma", np.full(NEURONS, SIGMA, i32), 32), "sigma_shift": 16, "ticks": TICKS, "fail_stream": 3}
+    fields |= {"noise_stream": 4, "threshold": b.constant("edge", threshold, 32)}
+    return b.add(ChaosLayer, _constant(b, x, "noise", drive), "int8", (NEURONS,), **fields)
+
+
+GRAPH = small_graph()
+ITEMS = np.random.default_rng(1).choice(np.array([127, 126, 0, -128], np.int8), (24, UNITS))
+ITEMS[0], ITEMS[1] = 127, -128
+SAMPLES = np.arange(len(ITEMS), dtype=np.uint32)
+RANK = next(n.name for n in GRAPH.nodes if isinstance(n, TopK))
+WINNERS: list[tuple[Fault, ...]] = [
+    *((WinnerDropped(RANK, ranks=ranks),) for ranks in ((0,), (1,), (4,), (0, 1), (0, 2, 4), (0, 1, 2, 3, 4))),
+    *((WinnerDropped(RANK, ranks=(0, 2)), DeadNeurons(RANK, neurons=dead)) for dead in ((0,), (1, 6), (0, 1, 2, 3, 4))),
+    (WinnerDropped(RANK, ranks=(1, 4)), DeadNeurons(RANK, neurons=(0, 1, 2, 3))),
+    (DeadNeurons(RANK, neurons=tuple(range(UNITS))), WinnerDropped(RANK, ranks=(0,))),
+]
+
+
+@pytest.fixture(scope="module", params=["speculative", "one by one"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostLibrary]:
+    flags = ("-O0", "-fPIC", "-shared", *(("-DEC_SPECULATIVE=0",) if request.param == "one by one" else ()))
+    built = compile_host(generate(GRAPH, None), tmp_path_factory.mktemp("rules"), GCC, flags, output=f"{request.param}.so")
+    instance = HostLibrary(GRAPH, built)
+    yield instance
+    instance.close()
+
+
+def agrees(host: HostLibrary, faults: tuple[Fault, ...] = (), heads: tuple[str, ...] = ("winners", "refilled", "noise")) -> None:
+    faulty = apply(GRAPH, resolve(GRAPH, FaultPlan(faults)))
+    for index, head in enumerate(h.name for h in GRAPH.heads):
+        if head in heads:
+            wanted = reference.run(faulty, ITEMS, seed=9, samples=SAMPLES, head=head)
+            np.testing.assert_array_equal(host.infer(ITEMS, 9, SAMPLES, index)[0], wanted.logits, err_msg=head)
+
+
+@pytest.mark.parametrize("faults", WINNERS)
+def test_dropped_winners(host: HostLibrary, faults: tuple[Fault, ...]) -> None:
+    """Among equals, among the dead, with fewer alive than may win, at the largest int16."""
+    host.inject(resolve(GRAPH, FaultPlan(faults)))
+    agrees(host, faults, ("winners",))
+
+
+def test_neurons_that_a_draw_or_a_refill_decides(host: HostLibrary) -> None:
+    host.inject(resolve(GRAPH, FaultPlan()))
+    agrees(host)
+
+
+def test_scaled_thresholds(host: HostLibrary) -> None:
+    faults = (ThresholdScale(factor=0.5),)
+    host.inject(resolve(GRAPH, FaultPlan(faults)))
+    agrees(host, faults)
+
+
+def test_without_faults(tmp_path: Path) -> None:
+    """The build without hooks computes the same, and says whose library it is."""
+    firmware = generate(GRAPH, None, faults=False)
+    built = compile_host(firmware, tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="clean.so")
+    host, library = HostLibrary(GRAPH, built), ctypes.CDLL(str(built))
+    agrees(host)
+    host.close()
+    for name, wanted in (("model", content_hash(GRAPH)), ("firmware", firmware.firmware_hash)):
+        find = getattr(library, f"ec_host_{name}_hash")
+        find.restype = ctypes.POINTER(ctypes.c_uint8)
+        found = find()
+        assert found, name
+        assert bytes(found[: len(wanted) // 2]).hex() == wanted
+
+
+def test_the_draws_that_decide_occur() -> None:
+    """Else the test of the noise would say nothing."""
+    layer = next(n for n in GRAPH.path("noise") if isinstance(n, ChaosLayer))
+    kept = reference.run(GRAPH, ITEMS, seed=9, samples=SAMPLES, head="noise", keep=(layer.output,)).tensors[layer.output]
+    by_threshold = kept.reshape(len(ITEMS), -1, 4).sum(axis=(0, 1), dtype=int)
+    every = len(ITEMS) * NEURONS // 4 * TICKS
+    assert 0 < by_threshold[0] < 100
+    assert by_threshold[1] == 0
+    assert every - 100 < by_threshold[2] < every
+    assert by_threshold[3] == every
