@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
-from edgechaos.arithmetic.rounding import rounded_shift
 from edgechaos.faults.base import Fault
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
@@ -26,8 +25,8 @@ from tests.helpers.mixed_graphs import Builder
 
 i32 = np.int32
 UNITS, NEURONS, TICKS, SIGMA = 7, 64, 100, 20000
-REACH = int(rounded_shift(np.int64(GAUSSIAN_MAX) * SIGMA, 16))
-MINUS_REACH = int(rounded_shift(np.int64(-GAUSSIAN_MAX) * SIGMA, 16))
+REACH = (GAUSSIAN_MAX * SIGMA + 2**15) >> 16
+MINUS_REACH = (-GAUSSIAN_MAX * SIGMA + 2**15) >> 16
 
 
 def small_graph() -> IntegerGraph:
@@ -68,7 +67,12 @@ def _constant(b: Builder, x: str, name: str, drive: Any) -> str:
 def _refilled(b: Builder, x: str) -> str:
     """A neuron that fires while it is refractory is refilled to 2^15, and is then silent whatever drives it."""
     drive = _scaled(b, _constant(b, x, "refilled", np.array([30000, 16384, 16383, -5], i32)), "int16", 2**31 - 1, 31)
-    fields = {"mode": "stateful", "ticks": 7, "refractory_decay_q15": 32767, "threshold": b.constant("zero", np.zeros(4, i32), 32)}
+    fields: dict[str, Any] = {
+        "mode": "stateful",
+        "ticks": 7,
+        "refractory_decay_q15": 32767,
+        "threshold": b.constant("zero", np.zeros(4, i32), 32),
+    }
     return b.add(ChaosLayer, drive, "int8", (4,), fail_stream=1, noise_stream=2, **fields)
 
 
@@ -76,7 +80,12 @@ def _noise(b: Builder, x: str) -> str:
     """Only the largest of the 1,024 draws lifts the drive over the threshold, or only the least holds it back."""
     drive = np.zeros(NEURONS, i32)
     threshold = np.resize(np.array([REACH - 1, REACH, MINUS_REACH, MINUS_REACH - 1], i32), NEURONS)
-    fields = {"sigma": b.constant("sigma", np.full(NEURONS, SIGMA, i32), 32), "sigma_shift": 16, "ticks": TICKS, "fail_stream": 3}
+    fields: dict[str, Any] = {
+        "sigma": b.constant("sigma", np.full(NEURONS, SIGMA, i32), 32),
+        "sigma_shift": 16,
+        "ticks": TICKS,
+        "fail_stream": 3,
+    }
     fields |= {"noise_stream": 4, "threshold": b.constant("edge", threshold, 32)}
     return b.add(ChaosLayer, _constant(b, x, "noise", drive), "int8", (NEURONS,), **fields)
 

@@ -129,7 +129,7 @@ def _sampled(z: Zoo) -> None:
         z.begin(sampling, z.event)
         x = z.codes(10)
         counts = z.spiking(z.product(x, "a", 21), "a", 7, 9000.0, noise=False, sampling=sampling, fail_q=9000)
-        bias = {"bias": None} if z.event else {}
+        bias: dict[str, Any] = {"bias": None} if z.event else {}
         z.end(x, counts, gain=expected_gain(7, 9000) if sampling == "expected" else 1, **bias)
 
 

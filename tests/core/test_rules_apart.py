@@ -1,0 +1,342 @@
+"""Each part of a rule broken alone: a check that asks for two things at once must ask for either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgechaos.graph import rules
+from edgechaos.graph.analysis import Analysis
+from edgechaos.graph.integer_graph import (
+    NODE_KINDS,
+    AveragePool,
+    ChaosLayer,
+    Constant,
+    Conv,
+    EmbeddingBag,
+    Encoding,
+    IntegerGraph,
+    Lut,
+    Node,
+    Requantize,
+    Tensor,
+    TopK,
+)
+from edgechaos.graph.units import unit_nodes
+from edgechaos.support.errors import AccumulatorOverflow, GraphError
+from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
+from tests.helpers.graphs import chaos_graph
+from tests.helpers.mixed_graphs import mixed_graph
+
+i8, i32 = np.int8, np.int32
+TINY, STATEFUL, CHAIN = chaos_graph(), chaos_graph(mode="stateful"), chaos_graph(sizes=(6, 5, 4, 3))
+SAMPLED = chaos_graph(sampling="binomial", noise=False)
+VISION, POOLED = mixed_graph(), mixed_graph(pool="average", residual=True, spiking=False, silent=True)
+TEXT, KWTA, THERMAL = (mixed_graph(family=f) for f in ("text", "kwta", "thermal"))  # type: ignore[arg-type]
+GRAPHS = {
+    "tiny": TINY,
+    "stateful": STATEFUL,
+    "chain": CHAIN,
+    "vision": VISION,
+    "pooled": POOLED,
+    "text": TEXT,
+    "kwta": KWTA,
+    "thermal": THERMAL,
+}
+
+
+def of(graph: IntegerGraph, kind: type[Node]) -> str:
+    return next(n.name for n in graph.nodes if isinstance(n, kind))
+
+
+def holds(graph: IntegerGraph, name: str) -> bool:
+    """Whether the rules of that node's kind are kept; nothing else is checked."""
+    try:
+        graph.node(name).check(graph)
+    except GraphError:
+        return False
+    return True
+
+
+def tensors_broken(tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """One thing of a tensor changed."""
+    for dtype in ("int8", "int16", "int32", "uint16"):
+        if dtype != tensor.dtype:
+            yield dtype, replace(tensor, dtype=dtype)
+    for axis, size in enumerate(tensor.shape):
+        yield f"axis {axis}", replace(tensor, shape=(*tensor.shape[:axis], size + 1, *tensor.shape[axis + 1 :]))
+    yield "one axis more", replace(tensor, shape=(*tensor.shape, 1))
+    yield "ticks", replace(tensor, ticks=tensor.ticks + 1)
+
+
+def constants_broken(constant: Constant) -> Iterator[tuple[str, Constant]]:
+    """One thing of a constant changed."""
+    value = constant.value
+    for dtype in (np.int8, np.int16, np.int32):
+        if dtype != value.dtype:
+            yield np.dtype(dtype).name, replace(constant, value=value.astype(dtype), bits=8 * np.dtype(dtype).itemsize)
+    yield "one axis more", replace(constant, value=value[..., None])
+    yield "one entry more", replace(constant, value=np.concatenate([value, value[:1]]))
+
+
+ACCEPTED = {
+    "ArgMax input axis 0",
+    "EmbeddingBag weight one entry more",
+    "MatMul input one axis more",
+    "Readout input one axis more",
+    "Requantize input int16",
+    "Requantize input int32",
+    "Requantize output int16",
+    "ThermalNoise input int16",
+    "ThermalNoise input int8",
+    "ThermalNoise input uint16",
+}
+"""What another dtype, size or number of ticks leaves sound for that node alone."""
+
+
+def broken(graph: IntegerGraph) -> Iterator[tuple[str, bool]]:
+    """For each node and each thing of what it reads or writes: whether it is still accepted."""
+    for node in graph.nodes:
+        kind = type(node).__name__
+        for role, name in {"input": node.input, "output": node.output}.items():
+            for what, tensor in tensors_broken(graph.tensors[name]):
+                yield f"{kind} {role} {what}", holds(replace(graph, tensors={**graph.tensors, name: tensor}), node.name)
+        for role, name in node.constants():
+            for what, constant in constants_broken(graph.constants[name]):
+                yield f"{kind} {role} {what}", holds(replace(graph, constants={**graph.constants, name: constant}), node.name)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_part_of_every_kinds_rules(name: str) -> None:
+    accepted = {what for what, good in broken(GRAPHS[name]) if good}
+    assert accepted <= ACCEPTED
+
+
+def masked(graph: IntegerGraph, node: str, what: str, value: Any, bits: int = 8) -> IntegerGraph:
+    return with_node(with_constant(graph, f"{node}_{what}_mask", np.asarray(value), bits), node, **{what: f"{node}_{what}_mask"})
+
+
+def one_wrong(graph: IntegerGraph, constant: str, wrong: int) -> IntegerGraph:
+    """The last entry alone."""
+    value = graph.value(constant).copy()
+    value.reshape(-1)[-1] = wrong
+    stored = graph.constants[constant]
+    return with_constant(graph, constant, value, stored.bits, stored.scale)
+
+
+C, ADD, RANK = "cortex0", of(POOLED, NODE_KINDS["Add"]), of(KWTA, TopK)
+PLAIN = next(n.name for n in POOLED.nodes if isinstance(n, Requantize) and n.slots(POOLED))
+SCALED = of(VISION, Requantize)
+ALONE: dict[str, tuple[IntegerGraph, str]] = {
+    "gain of Add": (with_node(POOLED, ADD, gain=0), ADD),
+    "the other gain of Add": (with_node(POOLED, ADD, other_gain=0), ADD),
+    "gain of Add, beyond": (with_node(POOLED, ADD, gain=32768), ADD),
+    "the other gain of Add, beyond": (with_node(POOLED, ADD, other_gain=32768), ADD),
+    "Add of a tensor to itself": (with_node(POOLED, ADD, other=POOLED.node(ADD).input), ADD),
+    "stateful and sampled": (with_node(STATEFUL, C, sampling="binomial", sigma=None), C),
+    "spikes and sampled": (with_node(with_tensor(SAMPLED, SAMPLED.node(C).output, ticks=SAMPLED.node(C).ticks), C, emit="spikes"), C),  # type: ignore[attr-defined]
+    "noise and sampled": (with_node(TINY, C, sampling="binomial"), C),
+    "both masks at one neuron of eight": (masked(masked(TINY, C, "dead", np.eye(8, dtype=i8)[3]), C, "stuck", np.eye(8, dtype=i8)[3]), C),
+    "sigma of one neuron, negative": (one_wrong(TINY, "cortex0_sigma", -1), C),
+    "sigma of one neuron, beyond": (one_wrong(TINY, "cortex0_sigma", 2**15), C),
+    "one multiplier of several": (one_wrong(VISION, VISION.node(SCALED).multiplier, 1), SCALED),  # type: ignore[attr-defined]
+    "one shift of several": (one_wrong(VISION, VISION.node(SCALED).shift, 62), SCALED),  # type: ignore[attr-defined]
+    "decay, negative": (with_node(TINY, C, decay_q15=-1), C),
+    "refractory decay, negative": (with_node(TINY, C, refractory_decay_q15=-1), C),
+    "equal streams": (with_node(TINY, C, fail_stream=5, noise_stream=5), C),
+    "dead units of an int16": (
+        with_tensor(
+            masked(POOLED, PLAIN, "dead", np.zeros(POOLED.tensors[POOLED.node(PLAIN).input].shape[0], i8)),
+            POOLED.node(PLAIN).output,
+            dtype="int16",
+        ),
+        PLAIN,
+    ),
+}
+for _mask, _dtype, _bits in (("of another dtype", i32, 32), ("of another size", i8, 8), ("with a 2", i8, 8)):
+    for _graph, _node, _units in ((TINY, C, 8), (KWTA, RANK, KWTA.tensors[KWTA.node(RANK).input].shape[0])):
+        _value = np.zeros(_units + (_mask == "of another size"), _dtype)
+        _value[-1] = 2 if _mask == "with a 2" else 1
+        ALONE[f"dead units of {_node}, {_mask}"] = (masked(_graph, _node, "dead", _value, _bits), _node)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_one_broken_part_is_enough(name: str) -> None:
+    graph, node = ALONE[name]
+    assert not holds(graph, node)
+
+
+def test_masks_that_do_not_meet_are_accepted() -> None:
+    assert holds(masked(masked(TINY, C, "dead", np.eye(8, dtype=i8)[3]), C, "stuck", np.eye(8, dtype=i8)[4]), C)
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "AveragePool": {"kernel": (2, 2), "stride": (2, 2)},
+    "ChaosLayer": {
+        "mode": "parallel",
+        "ticks": 1,
+        "sigma_shift": 0,
+        "decay_q15": 0,
+        "refractory_decay_q15": 0,
+        "fail_q": 0,
+        "fail_stream": 0,
+        "noise_stream": 1,
+        "sampling": "ticks",
+        "emit": "count",
+    },
+    "Conv": {"stride": (1, 1), "pad": (0, 0)},
+    "EmbeddingBag": {"low": -128, "high": 127},
+    "MaxPool": {"kernel": (2, 2), "stride": (2, 2)},
+    "Readout": {"gain": 1},
+    "Requantize": {"low": -128, "high": 127},
+    "ThermalNoise": {"k": 0, "k_max": 0, "shift_a": 1, "shift_b": 1, "stream": 0},
+    "TopK": {"k": 1, "dropped": 0},
+}
+"""What stored graphs leave out: it may never change."""
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_defaults_are_part_of_the_format(kind: str) -> None:
+    found = {f.name: f.default for f in fields(NODE_KINDS[kind]) if f.default is not MISSING and f.default is not None}
+    assert repr(found) == repr(DEFAULTS[kind])
+
+
+def test_every_kinds_defaults_are_listed() -> None:
+    assert NODE_KINDS.keys() >= DEFAULTS.keys()
+
+
+def test_products_per_sample() -> None:
+    """Per output and per tick; a text's vectors are added without products."""
+    assert TEXT.node(of(TEXT, EmbeddingBag)).macs(TEXT) == 0  # type: ignore[attr-defined]
+    assert VISION.node(of(VISION, Conv)).macs(VISION) == 3 * 9 * 7 * 6  # type: ignore[attr-defined]
+    matrices = [n for n in CHAIN.nodes if hasattr(n, "macs")]
+    assert [n.macs(CHAIN) for n in matrices] == [30, 4 * 20, 12]
+
+
+def test_streams_of_a_layer() -> None:
+    layer = TINY.node(C)
+    assert isinstance(layer, ChaosLayer)
+    assert replace(layer, fail_stream=6, noise_stream=9).streams() == (6, 9)
+    assert replace(layer, fail_stream=6, noise_stream=9, sigma=None).streams() == (6,)
+
+
+def test_slots_of_a_layer() -> None:
+    """Names, dtypes, lengths and limits: what a device takes."""
+    common = [
+        ("dead", "bool", 8, 0, 1),
+        ("stuck", "bool", 8, 0, 1),
+        ("fail_q", "uint32", 1, 0, 65536),
+        ("threshold", "int32", 8, -(2**31), 2**31 - 1),
+    ]
+    decays = [("decay_q15", "uint16", 1, 0, 32768), ("refractory_decay_q15", "uint16", 1, 0, 32768)]
+    ticks = SAMPLED.node(C).ticks  # type: ignore[attr-defined]
+    for graph, more in ((TINY, []), (STATEFUL, decays), (SAMPLED, [("table", "uint32", ticks, 0, 2**31)])):
+        slots = graph.node(C).slots(graph)
+        assert [(s.name, s.dtype, s.length, s.low, s.high) for s in slots] == common + more
+        assert [s.name for s in slots if s.refused] == (["stuck"] if graph is SAMPLED else [])
+        assert [s.excludes for s in slots][:2] == ["", "dead"]
+
+
+def test_a_table_that_moves_0_in_one_channel_alone() -> None:
+    table = np.zeros((1, 3, 256), i8)[0]
+    table[1, 128] = 1
+    lut = of(VISION, Lut)
+    graph = with_constant(VISION, VISION.node(lut).table, table, 8)  # type: ignore[attr-defined]
+    assert not graph.node(lut).maps_zero_to_zero(graph)
+    silent = with_constant(VISION, VISION.node(lut).table, 0 * table, 8)  # type: ignore[attr-defined]
+    assert silent.node(lut).maps_zero_to_zero(silent)
+
+
+def test_units_are_ordered_by_what_they_are() -> None:
+    """Plain layers stand before the spiking one, and are numbered after it."""
+    kinds = [n.unit_kind for n in Analysis(VISION).unit_nodes]
+    assert kinds == ["spiking", *["plain"] * (len(kinds) - 1)]
+    assert len(kinds) > 1
+    assert next(n.unit_kind for n in VISION.nodes if n in unit_nodes(VISION)) == "plain"
+
+
+def test_the_largest_draw() -> None:
+    assert rules.GAUSSIAN_MAX == 27011
+
+
+@pytest.mark.parametrize("shift", [1, 16, 20])
+def test_a_drive_up_to_the_last_integer(shift: int) -> None:
+    """The largest noise is rounded to nearest, half up."""
+    graph = with_node(with_constant(TINY, "cortex0_sigma", np.full(8, 25001, i32)), C, sigma_shift=shift)
+    noise = (27011 * 25001 + 2 ** (shift - 1)) // 2**shift
+    node, most = graph.node(C), 2**31 - 1 - noise
+    for low, high in ((0, most), (-most, 0)):
+        node.bound(graph, {node.input: (low, high)})
+    for low, high in ((0, most + 1), (-most - 1, 0)):
+        with pytest.raises(AccumulatorOverflow, match="drive plus noise"):
+            node.bound(graph, {node.input: (low, high)})
+
+
+def test_a_layer_without_noise_has_its_drive_for_itself() -> None:
+    node = SAMPLED.node(C)
+    assert isinstance(node, ChaosLayer)
+    for shift in (0, 5):
+        assert replace(node, sigma_shift=shift).bound(SAMPLED, {node.input: (0, 2**31 - 1)})[0] == 0
+
+
+SIGNALS: list[tuple[dict[str, Any], bool]] = [
+    ({"kind": "signals", "mean": (0.0, 1.0), "reach": (1.0, 2.0)}, True),
+    ({"kind": "signals", "mean": (0.0,), "reach": (1.0,)}, True),
+    ({"kind": "signals", "mean": (0.0, 1.0), "reach": (1.0,)}, False),
+    ({"kind": "signals", "mean": (0.0,) * 5, "reach": (1.0,) * 5}, False),
+    ({"kind": "signals", "mean": (), "reach": ()}, False),
+    ({"kind": "codes", "mean": (0.0,), "reach": (1.0,)}, False),
+    ({"kind": "signals", "mean": (0.1,), "reach": (1.0,)}, False),
+    ({"kind": "signals", "mean": (0.0, 0.1), "reach": (1.0, 1.0)}, False),
+    ({"kind": "signals", "mean": (0.0,), "reach": (0.1,)}, False),
+    ({"kind": "signals", "mean": (0.0,), "reach": (2.0**-90,)}, True),
+    ({"kind": "signals", "mean": (0.0,), "reach": (2.0**90,)}, True),
+    ({"kind": "signals", "mean": (0.0,), "reach": (2.0**-91,)}, False),
+    ({"kind": "signals", "mean": (0.0,), "reach": (2.0**91,)}, False),
+    ({"kind": "signals", "mean": (0.0, 0.0), "reach": (1.0, 2.0**91)}, False),
+]
+
+
+def validates(graph: IntegerGraph) -> bool:
+    try:
+        graph.validate()
+    except GraphError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("encoding", "good"), SIGNALS)
+def test_signals_of_six_or_twelve_inputs(encoding: dict[str, Any], good: bool) -> None:
+    assert THERMAL.tensors["codes"].size % 2 == 0
+    assert THERMAL.tensors["codes"].size % 5 != 0
+    assert validates(with_head(THERMAL, encoding=Encoding(**encoding))) == good
+
+
+GLOBAL: list[tuple[Callable[[], IntegerGraph], bool]] = [
+    (lambda: with_head(TINY, classes=("a", "b", "c", "d")), True),
+    (lambda: with_head(TINY, classes=("a", "b", "c", "d\n")), False),
+    (lambda: with_tensor(TINY, "logits", shape=(4, 0)), False),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (1.0, 0.0)), False),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (float("inf"),)), False),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 7), True),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 8), False),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -8), True),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -9), False),
+    (lambda: with_node(TINY, C, site=4095), True),
+    (lambda: with_node(TINY, C, site=4096), False),
+    (lambda: with_node(TINY, C, site=-1), False),
+    (lambda: with_node(TINY, C, site=0), False),
+]
+
+
+@pytest.mark.parametrize(("graph", "good"), GLOBAL)
+def test_one_wrong_among_several(graph: Callable[[], IntegerGraph], good: bool) -> None:
+    assert validates(graph()) == good
+
+
+def test_pooled_sums_are_int32() -> None:
+    assert POOLED.tensors[POOLED.node(of(POOLED, AveragePool)).output].dtype == "int32"
