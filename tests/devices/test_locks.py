@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,17 +39,13 @@ except LinkError as error:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder into which every user may write."""
-    shared = tmp_path / "lock"
-    shared.mkdir()
-    shared.chmod(0o1777)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o111)
-    tmp_path.chmod(0o711)
-    monkeypatch.setattr(locks, "SHARED_FOLDERS", (shared,))
-    return shared
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder into which every user may write: not below pytest's own, which every other run of pytest closes to them again."""
+    with tempfile.TemporaryDirectory() as name:
+        shared = Path(name)
+        shared.chmod(0o1777)
+        monkeypatch.setattr(locks, "SHARED_FOLDERS", (shared,))
+        yield shared
 
 
 def start(folder: Path, uid: str, user: str, then: str = "wait", **environment: str) -> subprocess.Popen[str]:
