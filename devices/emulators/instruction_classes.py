@@ -95,7 +95,10 @@ def map_code(image: FirmwareImage, core: Core) -> CodeMap:
     arm = need("capstone.arm", "emulate")
     machine = capstone.Cs(capstone.CS_ARCH_ARM, sum(getattr(capstone, f"CS_MODE_{mode}") for mode in core.instructions.modes))
     machine.detail = True
-    lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items() if hasattr(arm, group)}
+    unknown = [group for group in core.instructions.lacks if not hasattr(arm, group)]
+    if unknown:
+        raise UnsupportedError(f"core '{core.title}': capstone has no group {', '.join(unknown)}; see capstone.arm for those there are")
+    lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items()}
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
     length, kind, registers = (np.zeros(halfwords, np.uint8) for _ in range(3))

@@ -112,7 +112,7 @@ def _load() -> None:
     load_all("edgechaos.faults.kinds", "edgechaos.faults")
 
 
-def words_of(kind: str, what: Literal["title", "axis", "phrase", "persistence"]) -> Any:
+def words_of(kind: str, what: Literal["title", "axis", "phrase"]) -> str:
     """A word of a kind's class; of a kind that is not installed here, its name."""
     known = fault_kinds().get(kind)
-    return (getattr(known, what) if known is not None else "") or kind.replace("_", " ")
+    return str(getattr(known, what, "")) or kind.replace("_", " ")

@@ -14,8 +14,9 @@ CORE = Core(
     title="Cortex-M0",
     zig=("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0"),
     gcc=("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
-    costs=Costs(2.0, 0.0, 0.0, event_active_mac=1.25, event_active=12.0, event_input=3.0, event_output=14.0, event=0.0),
-    conv_costs=Costs(1.05, 9.5, 3.5, event_active_mac=1.15, event_active=9.7, event_input=16.6, event_output=23.3, event=98.0),
+    # Fitted by `python benchmarks/crossover.py mps2-cortex-m0`, within 18 and 15 %.
+    costs=Costs(5.12, -3.95, 313.0, event_active_mac=8.4, event_active=29.4, event_input=11.0, event_output=14.6, event=0.0),
+    conv_costs=Costs(9.24, 29.6, 84.4, event_active_mac=6.58, event_active=67.1, event_input=31.8, event_output=218.0, event=179.0),
     instructions=InstructionSet(
         "Armv6-M", only=rf"2 ({_SHORT})(\.n)?( .*)?|4 (bl|dmb|dsb|isb|udf\.w)( .*)?|4 msr ({_STATUS}), .*|4 mrs \w+, ({_STATUS})"
     ),

@@ -23,8 +23,6 @@ CORE = Core(
             "ARM_GRP_NEON": "NEON",
             "ARM_GRP_V8": "Armv8-M",
             "ARM_GRP_CRYPTO": "cryptography",
-            "ARM_GRP_MVEINT": "MVE",
-            "ARM_GRP_MVEFLOAT": "MVE",
             "ARM_GRP_FPARMV8": "Armv8 floating point",
         },
     ),

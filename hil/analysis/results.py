@@ -234,7 +234,7 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
         points = {cell.rate: _point(campaign, cell, results) for cell in sorted(cells, key=lambda c: c.rate)}
         yield Curve(
             sweep.fault,
-            words_of(sweep.fault, "persistence"),
+            sweep.pattern.persistence,
             sweep.site,
             device,
             campaign.images_of(sweep),

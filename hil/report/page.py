@@ -190,9 +190,9 @@ def _complete(campaign: Document) -> Document:
 def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
     """One panel per fault kind and site: its curve with the most images; the other devices' curves stand in the agreement."""
     curves = [c for c in campaign["curves"] if c["points"]]
-    places = dict.fromkeys((c["fault"], c["site"]) for c in curves)
+    places = dict.fromkeys((c["persistence"] != "intermittent", c["fault"], c["site"]) for c in curves)
     limits = accuracy_limits([c["points"] for c in curves]) if curves else (0.0, 100.0)
-    for k, (fault, site) in enumerate(sorted(places, key=lambda p: (words_of(p[0], "persistence") != "intermittent", p))):
+    for k, (_, fault, site) in enumerate(sorted(places)):
         here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
         curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
         counted = max((c for c in here if c["points"][0]["energy"]), key=lambda c: len(c["points"]), default=None)
@@ -209,22 +209,27 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
 
 
 def _energy(campaign: Document) -> dict[str, Any] | None:
-    """The joules of the point nearest to clean: the lowest rate of the first counted curve of permanent faults, if any."""
+    """The joules of the point nearest to clean, one whose plan changes nothing or else the lowest, of death if that was counted."""
     counted = [c for c in campaign["curves"] if c["points"] and c["points"][0]["energy"]]
     if not counted:
         return None
     curve = next((c for c in counted if c["fault"] == "dead"), counted[0])
-    point = curve["points"][0]
+    point = next((p for p in curve["points"] if _is_clean(p)), curve["points"][0])
     floor, energy = campaign["about"]["landauer"], point["energy"]
     latency = Cycles(*(energy["cycles"][edge] / energy["clock_hz"] for edge in ("low", "usual", "high")))
     return {
         "curve": curve,
         "point": point,
+        "clean": _is_clean(point),
         **energy,
         "latency": latency,
         "landauer": floor,
         "ratio": energy["energy_j"] / floor["energy_j"],
     }
+
+
+def _is_clean(point: Mapping[str, Any]) -> bool:
+    return set(point["outcomes"]) == {"not_activated"}
 
 
 def _mix(campaign: Document) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from edgechaos import reference
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.plan import apply
 from edgechaos.hil.analysis.documents import check_document
-from edgechaos.hil.campaign.config import Campaign, Sweep, read_campaign
+from edgechaos.hil.campaign.config import Campaign, EnergySettings, Sweep, read_campaign
 from edgechaos.hil.campaign.plan import plan_campaign
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.hil.report.page import Inputs, compose
@@ -61,6 +61,18 @@ def test_the_report_draws_a_field_that_is_no_share_and_reads_documents_of_before
     document["curves"][0]["points"][0]["rate"] = 1.5
     with pytest.raises(Exception, match=r"rate, empty_rates: 1\.5 is outside 0\.\.1"):
         check_document("campaign", document, "x")
+
+
+def test_joules_are_those_of_the_point_that_changes_nothing(tmp_path: Path) -> None:
+    """The lowest factor is not the clean model."""
+    spec = campaign(sweep=(THRESHOLDS,), devices=("counting",), energy=EnergySettings("stm32l4r5"))
+    html = compose(Inputs(campaign=json.loads(json.dumps(run(tmp_path / "a", spec).to_json())))).html
+    assert "clean (counting" in html
+    without = replace(spec, sweep=(replace(THRESHOLDS, values=(0.5, 2.0)),))
+    assert (
+        "at factor 0.5 threshold scale (counting"
+        in compose(Inputs(campaign=json.loads(json.dumps(run(tmp_path / "b", without).to_json())))).html
+    )
 
 
 def test_a_file_says_the_same(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_the_page_is_enough(tmp_path: Path) -> None:
     ("file", "said", "instead", "message"),
     [
         (CORE, '"-mcpu=cortex_m3"', '"-mcpu=cortex_m33+dsp"', "which a Cortex-M3 lacks"),
+        (CORE, "ARM_GRP_VFP2", "ARM_GRP_FPU", "capstone has no group ARM_GRP_FPU"),
         (CORE, 'unicorn="UC_CPU_ARM_CORTEX_M3"', 'unicorn=""', "board 'm3-board' is not emulated"),
         (BOARD, '"cmsdk"', '"uart16550"', "port 'mps2' is for peripherals cmsdk, not uart16550"),
         (BOARD, '"cortex-m3"', '"cortex-a53"', "no core 'cortex-a53'"),
