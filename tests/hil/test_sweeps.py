@@ -14,6 +14,7 @@ from edgechaos import reference
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.plan import apply
 from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.results import Results
 from edgechaos.hil.campaign.config import Campaign, EnergySettings, Sweep, read_campaign
 from edgechaos.hil.campaign.plan import plan_campaign
 from edgechaos.hil.campaign.source import to_toml
@@ -24,6 +25,12 @@ from tests.helpers.campaigns import GRAPH, campaign, items, run
 
 THRESHOLDS = Sweep("threshold_scale", values=(0.5, 1.0, 2.0), options={"rate": 0.5})
 RAM = Sweep("ram_bit_flip", rates=(0.0, 0.001, 0.004), options={"address": 0x20000000, "words": 2500}, devices=("unicorn:mps2-an386",))
+
+
+def stored(results: Results) -> dict[str, Any]:
+    """As the report reads it."""
+    document: dict[str, Any] = json.loads(json.dumps(results.to_json()))
+    return document
 
 
 def test_any_field_is_swept_and_named(tmp_path: Path) -> None:
@@ -49,7 +56,7 @@ def test_any_field_is_swept_and_named(tmp_path: Path) -> None:
 
 
 def test_the_report_draws_a_field_that_is_no_share_and_reads_documents_of_before(tmp_path: Path) -> None:
-    document = json.loads(json.dumps(run(tmp_path, campaign(sweep=(THRESHOLDS, Sweep("dead", (0.0, 0.5))))).to_json()))
+    document = stored(run(tmp_path, campaign(sweep=(THRESHOLDS, Sweep("dead", (0.0, 0.5))))))
     html = compose(Inputs(campaign=document)).html
     assert "factor of the thresholds" in html
     assert "<th>factor</th>" in html
@@ -66,13 +73,10 @@ def test_the_report_draws_a_field_that_is_no_share_and_reads_documents_of_before
 def test_joules_are_those_of_the_point_that_changes_nothing(tmp_path: Path) -> None:
     """The lowest factor is not the clean model."""
     spec = campaign(sweep=(THRESHOLDS,), devices=("counting",), energy=EnergySettings("stm32l4r5"))
-    html = compose(Inputs(campaign=json.loads(json.dumps(run(tmp_path / "a", spec).to_json())))).html
+    html = compose(Inputs(campaign=stored(run(tmp_path / "a", spec)))).html
     assert "clean (counting" in html
     without = replace(spec, sweep=(replace(THRESHOLDS, values=(0.5, 2.0)),))
-    assert (
-        "at factor 0.5 threshold scale (counting"
-        in compose(Inputs(campaign=json.loads(json.dumps(run(tmp_path / "b", without).to_json())))).html
-    )
+    assert "at factor 0.5 threshold scale (counting" in compose(Inputs(campaign=stored(run(tmp_path / "b", without)))).html
 
 
 def test_a_file_says_the_same(tmp_path: Path) -> None:
