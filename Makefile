@@ -68,7 +68,7 @@ nightly: test
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy edgechaos tests
+	$(BIN)/mypy edgechaos tests benchmarks .ci/*.py
 
 # Lines of code outside of tests, before the packages were rebuilt and now.
 lines:

@@ -15,7 +15,10 @@ import numpy as np
 import edgechaos
 from edgechaos import reference
 from edgechaos.devices.registry import open_device
-from edgechaos.faults import plan as faults
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.support.errors import MissingExtra
 
@@ -25,7 +28,7 @@ EXTRAS = {
     *("capstone", "matplotlib", "distributed", "dask"),
 }
 CRC = 0x848C3A8B
-PLAN = faults.FaultPlan((faults.Omission(rate=0.3), faults.DeadNeurons(rate=0.2, seed=4), faults.WeightBitFlip(rate=0.001, seed=2)))
+PLAN = FaultPlan((Omission(rate=0.3), DeadNeurons(rate=0.2, seed=4), WeightBitFlip(rate=0.001, seed=2)))
 
 
 def import_everything() -> int:
@@ -50,13 +53,13 @@ def main(path: str, *devices: str) -> None:
     graph = artifact.load(path)
     shape = graph.tensors[graph.head(None).input].shape
     codes = np.random.Generator(np.random.PCG64(1)).integers(0, 128, (20, *shape)).astype(np.int8)
-    expected = [reference.run(faults.apply(graph, plan), codes, seed=7) for plan in (faults.FaultPlan(), PLAN)]
+    expected = [reference.run(apply(graph, plan), codes, seed=7) for plan in (FaultPlan(), PLAN)]
     crc = zlib.crc32(b"".join(np.ascontiguousarray(result.logits, "<i4").tobytes() for result in expected))
     assert crc == CRC, f"the reference's logits have CRC {crc:#010x}, not {CRC:#010x}: this Python or NumPy computes other integers"
     for spec in devices:
         with open_device(spec, graph) as device:
-            for plan, result in zip((faults.FaultPlan(), PLAN), expected, strict=True):
-                device.inject(faults.resolve(graph, plan))
+            for plan, result in zip((FaultPlan(), PLAN), expected, strict=True):
+                device.inject(resolve(graph, plan))
                 logits = device.infer(codes, seed=7).logits
                 assert (logits == result.logits).all(), f"device {spec}: {(logits != result.logits).sum()} of {logits.size} logits differ"
         print(f"    {spec}: {2 * expected[0].logits.size} logits, 0 differ from the reference")

@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def main() -> int:
     runs: dict[str, Callable[[], tuple[Model, Dataset]]] = {}
     for form in options.only or FORMS:
         for seed in range(options.seeds):
-            runs[f"{form}, seed {seed}"] = lambda f=form, s=seed: trained(f, s, options.output)
+            runs[f"{form}, seed {seed}"] = partial(trained, form, seed, options.output)
     if CHECKPOINTS.is_dir() and not options.only:
-        runs |= {f"{name}, published": lambda n=name: published(n) for name in (*PUBLISHED, *PLAIN)}
+        runs |= {f"{name}, published": partial(published, name) for name in (*PUBLISHED, *PLAIN)}
     print("| network | n | float | int8 | int8 - float, points |", "|---|---|---|---|---|", sep="\n")
     lost = []
     for name, network in runs.items():
-        found = results.get(name, lambda n=network: measured(*n()))
+        found = results.get(name, partial(measured, network))
         low, high = (100 * end for end in found["interval_95"])
         difference = f"{100 * found['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
         print(f"| {name} | {found['images']:,} | {100 * found['float']:.2f} | {100 * found['int8']:.2f} | {difference} |", flush=True)
@@ -78,13 +79,14 @@ def trained(form: str, seed: int, output: Path) -> tuple[Model, Dataset]:
 def published(name: str) -> tuple[Model, Dataset]:
     """A published checkpoint and its data as it reads it."""
     items = data.load("ag_news" if "agnews" in name else "mnist")
-    model = load_published(CHECKPOINTS / f"{name}.pt", classes=items.classes, **(PUBLISHED | PLAIN)[name])
+    model = load_published(CHECKPOINTS / f"{name}.pt", classes=items.classes, **{**PUBLISHED, **PLAIN}[name])
     text = getattr(model.config, "text", None)
     return model, items if text is None else items.tokenized(text, model.config.inputs)
 
 
-def measured(model: Model, items: Dataset) -> dict[str, Any]:
+def measured(network: Callable[[], tuple[Model, Dataset]]) -> dict[str, Any]:
     """Calibrate with the defaults and compare on all test items. The measurement that ends a quantization is left to this comparison."""
+    model, items = network()
     few = replace(items, test_items=items.test_items[:1], test_labels=items.test_labels[:1])
     graph = quantize(model, few, method="ptq")
     with integer_predict(graph, items.test_items, "host") as integer:

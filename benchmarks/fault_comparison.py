@@ -21,6 +21,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -110,7 +111,7 @@ def main() -> None:
         few = replace(mnist, train_items=mnist.train_items[:COMPARISON_ITEMS], train_labels=mnist.train_labels[:COMPARISON_ITEMS])
         for seed in SEEDS:
             for name in KINDS:
-                results.get(f"{name}, seed {seed}", lambda n=name, s=seed: measured(n, s, few, best(results, n), options.output))
+                results.get(f"{name}, seed {seed}", partial(measured, name, seed, few, best(results, name), options.output))
                 print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
     print("\n".join([*tuning_table(results), "", *comparison_table(results)]))
 
@@ -118,7 +119,7 @@ def main() -> None:
 def tuned(name: str, mnist: Dataset, results: Results) -> None:
     """Train and validate every augmentation of a kind that is not validated yet."""
     for label, augmentation in KINDS[name].grid().items():
-        results.get(f"{name}, {label}", lambda a=augmentation: validated(name, a, mnist))
+        results.get(f"{name}, {label}", partial(validated, name, augmentation, mnist))
         print(f"{name}, {label}: {results.values[f'{name}, {label}']}", file=sys.stderr, flush=True)
 
 

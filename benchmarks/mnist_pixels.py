@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,7 @@ def report(results: Results, mnist: data.Dataset, graph: IntegerGraph, predict: 
     for kind, rates in RATES.items():
         print(f"{kind} ({masks} masks, {len(mnist.test_labels):,} images; mean, 95 % t interval over masks, worst mask)")
         for rate in rates:
-            point = results.get(
-                f"{kind} {rate} {masks}", lambda k=kind, r=rate: curve_point(graph, mnist.test_labels, predict, k, r, masks)
-            )
+            point = results.get(f"{kind} {rate} {masks}", partial(curve_point, graph, mnist.test_labels, predict, kind, rate, masks))
             line = "   ".join(f"{who} {e['value']:.2%} [{e['low']:.2%}, {e['high']:.2%}] {e['worst']:.2%}" for who, e in point.items())
             print(f"  {rate:5.3f}  {line}", flush=True)
 
