@@ -37,6 +37,7 @@ from edgechaos.models.base import thermal
 from edgechaos.models.fronts import embedding_mean
 from edgechaos.models.spiking import Conditions, LayerFaults, spiking_ticks
 from edgechaos.models.units import winners
+from edgechaos.quantize import few_bits
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.fake_quant import FakeQuantModel
 
@@ -75,7 +76,10 @@ class _Evaluation:
             read, step = self.codes(matrix.input, values)
             return x + step * thermal(torch.zeros_like(x), read, node.temperature, self.conditions, node.stream)
         if isinstance(node, MatMul | Conv):
-            return self.sums(node, self.codes(node.input, values)[0])
+            codes, step = self.codes(node.input, values)
+            if self.choosing and self.model.bits[node.name] < 8:
+                few_bits.fit(self.model, node, codes, step)
+            return self.sums(node, codes)
         if isinstance(node, Pool) and not node.average:
             return torch.nn.functional.max_pool2d(x, node.kernel, node.stride)
         return self.activation(node, x, values)

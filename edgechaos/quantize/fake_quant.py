@@ -2,7 +2,7 @@
 
 The model was folded by `edgechaos.floatgraph.passes.fold`. Spikes are binary and pass unquantized; the membrane of stateful layers
 stays float here and becomes int16 in `edgechaos.quantize.lower`. Source: Brevitas (Xilinx): narrow range -127..127, -7..7 or -1..1;
-int8 scales are largest magnitude / 127, those of fewer bits start at the least squared error and are learned.
+int8 scales are largest magnitude / 127, those of fewer bits are calibrated (`edgechaos.quantize.few_bits`) and learned.
 """
 
 from __future__ import annotations
