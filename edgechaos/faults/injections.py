@@ -28,6 +28,15 @@ class FlipBits:
     sites: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SetWords:
+    """Words of a constant that weights are read from: words (k,) flat indices, distinct; values (k,) int64 of its stored bits."""
+
+    constant: str
+    words: NDArray[np.intp]
+    values: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Poke:
     """Bits of one 32-bit word of a device's memory, changed once when the plan is injected. address: a multiple of 4."""
@@ -37,7 +46,7 @@ class Poke:
     op: Literal["set", "clear", "toggle"] = "toggle"
 
 
-Injection = SetSlot | FlipBits | Poke
+Injection = SetSlot | FlipBits | SetWords | Poke
 
 
 @dataclass(frozen=True, slots=True, eq=False)

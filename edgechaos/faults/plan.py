@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.faults.base import Fault
-from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot
+from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Weighted, fault_constant
 from edgechaos.graph.tensors import Slot
@@ -45,6 +45,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     """
     slots: dict[tuple[str, str], _Entries] = {}
     flips: dict[str, NDArray[np.int64]] = {}
+    words: dict[str, _Entries] = {}
     pokes: list[Poke] = []
     for fault in plan.faults:
         fault.check()
@@ -58,17 +59,21 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
                 before = flips.get(injection.constant)
                 # Flipping one bit twice restores it.
                 flips[injection.constant] = injection.sites if before is None else np.setxor1d(before, injection.sites)
+            elif isinstance(injection, SetWords):
+                if injection.constant not in words:
+                    words[injection.constant] = _Entries.of_words(graph, injection.constant)
+                words[injection.constant].set(SetSlot(injection.constant, "", injection.words, injection.values), fault.kind)
             else:
                 pokes.append(injection)
     for (node, _), entries in slots.items():
         if (node, entries.slot.excludes) in slots:
             entries.check_apart_from(slots[node, entries.slot.excludes])
-    return ResolvedPlan({key: entries.values for key, entries in slots.items()}, _patches(graph, flips), tuple(pokes))
+    return ResolvedPlan({key: entries.values for key, entries in slots.items()}, _patches(graph, flips, words), tuple(pokes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entries:
-    """A slot that is being filled: values (length,), and by entry the kind that set it, "" where none did."""
+    """A slot, or the words of a constant, being filled: values (length,), and by entry the kind that set it, "" where none did."""
 
     node: str
     slot: Slot
@@ -80,9 +85,16 @@ class _Entries:
         slot = graph.node(node).slot(graph, name)
         return cls(node, slot, graph.node(node).slot_value(graph, name).copy(), np.full(slot.length, "", object))
 
+    @classmethod
+    def of_words(cls, graph: IntegerGraph, constant: str) -> _Entries:
+        stored = graph.constants[constant]
+        reach = 1 << (stored.bits - 1)
+        slot = Slot("", "int32", stored.value.size, -reach, reach - 1)
+        return cls(constant, slot, stored.value.reshape(-1).astype(np.int64), np.full(slot.length, "", object))
+
     def set(self, injection: SetSlot, kind: str) -> None:
         slot, entries, values = self.slot, injection.entries, injection.values
-        where = f"'{slot.name}' of layer '{self.node}'"
+        where = f"'{slot.name}' of layer '{self.node}'" if slot.name else f"constant '{self.node}'"
         if slot.refused is not None and len(entries):
             raise FaultError(f"{kind}: layer '{self.node}' cannot have its '{slot.name}' set: {slot.refused}")
         for wrong, what, limits in (
@@ -108,15 +120,39 @@ class _Entries:
             raise FaultError(f"{kinds}: layer '{self.node}': neuron {unit} cannot be both {names}; use other seeds or neurons")
 
 
-def _patches(graph: IntegerGraph, flips: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int32]]:
+def _patches(graph: IntegerGraph, flips: dict[str, NDArray[np.int64]], words: dict[str, _Entries]) -> dict[str, NDArray[np.int32]]:
+    changed = {name: _changed(graph.constants[name], flips.get(name), words.get(name), name) for name in {**flips, **words}}
     patch = {}
-    for node in graph.weighted() if flips else ():
-        flipped = ((target, flips.get(str(stored_words(node, target)))) for target in ("weight", "bias"))
-        rows = [_patch_rows(graph, node, target, sites) for target, sites in flipped if sites is not None and len(sites)]
+    for node in graph.weighted() if changed else ():
+        found = ((target, changed.get(str(stored_words(node, target)))) for target in ("weight", "bias"))
+        rows = [_patch_rows(graph, node, target, *change) for target, change in found if change is not None and len(change[0])]
         if rows:
             joined = np.concatenate(rows)
             patch[node.name] = joined[np.lexsort((joined[:, 1], joined[:, 0]))]
     return patch
+
+
+def _changed(
+    constant: Constant, sites: NDArray[np.int64] | None, words: _Entries | None, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The flat words of a constant that change, ascending, and what they hold then; a word's flips are taken together."""
+    old, width = constant.value.reshape(-1), constant.bits
+    new = np.zeros(0, np.int64)
+    word = np.zeros(0, np.int64)
+    if sites is not None and len(sites):
+        word, first = np.unique(sites // width, return_index=True)
+        bits = np.bitwise_or.reduceat(np.int64(1) << sites % width, first)
+        new = (old[word].astype(np.int64) ^ bits) & ((1 << width) - 1)
+        new -= (new >> (width - 1)) << width
+    if words is not None:
+        both = word[words.setter[word] != ""]
+        if len(both):
+            raise FaultError(f"{words.setter[both[0]]}: word {both[0]} of '{name}' is set, and flipped by another fault; give one of them")
+        held = np.flatnonzero(words.values != old)
+        word, new = np.concatenate([word, held]), np.concatenate([new, words.values[held]])
+        order = np.argsort(word)
+        word, new = word[order], new[order]
+    return word, new
 
 
 def apply(graph: IntegerGraph, plan: FaultPlan | ResolvedPlan) -> IntegerGraph:
@@ -163,16 +199,10 @@ def _patched(graph: IntegerGraph, node: Weighted, rows: NDArray[np.int32], const
     return replace(node, **changes)
 
 
-def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, sites: NDArray[np.int64]) -> NDArray[np.int32]:
-    """(row, column, w' - w) per flipped word; a word's flips are taken together. sites: not empty, ascending."""
+def _patch_rows(graph: IntegerGraph, node: Weighted, target: str, word: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(row, column, w' - w) per changed word."""
     constant = graph.constants[str(stored_words(node, target))]
-    width = constant.bits
-    word, first = np.unique(sites // width, return_index=True)
-    bits = np.bitwise_or.reduceat(np.int64(1) << sites % width, first)
-    old = constant.value.reshape(-1)[word].astype(np.int64)
-    new = (old ^ bits) & ((1 << width) - 1)
-    new -= (new >> (width - 1)) << width
-    delta = new - old
+    delta = new - constant.value.reshape(-1)[word].astype(np.int64)
     beyond = np.abs(delta) >= 2**31
     if beyond.any():
         raise FaultError(

@@ -15,8 +15,14 @@ from edgechaos.arithmetic.streams import FAULT_STREAMS, fault_stream
 from edgechaos.faults.base import Fault, fault_kinds, words_of
 from edgechaos.faults.injections import Poke
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.leak_scale import LeakScale
 from edgechaos.faults.kinds.ram_bit_flip import MAX_WORDS, RamBitFlip
+from edgechaos.faults.kinds.refractory_scale import RefractoryScale
+from edgechaos.faults.kinds.synapse_dead import SynapseDead
+from edgechaos.faults.kinds.synapse_scale import SynapseScale
+from edgechaos.faults.kinds.synapse_stuck import SynapseStuck
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.integer_graph import IntegerGraph, TopK
@@ -122,6 +128,14 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
         (ThresholdScale(factor=float("nan")), "factor nan"),
         (ThresholdScale(rate=1.1), "rate 1.1 is outside 0..1"),
         (ThresholdScale("readout"), "no spiking layer 'readout'; it has cortex0, cortex1"),
+        (LeakScale(), "no stateful spiking layer .parallel ticks keep no state, so nothing leaks or recovers. '[*]'; it has none"),
+        (RefractoryScale(factor=17), "factor 17 is outside 0..16"),
+        (SynapseDead(rate=0.1, synapses=(1,)), "a rate and explicit synapses"),
+        (SynapseDead("readout", synapses=(32,)), r"'readout' has synapses 0\.\.31, not 32"),
+        (SynapseDead("readout", synapses=(3, -1)), r"not -1"),
+        (SynapseDead("cortex9"), "no weight at 'cortex9'; its matrices are"),
+        (SynapseScale(factor=2, rate=1.5), "rate 1.5 is outside"),
+        (SynapseStuck(rate=0.1, code=128), r"stores 8 bits, codes -128\.\.127, not 128; add code="),
         (WinnerDropped(rate=0.5), "no k-WTA layer '[*]'; it has none"),
         (WinnerDropped(rate=0.5, ranks=(1,)), "a rate and explicit ranks"),
         (RamBitFlip(2), "address 0x2 is not that of 1 words; give a multiple of 4"),
@@ -136,6 +150,26 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
 def test_what_cannot_be_is_refused(fault: Fault, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         resolve(SPIKING, FaultPlan((fault,)))
+
+
+def test_two_faults_of_one_word_must_agree() -> None:
+    dead, stuck = SynapseDead("readout", synapses=(2,)), SynapseStuck("readout", synapses=(2,), code=5)
+    with pytest.raises(
+        FaultError, match="synapse_dead and synapse_stuck: constant 'readout_weight', entry 2, is set to two values, 0 and 5"
+    ):
+        resolve(SPIKING, FaultPlan((dead, stuck)))
+    with pytest.raises(FaultError, match="synapse_dead: word 2 of 'readout_weight' is set, and flipped by another fault"):
+        resolve(SPIKING, FaultPlan((WeightBitFlip("readout", bits=((2, 0),)), dead)))
+    apart = resolve(
+        SPIKING, FaultPlan((WeightBitFlip("readout", bits=((1, 0), (3, 7))), dead, SynapseStuck("readout", synapses=(2,), code=0)))
+    )
+    words = SPIKING.value("readout_weight").reshape(-1).astype(int)
+    rows = [
+        [0, 1, (words[1] ^ 1) - words[1]],
+        [0, 2, -words[2]],
+        [0, 3, (words[3] + 256 ^ 128) % 256 - 256 * ((words[3] ^ -128) < 0) - words[3]],
+    ]
+    assert apart.patch["readout"].tolist() == [row for row in rows if row[2]]
 
 
 def test_ranks_beyond_the_winners_are_refused() -> None:

@@ -211,8 +211,8 @@ REFUSED: list[tuple[Fault | tuple[Fault, ...], str]] = [
     (StuckAtOne("cortex0", neurons=(3, -1)), r"has neurons 0\.\.9, not -1"),
     (WeightBitFlip("readout", bits=((32, 0),)), "has 32 weight words of 8 bits, not word 32 bit 0"),
     (WeightBitFlip("readout", bits=((0, 8),)), "not word 0 bit 8"),
-    (DeadNeurons(rate=0.5, neurons=(1,)), "has a rate and explicit sites"),
-    (WeightBitFlip("readout", rate=0.5, bits=((0, 0),)), "has a rate and explicit sites"),
+    (DeadNeurons(rate=0.5, neurons=(1,)), "has a rate and explicit neurons"),
+    (WeightBitFlip("readout", rate=0.5, bits=((0, 0),)), "has a rate and explicit bits"),
     (
         (Omission(rate=0.1), Omission("cortex1", 0.2)),
         "omission: 'fail_q' of layer 'cortex1', entry 0, is set to two values, 6554 and",

@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.base import Fault, Level, Persistence
 from edgechaos.faults.injections import Poke
-from edgechaos.faults.sites import nested_sites
+from edgechaos.faults.sites import nested_sites, refuse_both
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 
@@ -50,8 +50,7 @@ class RamBitFlip(Fault):
     def check(self) -> None:
         """Raises FaultError for a rate beyond 0..1, and a region or bits that there cannot be."""
         super(RamBitFlip, self).check()  # a class with slots has no bare super()
-        if self.rate and self.bits:
-            raise FaultError(f"{self.kind}: has a rate and explicit bits; give one of them")
+        refuse_both(self, "bits")
         if not 1 <= self.words <= MAX_WORDS:
             raise FaultError(f"{self.kind}: words {self.words} is outside 1..{MAX_WORDS}")
         if self.address % 4 or not 0 <= self.address <= 2**32 - 4 * self.words:

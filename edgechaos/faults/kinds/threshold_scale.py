@@ -11,9 +11,8 @@ import numpy as np
 from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import SetSlot
-from edgechaos.faults.sites import carriers, nested_sites
+from edgechaos.faults.sites import carriers, check_rate, nested_sites
 from edgechaos.graph.analysis import Analysis
-from edgechaos.support.errors import FaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,7 @@ class ThresholdScale(Fault):
     def check(self) -> None:
         """Raises FaultError for a factor beyond 0..16, or a rate beyond 0..1."""
         super(ThresholdScale, self).check()  # a class with slots has no bare super()
-        if not 0 <= self.rate <= 1:
-            raise FaultError(f"{self.kind}: rate {self.rate} is outside 0..1")
+        check_rate(self)
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """The thresholds of the chosen neurons."""

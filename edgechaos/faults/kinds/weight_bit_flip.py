@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic.streams import FLIP_STREAM
 from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import FlipBits
-from edgechaos.faults.sites import nested_sites, stored_words
+from edgechaos.faults.sites import nested_sites, refuse_both, weighted_words
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.node import Graph, Node
-from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import FaultError
 
 TARGETS = ("weight", "bias")
@@ -54,26 +53,14 @@ class WeightBitFlip(Fault):
     def check(self) -> None:
         """Raises FaultError for a rate beyond 0..1, a rate besides explicit bits, or another target."""
         super(WeightBitFlip, self).check()  # a class with slots has no bare super()
-        if self.rate and self.bits:
-            raise FaultError(f"{self.kind}: has a rate and explicit sites; give one of them")
+        refuse_both(self, "bits")
         if self.target not in TARGETS:
             raise FaultError(f"{self.kind}: unknown target '{self.target}'; use 'weight' or 'bias'")
 
     def resolve(self, analysis: Analysis) -> Iterator[FlipBits]:
         """The bits of every constant once, drawn by the first node that reads it: nodes may share constants."""
-        graph = analysis.graph
-        weighted = [n for n in graph.nodes if isinstance(n, Weighted)]
-        named = {stored_words(n, self.target) for n in weighted if self.node in (ALL, n.name)} - {None}
-        if not named:
-            have = ", ".join(n.name for n in weighted) or "none"
-            raise FaultError(f"{self.kind}: graph '{graph.name}' has no {self.target} at '{self.node}'; its matrices are {have}")
-        first: dict[str, Weighted] = {}
-        for node in weighted:
-            constant = stored_words(node, self.target)
-            if constant is not None and constant in named:
-                first.setdefault(constant, node)
-        for constant, node in first.items():
-            yield FlipBits(constant, self._sites(graph, node, constant))
+        for constant, node in weighted_words(analysis, self.kind, self.node, self.target).items():
+            yield FlipBits(constant, self._sites(analysis.graph, node, constant))
 
     def _sites(self, graph: Graph, node: Node, constant: str) -> NDArray[np.int64]:
         size, width = graph.constants[constant].value.size, graph.constants[constant].bits

@@ -11,7 +11,7 @@ import numpy as np
 from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import SetSlot
-from edgechaos.faults.sites import carriers, nested_sites
+from edgechaos.faults.sites import carriers, nested_sites, refuse_both
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 
@@ -42,8 +42,7 @@ class WinnerDropped(Fault):
     def check(self) -> None:
         """Raises FaultError for a rate beyond 0..1, or one besides explicit ranks."""
         super(WinnerDropped, self).check()  # a class with slots has no bare super()
-        if self.rate and self.ranks:
-            raise FaultError(f"{self.kind}: has a rate and explicit ranks; give one of them")
+        refuse_both(self, "ranks")
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """One set of ranks per layer, a bit each."""
