@@ -64,6 +64,7 @@ test: apt $(VENV)/.dev
 nightly: test
 	.ci/lanes.sh nightly
 	$(BIN)/python benchmarks/kills.py --kills 100 --seed 1 --seed 2 --seed 3
+	$(BIN)/python benchmarks/kills.py --kills 50 --seed 4 --dask
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

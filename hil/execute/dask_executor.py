@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 from edgechaos.hil.campaign.plan import Work
 from edgechaos.hil.execute.evaluate import Event, NotBegun, Setup
@@ -20,7 +21,8 @@ from edgechaos.support.errors import EdgeChaosError
 from edgechaos.support.extras import need
 
 RESOURCE = "board:"
-PLUGIN = "edgechaos-pool"
+PLUGIN = "edgechaos-pool-"
+"""Begins the name of a campaign's plug-in; its client's id and its own follow: campaigns that share a cluster share no pool."""
 CONNECT_TIMEOUT_S = 10.0
 WORKERS_TIMEOUT_S = 30.0
 """How long a scheduler may be without any worker: a worker that died comes back within a second or two."""
@@ -42,6 +44,7 @@ class DaskExecutor(Executor):
             self._client = self._distributed.Client(client, timeout=connect_timeout_s) if self._owned else client
         except (OSError, TimeoutError) as error:
             raise EdgeChaosError(f"no Dask scheduler at {client} ({error}); start one with `dask scheduler`") from error
+        self._name = f"{PLUGIN}{self._client.id}/{uuid4().hex}"
         self._ready = False
         self._running: dict[Any, tuple[str, Work]] = {}
 
@@ -78,7 +81,7 @@ class DaskExecutor(Executor):
         if self._client.status == "running":
             self._client.cancel(list(self._running), force=True)
             if self._ready:
-                self._client.unregister_worker_plugin(PLUGIN)
+                self._client.unregister_worker_plugin(self._name)
         self._running.clear()
         self._ready = False
         if self._owned:
@@ -87,9 +90,9 @@ class DaskExecutor(Executor):
     def _prepare(self) -> None:
         """Give every worker, also one that starts later, a pool; let a task fail at once where its worker dies."""
         if not self._ready:
-            self._client.run_on_scheduler(_forbid_retries)
+            self._client.run_on_scheduler(_make_ready)
             try:
-                self._client.register_plugin(_pool_plugin(self._distributed, self._setup, self._timeout_s), name=PLUGIN)
+                self._client.register_plugin(_pool_plugin(self._distributed, self._name, self._setup, self._timeout_s), name=self._name)
             except Exception as error:  # whatever importing the opener raises over there
                 raise EdgeChaosError(
                     f"Dask workers cannot load the campaign ({type(error).__name__}: {error}); install there what is installed here"
@@ -106,7 +109,7 @@ class DaskExecutor(Executor):
                 resources = {RESOURCE + group.device: 1} if exclusive(group.device, self._setup.opener) else None
                 # A worker that ends just now must not leave its task without a home: another one may take it.
                 where = {"workers": [address], "allow_other_workers": True}
-                future = self._client.submit(_evaluate, group, pure=False, retries=0, resources=resources, **where)
+                future = self._client.submit(_evaluate, self._name, group, pure=False, retries=0, resources=resources, **where)
                 self._running[future] = address, group
 
     def _workers(self) -> dict[str, Any]:
@@ -131,25 +134,29 @@ class DaskExecutor(Executor):
             time.sleep(POLL_S)
 
 
-def _forbid_retries(dask_scheduler: Any) -> None:
+async def _make_ready(dask_scheduler: Any) -> None:
+    """No task is run again by the scheduler; the pools of campaigns that were killed end, and with them what holds their devices."""
     dask_scheduler.allowed_failures = 0
+    pools = [n for n in dask_scheduler.worker_plugins if n.startswith(PLUGIN)]
+    for name in [n for n in pools if n.removeprefix(PLUGIN).split("/")[0] not in dask_scheduler.clients]:
+        await dask_scheduler.unregister_worker_plugin(None, name)
 
 
-def _pool_plugin(distributed: Any, setup: Setup, trial_timeout_s: float) -> Any:
-    """A worker plug-in that holds a pool of one; a class made here, because its base is an optional package's."""
+def _pool_plugin(distributed: Any, name: str, setup: Setup, trial_timeout_s: float) -> Any:
+    """A worker plug-in that holds a pool of one under the campaign's name; a class made here, for its base is an optional package's."""
 
     class PoolPlugin(distributed.WorkerPlugin):  # type: ignore[misc]
         def setup(self, worker: Any) -> None:
-            worker.edgechaos_pool = PoolExecutor(setup, workers=1, trial_timeout_s=trial_timeout_s)
+            vars(worker)[name] = PoolExecutor(setup, workers=1, trial_timeout_s=trial_timeout_s)
 
         def teardown(self, worker: Any) -> None:
-            worker.edgechaos_pool.close()
+            vars(worker).pop(name).close()
 
     return PoolPlugin()
 
 
-def _evaluate(group: Work) -> list[Event]:
+def _evaluate(name: str, group: Work) -> list[Event]:
     import distributed
 
-    pool: PoolExecutor = distributed.get_worker().edgechaos_pool
+    pool: PoolExecutor = vars(distributed.get_worker())[name]
     return list(pool.run([group]))

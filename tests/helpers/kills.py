@@ -1,6 +1,6 @@
 """Kills a campaign's processes at seeded random moments, and compares what comes out with the same campaign undisturbed.
 
-Runner, workers, workers that have just been born, and emulators die by SIGKILL, as by a user, the end of memory or a failing machine;
+Runner, workers, workers that have just been born, emulators, and on a cluster Dask's workers die by SIGKILL, as by a user, the end of memory or a failing machine;
 a killed runner is started again with resume. Used by tests/hil/test_campaign_kills.py and, longer, by benchmarks/kills.py.
 """
 
@@ -28,17 +28,27 @@ from tests.helpers.places import ROOT
 RUNNER = """
 import sys
 from pathlib import Path
+from edgechaos.devices.registry import open_device
+from edgechaos.graph.artifact import to_bytes
+from edgechaos.hil.execute.dask_executor import DaskExecutor
+from edgechaos.hil.execute.evaluate import Setup
+from edgechaos.hil.execute.pool import PoolExecutor
 from edgechaos.hil.runner import run_campaign
 from tests.helpers.campaigns import GRAPH, items
 from tests.helpers.kills import IMAGES, spec
-folder = Path(sys.argv[1])
-run_campaign(spec(*map(int, sys.argv[2:])), GRAPH, items(IMAGES), folder / "ledger.sqlite", resume=True, workers=2).write(folder)
+folder, scheduler = Path(sys.argv[1]), sys.argv[2]
+data = items(IMAGES)
+setup = Setup(to_bytes(GRAPH), data, open_device)
+executor = DaskExecutor(setup, scheduler) if scheduler else PoolExecutor(setup, workers=2)
+run_campaign(spec(*map(int, sys.argv[3:])), GRAPH, data, folder / "ledger.sqlite", resume=True, executor=executor).write(folder)
 """
 VICTIMS = ("runner", "worker", "newborn", "emulator")
+DASK_VICTIMS = (*VICTIMS, "dask worker")
 MARKS = {
     "worker": "edgechaos.hil.execute.worker",
     "newborn": "edgechaos.hil.execute.worker",
     "emulator": "edgechaos.devices.emulators.process",
+    "dask worker": "multiprocessing.spawn import spawn_main",
 }
 """What stands in the command line of a process that may be killed."""
 IMAGES = 240
@@ -78,12 +88,20 @@ class Counts:
         return not (self.stops or self.hangs or self.orphans or self.different or self.lost)
 
 
-def disturb(folder: Path, kills: int, seed: int, masks: int, attempts: int = 3) -> Counts:
+def disturb_dask(folder: Path, kills: int, seed: int, masks: int, attempts: int = 3) -> Counts:
+    """`disturb` on a cluster of two Dask workers, which are killed too; killed runners leave it what they had begun."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
+        return disturb(folder, kills, seed, masks, attempts, cluster.scheduler_address)
+
+
+def disturb(folder: Path, kills: int, seed: int, masks: int, attempts: int = 3, scheduler: str = "") -> Counts:
     """Run campaigns of so many masks until `kills` processes were killed; each is finished and compared with an undisturbed one."""
     chance, counts = random.Random(seed), Counts()
     whole = folder / "whole"
     whole.mkdir(parents=True)
-    with _runner(whole, masks, attempts) as process:
+    with _runner(whole, "", masks, attempts) as process:
         _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     expected = json.loads((whole / "results.json").read_text())
@@ -91,24 +109,26 @@ def disturb(folder: Path, kills: int, seed: int, masks: int, attempts: int = 3) 
         counts.campaigns += 1
         here = folder / f"disturbed-{counts.campaigns}"
         here.mkdir()
-        _disturb_one(here, (masks, attempts), kills, chance, counts)
+        _disturb_one(here, (scheduler, masks, attempts), kills, chance, counts)
         if counts.good:
             _compare(expected, json.loads((here / "results.json").read_text()), counts)
     return counts
 
 
-def _disturb_one(folder: Path, arguments: tuple[int, int], kills: int, chance: random.Random, counts: Counts) -> None:
+def _disturb_one(folder: Path, arguments: tuple[str, int, int], kills: int, chance: random.Random, counts: Counts) -> None:
     while True:
         with _runner(folder, *arguments) as process:
             seen: set[int] = set()
             while process.poll() is None:
                 if counts.kills.total() < kills:
-                    _kill_one(process, folder, seen, chance, counts)
+                    _kill_one(process, folder, seen, chance, counts, DASK_VICTIMS if arguments[0] else VICTIMS)
                 elif not _ends(process, folder):
                     counts.hangs += 1
                     return
             _, said = process.communicate()
         deadline = time.monotonic() + SEEN_S
+        if process.returncode and arguments[0]:
+            seen.clear()  # they are the cluster's, and end where the next campaign begins
         while (left := [p for p in seen if _alive(p)]) and time.monotonic() < deadline:
             time.sleep(0.1)
         counts.orphans += len(left)
@@ -119,9 +139,11 @@ def _disturb_one(folder: Path, arguments: tuple[int, int], kills: int, chance: r
             return
 
 
-def _kill_one(runner: subprocess.Popen[str], folder: Path, seen: set[int], chance: random.Random, counts: Counts) -> None:
+def _kill_one(
+    runner: subprocess.Popen[str], folder: Path, seen: set[int], chance: random.Random, counts: Counts, victims: Sequence[str]
+) -> None:
     """One victim, at a random moment: newborn ones within milliseconds of their birth; of the others, every second while trials run."""
-    counts.next = counts.next or chance.sample(VICTIMS, len(VICTIMS))
+    counts.next = counts.next or chance.sample(victims, len(victims))
     kind = counts.next.pop()
     delay_s = chance.random() ** 2 * (0.05 if kind == "newborn" else 1.5)
     if kind != "newborn" and chance.random() < 0.5:
@@ -174,8 +196,11 @@ def _rows(folder: Path) -> int:
 
 
 def _tree(runner: int, kind: str) -> list[int]:
-    """Workers are the runner's children, emulators theirs."""
-    workers = _marked(children(runner), MARKS["worker"])
+    """Workers are children of the runner, or of a Dask worker, which is a child of this process; emulators are theirs."""
+    cluster = _marked(children(), MARKS["dask worker"])
+    if kind == "dask worker":
+        return cluster
+    workers = _marked([w for p in (runner, *cluster) for w in children(p)], MARKS["worker"])
     return workers if kind in ("worker", "newborn") else _marked([e for w in workers for e in children(w)], MARKS[kind])
 
 
@@ -195,7 +220,7 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def _runner(folder: Path, *arguments: int) -> Iterator[subprocess.Popen[str]]:
+def _runner(folder: Path, *arguments: str | int) -> Iterator[subprocess.Popen[str]]:
     """A campaign in a process of its own; whatever happens here, it and what it started do not stay."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", RUNNER, str(folder), *map(str, arguments)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.kills import VICTIMS, disturb
+from tests.helpers.kills import DASK_VICTIMS, VICTIMS, disturb, disturb_dask
 
 
 @pytest.mark.slow
@@ -17,3 +17,12 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     assert counts.good, counts
     assert counts.kills.total() >= 12
     assert counts.kills.keys() == set(VICTIMS), counts
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_kills_on_a_dask_cluster_change_nothing(tmp_path: Path) -> None:
+    counts = disturb_dask(tmp_path, kills=10, seed=6, masks=8, attempts=10)
+    assert counts.good, counts
+    assert counts.kills.total() >= 10
+    assert counts.kills.keys() == set(DASK_VICTIMS), counts

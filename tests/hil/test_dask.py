@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 from distributed import Client, LocalCluster
 
 from edgechaos.graph.artifact import to_bytes
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.analysis.results import Results
-from edgechaos.hil.campaign.config import Sweep
-from edgechaos.hil.execute.dask_executor import DaskExecutor
+from edgechaos.hil.campaign.config import Campaign, Sweep
+from edgechaos.hil.execute.dask_executor import PLUGIN, DaskExecutor
 from edgechaos.hil.execute.evaluate import Setup
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import EdgeChaosError
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run
+from tests.helpers.graphs import chaos_graph
 from tests.helpers.hil_devices import open_device
 
 pytestmark = pytest.mark.slow
@@ -31,16 +34,44 @@ def client() -> Iterator[Any]:
         yield client
 
 
+def _pools(dask_scheduler: Any) -> int:
+    return sum(name.startswith(PLUGIN) for name in dask_scheduler.worker_plugins)
+
+
+def _campaign(folder: Path, client: Any, graph: IntegerGraph, spec: Campaign) -> Results:
+    data = items(graph=graph)
+    executor = DaskExecutor(Setup(to_bytes(graph), data, open_device), client)
+    return run_campaign(spec, graph, data, folder / "ledger.sqlite", executor=executor, opener=open_device)
+
+
 def run_dask(tmp_path: Path, client: Any, *devices: str, **changes: Any) -> Results:
-    data = items()
-    executor = DaskExecutor(Setup(to_bytes(GRAPH), data, open_device), client)
-    spec = campaign(devices=devices, **changes)
-    return run_campaign(spec, GRAPH, data, tmp_path / "ledger.sqlite", executor=executor, opener=open_device)
+    return _campaign(tmp_path, client, GRAPH, campaign(devices=devices, **changes))
 
 
 def test_results_are_those_of_one_process(tmp_path: Path, client: Any) -> None:
     results = run_dask(tmp_path / "dask", client, "plain", BOARD)
     assert results.to_json() == run(tmp_path / "one", campaign(devices=("plain", BOARD))).to_json()
+
+
+def test_two_campaigns_at_once_keep_their_own_models(tmp_path: Path, client: Any) -> None:
+    """Each evaluates its own graph, whoever's plug-in came last, and goes on where the other ends."""
+    other = chaos_graph(sizes=(12, 16, 4), fail_q=6554, noise=True, seed=8)
+    spec = campaign(devices=("plain",))
+    with Client(client.scheduler.address) as second, ThreadPoolExecutor(2) as threads:
+        jobs = [threads.submit(_campaign, tmp_path / f"{i}", c, g, spec) for i, (c, g) in enumerate(((client, GRAPH), (second, other)))]
+        got = [job.result().to_json() for job in jobs]
+    assert got == [run(tmp_path / f"alone{i}", spec, graph=g).to_json() for i, g in enumerate((GRAPH, other))]
+    assert got[0]["about"]["model"] != got[1]["about"]["model"]
+
+
+def test_a_campaign_ends_the_pools_of_those_that_were_killed(tmp_path: Path, client: Any) -> None:
+    """A client that is gone without closing its campaign leaves a process that holds devices: the next campaign ends it."""
+    with Client(client.scheduler.address) as gone:
+        executor = DaskExecutor(Setup(to_bytes(GRAPH), items(), open_device), gone)
+        executor._prepare()
+    assert client.run_on_scheduler(_pools) == 1
+    run_dask(tmp_path, client, "plain")
+    assert client.run_on_scheduler(_pools) == 0
 
 
 def test_a_board_that_no_worker_holds_is_refused(tmp_path: Path, client: Any) -> None:
