@@ -43,7 +43,7 @@ def check(graph: Graph) -> None:
 
 def _check_names(graph: Graph) -> None:
     faulty = {name for n in graph.nodes for f, name in n.constants() if name == fault_constant(n.name, f)}
-    own = [name for name in graph.constants if not (name in faulty and FAULT_CONSTANT.fullmatch(name))]
+    own = [name for name in graph.constants if name not in faulty]
     names = [graph.name, *graph.tensors, *own, *(n.name for n in graph.nodes), *(h.name for h in graph.heads)]
     for name in names:
         require(bool(IDENTIFIER.fullmatch(name)), None, f"name {name!r} is not of the form [a-z_][a-z0-9_]* (63 at most)")

@@ -63,6 +63,7 @@ def patch_at(row: int, column: int) -> IntegerGraph:
     return with_node(with_constant(TINY, "p", np.array([[row, column, 0]], i32)), "readout", patch="p")
 
 
+WIDE = mixed_graph(family="kwta", hidden=20)
 NOISE, RANK = node_of(THERMAL, ThermalNoise).name, node_of(KWTA, TopK).name
 UNITS = KWTA.tensors[KWTA.node(RANK).input].shape[0]
 LIMITS: dict[str, tuple[tuple[str, Callable[[Any], IntegerGraph]], Any, Any]] = {
@@ -83,6 +84,8 @@ LIMITS: dict[str, tuple[tuple[str, Callable[[Any], IntegerGraph]], Any, Any]] = 
     "patched row": (("readout", lambda value: patch_at(value, 0)), 0, 3),
     "patched column": (("readout", lambda value: patch_at(0, value)), 0, 7),
     "k of TopK": (field(KWTA, RANK, "k"), 1, UNITS),
+    "dropped winners": (field(KWTA, RANK, "dropped"), 0, 7),
+    "the last droppable winner": (field(WIDE, RANK, "dropped", k=17), 0, 65535),
     "k of noise": (field(THERMAL, NOISE, "k", k_max=1000), 0, 1000),
     "k_max": (field(THERMAL, NOISE, "k_max", k=0), 0, 2**30 - 1),
     "shift a": (field(THERMAL, NOISE, "shift_a"), 1, 30),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, replace
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgechaos import reference
+from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph import rules
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.integer_graph import (
@@ -21,13 +24,15 @@ from edgechaos.graph.integer_graph import (
     Encoding,
     IntegerGraph,
     Lut,
+    MaxPool,
     Node,
     Requantize,
     Tensor,
+    ThermalNoise,
     TopK,
 )
 from edgechaos.graph.units import unit_nodes
-from edgechaos.support.errors import AccumulatorOverflow, GraphError
+from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
@@ -128,9 +133,24 @@ def one_wrong(graph: IntegerGraph, constant: str, wrong: int) -> IntegerGraph:
     return with_constant(graph, constant, value, stored.bits, stored.scale)
 
 
+def flipped(graph: IntegerGraph, node: str, rows: Any, bits: int = 32) -> IntegerGraph:
+    """Rows (row, column, delta) as a fault's patch of that node."""
+    return with_node(with_constant(graph, "rows", np.asarray(rows, i32) if bits == 32 else rows, bits), node, patch="rows")
+
+
+def text_of(tokens: int, size: int) -> IntegerGraph:
+    """Vectors of that size, of texts of so many tokens."""
+    bag = TEXT.node(of(TEXT, EmbeddingBag))
+    assert isinstance(bag, EmbeddingBag)
+    graph = with_tensor(with_tensor(TEXT, bag.input, shape=(tokens,)), bag.output, shape=(size,))
+    graph = with_constant(graph, bag.weight, np.zeros((2, size), i8), 8)
+    graph = with_constant(graph, bag.multiplier, np.full(tokens + 1, 2**30, i32))
+    return with_constant(graph, bag.shift, np.full(tokens + 1, 31, i32))
+
+
 C, ADD, RANK = "cortex0", of(POOLED, NODE_KINDS["Add"]), of(KWTA, TopK)
 PLAIN = next(n.name for n in POOLED.nodes if isinstance(n, Requantize) and n.slots(POOLED))
-SCALED = of(VISION, Requantize)
+SCALED, POOL = of(VISION, Requantize), of(VISION, MaxPool)
 ALONE: dict[str, tuple[IntegerGraph, str]] = {
     "gain of Add": (with_node(POOLED, ADD, gain=0), ADD),
     "the other gain of Add": (with_node(POOLED, ADD, other_gain=0), ADD),
@@ -145,6 +165,23 @@ ALONE: dict[str, tuple[IntegerGraph, str]] = {
     "sigma of one neuron, beyond": (one_wrong(TINY, "cortex0_sigma", 2**15), C),
     "one multiplier of several": (one_wrong(VISION, VISION.node(SCALED).multiplier, 1), SCALED),  # type: ignore[attr-defined]
     "one shift of several": (one_wrong(VISION, VISION.node(SCALED).shift, 62), SCALED),  # type: ignore[attr-defined]
+    "one flipped word of two, beyond": (flipped(TINY, "readout", [[0, 0, 0], [0, 1, 255]]), "readout"),
+    "one flipped word of two, below": (flipped(TINY, "readout", [[0, 1, -255], [1, 1, 0]]), "readout"),
+    "one of three words twice": (flipped(TINY, "readout", [[1, 0, 0], [0, 0, 0], [1, 0, 0]]), "readout"),
+    "a flipped word of a convolution, outside": (flipped(VISION, of(VISION, Conv), [[0, 9, 0]]), of(VISION, Conv)),
+    "a flipped word of an embedding, outside": (flipped(TEXT, of(TEXT, EmbeddingBag), [[30, 0, 0]]), of(TEXT, EmbeddingBag)),
+    "flipped words in 16 bits": (flipped(TINY, "readout", np.zeros((1, 3), np.int16), 16), "readout"),
+    "flipped words with an axis more": (flipped(TINY, "readout", np.zeros((1, 3, 1), i32)), "readout"),
+    "flipped words without rows": (flipped(TINY, "readout", np.zeros(3, i32)), "readout"),
+    "codes that the matrix did not read": (
+        with_node(THERMAL, of(THERMAL, ThermalNoise), codes=THERMAL.nodes[-3].output),
+        of(THERMAL, ThermalNoise),
+    ),
+    "a kernel one larger than its padded image": (
+        with_tensor(with_node(VISION, POOL, kernel=(8, 1), stride=(1, 1)), VISION.node(POOL).output, shape=(3, 0, 6)),
+        POOL,
+    ),
+    "token vectors beyond 2^26 codes": (text_of(1024, 65537), of(TEXT, EmbeddingBag)),
     "decay, negative": (with_node(TINY, C, decay_q15=-1), C),
     "refractory decay, negative": (with_node(TINY, C, refractory_decay_q15=-1), C),
     "equal streams": (with_node(TINY, C, fail_stream=5, noise_stream=5), C),
@@ -168,6 +205,16 @@ for _mask, _dtype, _bits in (("of another dtype", i32, 32), ("of another size", 
 def test_one_broken_part_is_enough(name: str) -> None:
     graph, node = ALONE[name]
     assert not holds(graph, node)
+
+
+def test_what_stays_within_those_limits_is_accepted() -> None:
+    """Words in any order; a kernel as large as its image; vectors of 2^26 codes."""
+    assert holds(flipped(TINY, "readout", [[1, 0, 0], [0, 7, 0], [0, 0, 0]]), "readout")
+    assert holds(flipped(VISION, of(VISION, Conv), [[2, 8, 0]]), of(VISION, Conv))
+    assert holds(flipped(TEXT, of(TEXT, EmbeddingBag), [[29, 4, 0]]), of(TEXT, EmbeddingBag))
+    pooled = with_tensor(with_node(VISION, POOL, kernel=(7, 1), stride=(1, 1)), VISION.node(POOL).output, shape=(3, 1, 6))
+    assert holds(pooled, POOL)
+    assert holds(text_of(1024, 65536), of(TEXT, EmbeddingBag))
 
 
 def test_masks_that_do_not_meet_are_accepted() -> None:
@@ -340,3 +387,17 @@ def test_one_wrong_among_several(graph: Callable[[], IntegerGraph], good: bool) 
 
 def test_pooled_sums_are_int32() -> None:
     assert POOLED.tensors[POOLED.node(of(POOLED, AveragePool)).output].dtype == "int32"
+
+
+def test_plans_are_named_by_sixteen_digits() -> None:
+    assert re.fullmatch("[0-9a-f]{16}", FaultPlan().id)
+    assert FaultPlan().id == "4f53cda18c2baa0c"
+
+
+def test_no_item_that_is_not_finite_becomes_codes() -> None:
+    graph = with_head(THERMAL, encoding=Encoding("signals", None, (0.0,), (1.0,)))
+    items = np.zeros((3, THERMAL.tensors["codes"].size), np.float32)
+    assert not reference.encode(graph, items).any()
+    items[2, 5] = np.nan
+    with pytest.raises(DataError, match="item 2"):
+        reference.encode(graph, items)

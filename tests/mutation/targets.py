@@ -28,14 +28,14 @@ TARGETS = (
     Target(
         "semantics",
         ("edgechaos/reference.py", "edgechaos/graph/analysis.py"),
-        _t("rules_apart", "vectors", "limits", "reference", "node_faults", "nodes"),
+        _t("rules_apart", "vectors", "limits", "bounds", "graph", "reference", "node_faults", "nodes"),
     ),
     Target(
         "semantics",
         ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
-        _t("rules_apart", "vectors", "limits", "nodes", "node_faults", "reference", "slots"),
+        _t("rules_apart", "vectors", "limits", "bounds", "graph", "nodes", "node_faults", "reference", "slots"),
     ),
-    Target("semantics", RULES, _t("rules_apart", "limits", "graph", "nodes", "faults", "node_faults", "reference")),
+    Target("semantics", RULES, _t("rules_apart", "limits", "bounds", "graph", "nodes", "faults", "node_faults", "reference")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("vectors", "limits", "nodes", "lowering")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("vectors", "limits", "faults", "node_faults", "fault_names")),

@@ -13,7 +13,7 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
 from edgechaos.arithmetic.rounding import rounded_shift, saturate16
 from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, constant_field
-from edgechaos.graph.rules import ACCUMULATOR, GAUSSIAN_MAX, MAX_TICKS, SHIFTABLE, check_mask, need, require
+from edgechaos.graph.rules import ACCUMULATOR, GAUSSIAN_MAX, MAX_TICKS, check_mask, need, require
 from edgechaos.graph.tensors import Constant, Slot
 from edgechaos.support.errors import FaultError
 
@@ -156,9 +156,8 @@ class ChaosLayer(Node):
         require(self.stuck is None, self, f"{rule} plans without stuck-at-1 neurons; use sampling 'ticks'")
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
-        """Spikes or counts; the noise and the drive are proved."""
+        """Spikes or counts; the drive is proved. A product of noise is below 2^30 by the limits of sigma and of the table."""
         noise = self.noise_bound(graph)
-        need(self, noise, SHIFTABLE, "noise product")
         noise_max = ((noise + (1 << self.sigma_shift >> 1)) >> self.sigma_shift) if self.sigma else 0
         need(self, max(map(abs, bounds[self.input])) + noise_max, ACCUMULATOR, "drive plus noise")
         return 0, 1 if self.emit == "spikes" or self.sampling == "expected" else self.ticks

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgechaos.arithmetic.rounding import requantize
 from edgechaos.graph.node import Array, Draws, Graph, Interval, constant_field
-from edgechaos.graph.rules import ACCUMULATOR, FINER_BITS, MAX_GATHERED, SHIFTABLE, check_rescaling, need, require
+from edgechaos.graph.rules import ACCUMULATOR, FINER_BITS, MAX_GATHERED, check_rescaling, need, require
 from edgechaos.graph.tokenizer import PAD, UNKNOWN
 from edgechaos.graph.weighted import Weighted
 
@@ -62,10 +62,9 @@ class EmbeddingBag(Weighted):
         self.check_patch(graph)
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
-        """Of the clip; the sum and the finer sum are proved."""
-        reach, what = self.reach(graph, 1), f"sum of {self.terms(graph)} token vectors"
-        need(self, reach, SHIFTABLE, what)
-        need(self, reach << FINER_BITS, ACCUMULATOR, f"{1 << FINER_BITS} times the {what}")
+        """Of the clip; the finer sum is proved, and with it the sum."""
+        what = f"{1 << FINER_BITS} times the sum of {self.terms(graph)} token vectors"
+        need(self, self.reach(graph, 1) << FINER_BITS, ACCUMULATOR, what)
         return self.low, self.high
 
     def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
