@@ -33,6 +33,7 @@ COMMANDS = (
     "build",
     "run",
     "campaign",
+    "compare",
     "report",
     "faults",
     "devices",

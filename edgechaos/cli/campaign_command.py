@@ -12,6 +12,7 @@ import click
 
 from edgechaos.cli.common import codes_of, dataset_for, json_option, output_option, parameters_for
 from edgechaos.cli.file_kinds import ARTIFACT, CAMPAIGN, DATA
+from edgechaos.cli.gate_options import conclude, gate_options, gates_json, point_cases, policy_of
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
+@gate_options
 @json_option
 @output_option("ledger and results", default="campaign", folder=True)
 def command(
@@ -35,18 +37,23 @@ def command(
     workers: int | None,
     dask: str | None,
     resume: bool,
+    gates: tuple[str, ...],
+    policy: Path | None,
+    junit: Path | None,
     as_json: bool,
     output: Path,
 ) -> None:
     """Run or resume a fault campaign.
 
-    Every trial is seeded and its outcome recorded; trials run on all cores.
+    Every trial is seeded and its outcome recorded; trials run on all cores. A gate that does not hold, or a run in which nothing has
+    a result, ends in exit code 1.
 
     \b
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
     from edgechaos.devices.registry import open_device
     from edgechaos.graph import artifact
+    from edgechaos.hil.analysis.gates import check_run, judge, refuse_unanswerable
     from edgechaos.hil.campaign.config import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
     from edgechaos.hil.report.terminal import results_table
@@ -55,7 +62,10 @@ def command(
 
     if dask is not None and workers is not None:
         raise click.UsageError("--workers means nothing with --dask: the cluster has its own; leave one of them out")
+    demanded = policy_of(policy, gates, compares=False)
     campaign = read_campaign(file)
+    asked = [gate for gate in demanded.gate if not gate.compares]
+    refuse_unanswerable(asked, campaign)
     path = model or (file.parent / campaign.artifact if campaign.artifact else None)
     if path is None:
         raise ConfigError(f'{file}: names no artifact; set artifact = "model.ecm" there, or give --artifact', "artifact")
@@ -69,7 +79,7 @@ def command(
     head = campaign.head or None
     data = dataset_for(graph, campaign.images.dataset or None, head)
     codes, labels = codes_of(graph, data, campaign.image_count, head=head)
-    items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature))
+    items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature), data.content_hash)
     executor = None
     if dask is not None:
         from edgechaos.hil.execute.dask_executor import DaskExecutor
@@ -102,11 +112,16 @@ def command(
     if campaign.energy is not None:
         _record_memory(graph, campaign.energy.board, output / "memory.json")
     written = results.write(output)
+    verdicts, problems = judge(asked, results.curves), [*check_run(demanded, results.curves)]
     if as_json:
-        print_json(results.to_json())
-        return
-    print_table(results_table(results))
-    say(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
+        held = gates or policy or problems
+        print_json(results.to_json() | ({"verdict": gates_json(verdicts, problems)} if held else {}))
+    else:
+        print_table(results_table(results))
+        say(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
+    about = {"model": results.about["model"]["hash"], "data": results.about["data"]["name"], "seed": str(campaign.seed)}
+    cases = point_cases(results.curves, results.statements())
+    conclude(f"campaign {campaign.name}", cases, verdicts, problems, about, junit, quiet=as_json)
 
 
 def _record_memory(graph: IntegerGraph, board: str, path: Path) -> None:

@@ -37,9 +37,11 @@ KINDS = {
     "elf": FileKind("a compiled program or library (ELF)", "give the artifact (.ecm) that it was built from"),
     "library": FileKind("a compiled library", "give the artifact (.ecm) that it was built from"),
     "campaign": FileKind("a campaign file", "run it: edgechaos campaign {path}"),
+    "policy": FileKind("a policy file", "hold results to it: edgechaos campaign or compare --policy {path}"),
     "board": FileKind("a board file", "build for it: edgechaos build MODEL.ecm --board {path}"),
     "ledger": FileKind("a campaign's ledger", "results.json beside it holds the results"),
     "results": FileKind("the results of a campaign", "show them: edgechaos report {path}"),
+    "comparison": FileKind("a comparison of two campaigns", "compare their results.json again: edgechaos compare FIRST SECOND"),
     "verification": FileKind("the result of edgechaos verify", "show it: edgechaos report {path}"),
     "build": FileKind("the record of edgechaos build", "show it: edgechaos report {path}"),
     "json": FileKind("a JSON file", "results.json, verify's and build.json go to edgechaos report"),
@@ -115,12 +117,15 @@ def _json(head: bytes, size: int) -> str:
         for key, kind, of_type in (("comparisons", "verification", list), ("firmware_hash", "build", str)):
             if isinstance(document.get(key), of_type):
                 return kind
-    return "results" if b'"edgechaos.campaign"' in head[:200] else "json"
+    kinds = {b'"edgechaos.campaign"': "results", b'"edgechaos.comparison"': "comparison"}
+    return next((kind for name, kind in kinds.items() if name in head[:200]), "json")
 
 
 def _toml(head: bytes) -> str | None:
     if re.search(rb"^\s*\[\[\s*sweep\s*\]\]", head, re.MULTILINE):
         return "campaign"
+    if re.search(rb"^\s*policy\s*=", head, re.MULTILINE):
+        return "policy"
     return "board" if all(re.search(rb"^\s*\[?\s*" + key, head, re.MULTILINE) for key in (rb"core\s*=", b"flash", b"ram")) else None
 
 
@@ -197,6 +202,8 @@ CHECKPOINT = InputFile("a checkpoint", "checkpoint")
 PUBLISHED = InputFile("a published checkpoint (.pt)", "published")
 VOCABULARY = InputFile("a vocabulary (JSON)", "json")
 CAMPAIGN = InputFile("a campaign file", "campaign")
+POLICY = InputFile("a policy file", "policy")
 DATA = NameOrFile("NAME|PATH", "a data set", "arrays")
 BOARD = NameOrFile("NAME|FILE.toml", "a board file", "board")
 RESULTS = InputFile("results of campaign, verify or build", "results", "verification", "build", folders=True)
+CAMPAIGN_RESULTS = InputFile("results of a campaign", "results", folders=True)

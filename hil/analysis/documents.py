@@ -7,9 +7,12 @@ one that the report can draw: finite, in its range, a share between 0 and 1.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import cattrs
@@ -18,6 +21,7 @@ from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
+from edgechaos.support.files import read_file
 from edgechaos.support.settings import strict_converter, structure
 
 MOST = 1 << 62
@@ -38,6 +42,7 @@ class AboutCampaign:
     margin: float
     artifact: str
     warnings: tuple[str, ...]
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,11 @@ class AboutModel:
 
 @dataclass(frozen=True, slots=True)
 class AboutData:
-    """Name, and the items' hash by their number."""
+    """Name, the hash of the codes by their number, and that of the data set they were made from."""
 
     name: str
     hash: dict[str, str]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +177,44 @@ KINDS: Mapping[str, type] = {"campaign": CampaignDocument, "verification": Verif
 """By the name of the report's input."""
 
 
-def check_document(kind: str, document: Mapping[str, Any], where: str) -> None:
-    """Raises ArtifactError, in one line with the place, where a document is not what `where` and `kind` say it is."""
+def read_document(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file; empty where it holds another value. Raises ArtifactError where it is no JSON."""
+    try:
+        document = json.loads(read_file(path, "results", limit=1 << 28))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON, or truncated ({error}); write it again", os.fspath(path)) from error
+    return document if isinstance(document, dict) else {}
+
+
+def campaign_document(path: Path) -> CampaignDocument:
+    """The results of a campaign. Raises ArtifactError for what is none, EdgeChaosError where it cannot be read."""
+    document = read_document(path)
+    if document.get("kind") != "edgechaos.campaign":
+        raise ArtifactError(f"{path} holds no results of a campaign; write them with `edgechaos campaign`", os.fspath(path))
+    known: CampaignDocument = check_document("campaign", document, os.fspath(path))
+    return known
+
+
+def check_document(kind: str, document: Mapping[str, Any], where: str) -> Any:
+    """The document as its class of KINDS.
+
+    Raises ArtifactError, in one line with the place, where it is not what `where` and `kind` say it is.
+    """
+    known: Any = None
     if kind == "campaign" and document.get("format") != FORMAT:
         found = f"{document.get('format')!r:.20}"
         raise ArtifactError(f"{where}: campaign results have format {found}, this release reads {FORMAT}; run the campaign again", where)
     problem = next(_impossible_values(document, "", 0), None)
     if problem is None:
         try:
-            known: Any = structure(document, KINDS[kind], where, _converter())
+            known = structure(document, KINDS[kind], where, _converter())
         except ConfigError as error:
             problem = str(error).removeprefix(f"{where}: ")
         else:
             problem = next(_problems(known), None)
     if problem is not None:
         raise ArtifactError(f"{where} is no {kind} document that can be reported: {problem:.200}; write it again", where)
+    return known
 
 
 @cache
@@ -256,6 +285,15 @@ def _curve_problems(path: str, curve: Curve) -> Iterator[str]:
     yield from _not_in(f"{path}.rate, empty_rates", (*(p.rate for p in curve.points), *curve.empty_rates), *limits)
     for k, point in enumerate(curve.points):
         yield from _point_problems(f"{path}.points[{k}]", point)
+        columns = point.per_mask
+        if columns and (
+            not {"mask", "correct", "clean"} <= columns.keys() or {len(column) for column in columns.values()} != {point.masks}
+        ):
+            yield f"{path}.points[{k}].per_mask has not one mask, correct and clean for each of {point.masks} masks"
+        elif columns and len({*columns["mask"]}) != point.masks:
+            yield f"{path}.points[{k}].per_mask names a mask twice"
+        counts = tuple(count for name, column in columns.items() for count in column if name != "mask")
+        yield from _not_in(f"{path}.points[{k}].per_mask", counts, 0, curve.images)
 
 
 def _point_problems(path: str, p: Point) -> Iterator[str]:

@@ -12,7 +12,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class Point:
     accuracy, clean, difference: shares, over masks, the images fixed; accuracy_over_images, clean_over_images: the same means with the
     interval over images, the masks fixed. harmed: share of masks that lose more than the margin.
     outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
-    counts beside the classes; energy: of that mix.
+    counts beside the classes; energy: of that mix. per_mask: columns of equal length, one entry per pair: `mask`, the right answers
+    `correct` and `clean`, and the images of every outcome that occurred; what two campaigns are compared by.
     """
 
     rate: float
@@ -65,13 +66,14 @@ class Point:
     outcomes: dict[str, int]
     instructions: dict[str, float]
     energy: EnergyEstimate | None
+    per_mask: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
     """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results.
 
-    swept: the field of the fault that `rate` is the value of; one called "rate" is a share.
+    swept: the field of the fault that `rate` is the value of; one called "rate" is a share. options: the sweep's other fields.
     """
 
     fault: str
@@ -82,6 +84,7 @@ class Curve:
     points: tuple[Point, ...]
     empty_rates: tuple[float, ...]
     swept: str = "rate"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,11 @@ def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, pla
             **model_facts(graph, items.head),
         },
         "campaign_file": to_toml(campaign),
-        "data": {"name": items.name, "hash": {str(n): items.hash(n) for n in sorted({t.images for t in plan.trials})}},
+        "data": {
+            "name": items.name,
+            "hash": {str(n): items.hash(n) for n in sorted({t.images for t in plan.trials})},
+            "source": items.source,
+        },
         "devices": ledger.devices(),
         "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures},
         "landauer": _landauer(campaign, graph, items.head),
@@ -241,6 +248,7 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
             tuple(p for p in points.values() if p is not None),
             tuple(rate for rate, p in points.items() if p is None),
             sweep.pattern.swept,
+            sweep.options,
         )
 
 
@@ -254,10 +262,9 @@ def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) ->
     difference = paired_difference(faulty, clean, confidence)
     worst = min(range(len(pairs)), key=lambda k: (faulty[k], k))
     # At rate 0 the trial is its own clean run: nothing was injected.
-    outcomes: dict[str, int] = {}
-    for _, result, _ in pairs:
-        for name, count in (result.outcomes or {"not_activated": images}).items():
-            outcomes[name] = outcomes.get(name, 0) + count
+    of_masks = [result.outcomes or {"not_activated": images} for _, result, _ in pairs]
+    counts = {name: tuple(of.get(name, 0) for of in of_masks) for name in OUTCOMES if any(name in of for of in of_masks)}
+    about = {"mask": tuple(m for m, _, _ in pairs), "correct": tuple(r.correct for _, r, _ in pairs)}
     instructions = _mean_instructions([r for _, r, _ in pairs])
     return Point(
         rate=cell.rate,
@@ -272,9 +279,10 @@ def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) ->
         harmed=proportion(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
         worst_mask=pairs[worst][0],
         worst_accuracy=faulty[worst],
-        outcomes={name: outcomes[name] for name in OUTCOMES if name in outcomes},
+        outcomes={name: sum(of) for name, of in counts.items()},
         instructions=instructions,
         energy=_energy(campaign, instructions),
+        per_mask={**about, "clean": tuple(c.correct for _, _, c in pairs), **counts},
     )
 
 

@@ -40,6 +40,7 @@ class EvaluationSet:
     """codes (n, *input shape) as the model's head takes them, labels (n,); `name` is the data set's.
 
     head: which task of a model with several, by default the first. parameters: of the run, such as a temperature, by node.
+    source: content hash of the data set whose first test items these are, before a model's own encoding; empty where it is not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EvaluationSet:
     labels: NDArray[np.int64]
     head: str | None = None
     parameters: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
 
     def hash(self, count: int) -> str:
         """SHA-256 over the first `count` codes and labels, head and parameters: what a trial was evaluated on."""

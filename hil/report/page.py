@@ -21,13 +21,13 @@ from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import Cycles
-from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.documents import check_document, read_document
 from edgechaos.hil.analysis.quantities import FILTERS
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
-from edgechaos.support.files import read_file, write_atomic
+from edgechaos.support.files import write_atomic
 
 Document = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def find_inputs(folder: Path) -> Inputs:
     builds: list[tuple[Document, str]] = []
     for path in sorted(folder.rglob("*.json"), key=lambda p: (len(p.parts), p)):
         if len(path.relative_to(folder).parts) <= SEARCH_DEPTH:
-            document = _read(path)
+            document = read_document(path)
             kind = _kind(document)
             if kind == "build":
                 builds.append((document, os.fspath(path)))
@@ -77,7 +77,7 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
         return find_inputs(paths[0])
     found: dict[str, Document] = {}
     for path in paths:
-        document = _read(path)
+        document = read_document(path)
         kind = _kind(document)
         if kind is None:
             raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
@@ -157,14 +157,6 @@ def _check_same_model(inputs: Inputs) -> None:
         raise ArtifactError(
             f"these results are of different models ({named}); run the older commands again, or name the files that belong together"
         )
-
-
-def _read(path: Path) -> Document:
-    try:
-        document = json.loads(read_file(path, "results", limit=1 << 28))
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not JSON, or truncated ({error}); write it again", os.fspath(path)) from error
-    return document if isinstance(document, dict) else {}
 
 
 def _kind(document: Document) -> str | None:

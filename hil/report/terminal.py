@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from edgechaos.hil.analysis.compare import Comparison
 from edgechaos.hil.analysis.quantities import interval, joules, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
 from edgechaos.hil.analysis.results import Point, Results
@@ -48,3 +49,30 @@ def _row(p: Point, field: str) -> tuple[str, ...]:
     energy = joules(p.energy.energy_j) if p.energy else ""
     intervals = interval(p.accuracy), interval(p.accuracy_over_images)
     return setting(p.rate, field), percent(p.accuracy.value), *intervals, points_of(p.difference.value), percent(p.worst_accuracy), energy
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Both accuracies, the paired change with its interval, the change of the loss, and whether no loss beyond the margin is shown."""
+    from rich.table import Table
+
+    first, second = comparison.first, comparison.second
+    names = " and ".join(f"{side['model']} {side['model_hash'][:8]}" for side in (first, second))
+    title = f"{names}: accuracy (%), second − first (points), {comparison.confidence * 100:g} % intervals over masks"
+    table = Table(box=None, title=title, title_justify="left", pad_edge=False, collapse_padding=True)
+    table.add_column("curve")
+    for name in ("at", "masks", "first", "second", "change", "interval", "loss", "interval", f"no loss > {percent(comparison.margin)}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for curve in comparison.curves:
+        about = (curve.fault.replace("_", " "), " and ".join(dict.fromkeys(curve.devices)), f"{curve.images:,} images")
+        rows = [
+            (
+                *(setting(p.rate, curve.swept), str(p.masks), percent(p.first.value), percent(p.second.value)),
+                *(points_of(p.change.value), interval(p.change), points_of(p.loss_change.value), interval(p.loss_change)),
+                "shown" if p.no_worse.holds else "not shown",
+            )
+            for p in curve.points
+        ]
+        for text, row in zip_longest(about, rows):
+            table.add_row(text or "", *(row or ("",) * 9))
+        table.add_row()
+    return table

@@ -67,6 +67,7 @@ def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
         "build": (model, "-o", out / "firmware"),
         "run": (model, "--device", "fake", "--items", 5),
         "campaign": (folder / "c.toml", "--artifact", model, "-o", out / "campaign", "--workers", 1),
+        "compare": (folder / "results", folder / "results", "-o", out / "comparison.json"),
         "report": (folder / "results", "-o", out / "report.html"),
         "faults": (),
         "devices": (),

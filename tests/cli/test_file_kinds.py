@@ -34,6 +34,7 @@ TAKES = {
     "prune": "checkpoint",
     "import": "published",
     "campaign": "campaign",
+    "compare": "results",
     "report": ("results", "verification", "build"),
 }
 
@@ -54,6 +55,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made["campaign"].write_bytes((EXAMPLES / "demo.toml").read_bytes())
     made["board"].write_bytes((BOARD_FOLDER / "stm32l4r5.toml").read_bytes())
     sqlite3.connect(made["ledger"]).executescript("create table t (x)").close()
+    made["policy"].write_text("policy = 1\n")
+    made["comparison"].write_text(json.dumps({"kind": "edgechaos.comparison", "format": 1}, indent=1))
     made["results"].write_text(json.dumps({"kind": "edgechaos.campaign", "format": 1}, indent=1))
     made["verification"].write_text(json.dumps({"model": "m", "comparisons": []}))
     made["build"].write_text(json.dumps({"board": "x", "firmware_hash": "0", "flash_bytes": 1}))
