@@ -2,7 +2,8 @@
 
     python benchmarks/kills.py --kills 30 --seed 1 [--dask]
 
-Runner, workers, newborn workers and emulators die by SIGKILL, with --dask those on a cluster, and Dask's own workers. Exit code 1 where anything but kills was counted.
+Runner, workers, newborn workers and emulators die by SIGKILL, with --dask those on a cluster, and Dask's own workers. Exit code 1 where
+anything but kills was counted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Kills a campaign's processes at seeded random moments, and compares what comes out with the same campaign undisturbed.
 
-Runner, workers, workers that have just been born, emulators, and on a cluster Dask's workers die by SIGKILL, as by a user, the end of memory or a failing machine;
+Runner, workers, workers that have just been born, emulators, and on a cluster Dask's workers die by SIGKILL, as by a user, the end of
+memory or a failing machine;
 a killed runner is started again with resume. Used by tests/hil/test_campaign_kills.py and, longer, by benchmarks/kills.py.
 """
 

@@ -19,7 +19,7 @@ from edgechaos.hil.campaign.config import Images, Sweep
 from edgechaos.hil.report.junit import Case, junit
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.statistics import mean_over_masks, paired_difference, proportion
-from tests.helpers.campaigns import campaign, run
+from tests.helpers.campaigns import GRAPH, campaign, run
 from tests.helpers.graphs import chaos_graph
 
 OTHER = chaos_graph(sizes=(12, 16, 4), fail_q=0, noise=True)
@@ -30,8 +30,8 @@ SWEEP = (Sweep("dead", (0.0, 0.5)), Sweep("omission", (0.25,)))
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One campaign on two models."""
     made = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
-    for folder, graph in zip(made, (None, OTHER), strict=True):
-        run(folder, campaign(sweep=SWEEP, masks=6), **({"graph": graph} if graph else {})).write(folder)
+    for folder, graph in zip(made, (GRAPH, OTHER), strict=True):
+        run(folder, campaign(sweep=SWEEP, masks=6), graph=graph).write(folder)
     return made
 
 
