@@ -36,6 +36,7 @@ def windows_of(x: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> Ar
 class Pool(Node):
     """One value of each window, int8 (C, H, W) -> (C, (H - kernel[0]) // stride[0] + 1, likewise); no padding."""
 
+    keeps_units: ClassVar[bool] = True
     pooled_dtype: ClassVar[str] = "int8"
 
     kernel: tuple[int, int] = (2, 2)

@@ -125,6 +125,8 @@ class Node:
     """Whether its output is logits, compared across channels."""
     is_class: ClassVar[bool] = False
     """Whether its output is the index of the largest logit."""
+    keeps_units: ClassVar[bool] = False
+    """Whether entry n of axis 0 of its output is made of the entries n of its inputs: where all of them are removed, so may it be."""
     unit_kind: ClassVar[Literal["", "spiking", "k-WTA", "plain"]] = ""
     """What its units are, where it has a `dead` slot."""
 
@@ -228,6 +230,14 @@ class Node:
     def maps_zero_to_zero(self, graph: Graph) -> bool:
         """Whether code 0 of its input adds nothing to its output: what a dead unit sends must be silence."""
         return True
+
+    def sums_over(self, tensor: str) -> bool:
+        """Whether it reads a tensor only as one sum or norm of all entries: removing entries of code 0 changes nothing, nor any weight."""
+        return False
+
+    def unit_constants(self, graph: Graph) -> tuple[str, ...]:
+        """Its constants with one entry, or row, per entry of axis 0 of its output."""
+        return tuple(name for _, name in self.constants() if len(graph.value(name)) == graph.tensors[self.output].shape[0])
 
     def matrix_scale(self, graph: Graph) -> tuple[float, ...] | None:
         """The scales of the weights where each output is a product of one row with the whole input vector; None elsewhere."""

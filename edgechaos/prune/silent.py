@@ -1,8 +1,8 @@
 """Neurons that never act leave an integer graph, and every other integer stays as it was.
 
-What leaves are the neurons and channels that sent code 0 alone on the calibration items of every head. Nothing is quantized anew:
-scales, multipliers, thresholds and words of what stays are those of the whole graph, so that without noise and losses no logit
-changes where the removed ones are silent.
+What leaves are the neurons and channels that sent code 0 alone to every matrix on the calibration items of every head; layers that an Add
+joins are one. Nothing is quantized anew: scales, multipliers, thresholds and words of what stays are those of the whole graph,
+so that without noise and losses no logit changes where the removed ones are silent.
 """
 
 from __future__ import annotations
@@ -15,39 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.graph.integer_graph import (
-    AveragePool,
-    ChaosLayer,
-    Constant,
-    Conv,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Node,
-    Readout,
-    Requantize,
-    ThermalNoise,
-    TopK,
-)
+from edgechaos.graph.integer_graph import Constant, Conv, IntegerGraph, MatMul, Node
 from edgechaos.support.errors import UnsupportedError
 
 Mask = NDArray[np.bool_]
-BETWEEN = (Requantize, ChaosLayer, Lut, TopK, ThermalNoise, MaxPool, AveragePool)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """`matrix` computes what enters the neurons, the last of `inside` writes what they send to `readers`."""
+    """Neurons by what they write: `matrices` compute what enters them, `inside` makes of it what they send to `readers`.
 
-    matrix: MatMul | Conv
+    Of one matrix; of several where an Add joins what they send, neuron by neuron. tensors: each has one entry of axis 0 per neuron.
+    """
+
+    matrices: tuple[MatMul | Conv, ...]
     inside: tuple[Node, ...]
     readers: tuple[MatMul | Conv, ...]
+    tensors: tuple[str, ...]
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Each has one entry of axis 0 per neuron."""
-        return (self.matrix.output, *(n.output for n in self.inside))
+    def sent(self) -> tuple[str, ...]:
+        """What other matrices read of it."""
+        return tuple(dict.fromkeys(reader.input for reader in self.readers))
 
 
 def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> IntegerGraph:
@@ -65,15 +53,16 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
     for group in groups:
         kept = ~np.logical_and.reduce([_silent(graph, layer, seen) for layer in group])
         if not kept.any():
-            name = group[0].matrix.name
+            name = group[0].matrices[0].name
             raise UnsupportedError(f"layer '{name}': no neuron would be left of {len(kept)}; all are silent; train it again", name)
-        for name in {name for layer in group for name in _per_neuron(graph, layer)}:
+        for name in {name for layer in group for node in (*layer.matrices, *layer.inside) for name in node.unit_constants(graph)}:
             constants[name] = _narrowed(constants[name], kept)
         for name in {reader.weight for layer in group for reader in layer.readers}:
             constants[name] = _without_columns(constants[name], kept)
         for layer in group:
-            old = kept_units.get(layer.matrix.name, range(len(kept)))
-            kept_units[layer.matrix.name] = [int(old[i]) for i in np.flatnonzero(kept)]
+            for matrix in layer.matrices:
+                old = kept_units.get(matrix.name, range(len(kept)))
+                kept_units[matrix.name] = [int(old[i]) for i in np.flatnonzero(kept)]
             for name in layer.tensors:
                 tensors[name] = replace(tensors[name], shape=(int(kept.sum()), *tensors[name].shape[1:]))
     metadata = {**graph.metadata, "pruning": {**pruning, "kept": kept_units}}
@@ -82,37 +71,63 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
 
 def _groups(graph: IntegerGraph) -> list[list[_Layer]]:
     """The layers by stored matrix, without those that share words with something else: what heads share goes for all of them or none."""
-    found = [layer for node in graph.nodes if (layer := _layer(graph, node)) is not None]
-    groups = [[layer for layer in found if layer.matrix.weight == weight] for weight in dict.fromkeys(n.matrix.weight for n in found)]
+    groups: list[list[_Layer]] = []
+    done: set[str] = set()
+    for node in graph.nodes:
+        layer = None if node.name in done else _layer(graph, node)
+        if layer is not None:
+            done.update(matrix.name for matrix in layer.matrices)
+            words = {matrix.weight for matrix in layer.matrices}
+            first, *others = [g for g in groups if words & {m.weight for known in g for m in known.matrices}] or [[]]
+            groups = [g for g in groups if g not in others] + ([] if first else [first])
+            first += [*(known for g in others for known in g), layer]
 
     def whole(group: list[_Layer]) -> bool:
-        inside = {n.name for layer in group for n in (layer.matrix, *layer.readers)}
-        words = {n.weight for layer in group for n in (layer.matrix, *layer.readers)}
-        return all(n.name in inside for n in graph.weighted() if n.weight in words)
+        """Whether what shares words with a matrix of the group is one of its matrices too, and likewise of its readers."""
+        for of in ("matrices", "readers"):
+            inside = [n for layer in group for n in getattr(layer, of)]
+            words, names = {n.weight for n in inside}, {n.name for n in inside}
+            if any(n.weight in words and n.name not in names for n in graph.weighted()):
+                return False
+        return True
 
     return [group for group in groups if whole(group)]
 
 
-def _layer(graph: IntegerGraph, node: Node) -> _Layer | None:
-    if not isinstance(node, MatMul | Conv) or isinstance(node, Readout):
+def _layer(graph: IntegerGraph, start: Node) -> _Layer | None:
+    """The layer of the neurons that a matrix computes; None where they cannot be taken out of all that holds them."""
+    if not isinstance(start, MatMul | Conv) or start.is_readout:
         return None
-    inside: list[Node] = []
-    readers = _readers(graph, node.output)
-    while len(readers) == 1 and isinstance(readers[0], BETWEEN):
-        inside.append(readers[0])
-        readers = _readers(graph, readers[0].output)
-    matrices = tuple(r for r in readers if isinstance(r, MatMul | Conv))
-    return _Layer(node, tuple(inside), matrices) if inside and matrices and len(matrices) == len(readers) else None
-
-
-def _readers(graph: IntegerGraph, tensor: str) -> tuple[Node, ...]:
-    """Of which a norm of the codes (thermal noise) is none: a code of 0 adds nothing to it."""
-    return tuple(n for n in graph.readers(tensor) if n.input == tensor)
+    waiting, tensors, nodes = [start.output], dict[str, None](), {start.name}
+    readers: dict[str, MatMul | Conv] = {}
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in tensors:
+            continue
+        tensors[tensor] = None
+        source = graph.producer(tensor)
+        for node in (source, *graph.readers(tensor)):
+            if node is None:
+                return None
+            if node is not source and node.sums_over(tensor):
+                continue
+            if node.keeps_units:
+                nodes.add(node.name)
+                waiting += [node.output, *(t for t in node.inputs() if not node.sums_over(t))]
+            elif isinstance(node, MatMul | Conv) and not (node is source and node.is_readout):
+                nodes.update([node.name] if node is source else ())
+                readers.update({} if node is source else {node.name: node})
+            else:
+                return None
+    ordered = [n for n in graph.nodes if n.name in nodes]
+    matrices = tuple(n for n in ordered if isinstance(n, MatMul | Conv))
+    inside = tuple(n for n in ordered if n.keeps_units)
+    return _Layer(matrices, inside, tuple(readers.values()), tuple(tensors)) if inside and readers else None
 
 
 def _seen(graph: IntegerGraph, layers: list[_Layer], codes: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """What layers send, and what their k-WTA ranks and keeps, on the codes of the head that they belong to."""
-    wanted = {name for layer in layers for name in (layer.tensors[-1], *_ranked(layer))}
+    wanted = {name for layer in layers for name in (*layer.sent(), *_ranked(layer))}
     seen: dict[str, NDArray[Any]] = {}
     for head, items in codes.items():
         names = tuple(n.output for n in graph.path(head) if n.output in wanted)
@@ -121,32 +136,22 @@ def _seen(graph: IntegerGraph, layers: list[_Layer], codes: Mapping[str, NDArray
 
 
 def _ranked(layer: _Layer) -> tuple[str, ...]:
-    return tuple(name for n in layer.inside if isinstance(n, TopK) for name in (n.input, n.output))
+    return tuple(name for n in layer.inside if n.unit_kind == "k-WTA" for name in (n.input, n.output))
 
 
 def _silent(graph: IntegerGraph, layer: _Layer, seen: Mapping[str, NDArray[Any]]) -> Mask:
     """(n,). A unit of a k-WTA must never have won either: it took another's place. One that ranked 0 may have."""
-    silent = _always_zero(seen[layer.tensors[-1]], graph.tensors[layer.tensors[-1]].ticks)
+    silent = np.logical_and.reduce([_always_zero(seen[name], graph.tensors[name].ticks) for name in layer.sent()])
     for node in layer.inside:
-        if isinstance(node, TopK):
+        if node.unit_kind == "k-WTA":
             silent &= _always_zero(seen[node.output], 0) & (seen[node.input] != 0).all(axis=0)
-    return silent
+    return np.asarray(silent)
 
 
 def _always_zero(values: NDArray[Any], ticks: int) -> Mask:
     """(n,) of values (items, n, ...), or (items, ticks, n)."""
     axis = 2 if ticks else 1
     return np.asarray(~np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).any(axis=1))
-
-
-def _per_neuron(graph: IntegerGraph, layer: _Layer) -> list[str]:
-    """The constants that have one entry, or row, per neuron; tables and multipliers may be one for all."""
-
-    def each(node: Node, value: NDArray[Any]) -> bool:
-        return value.ndim == 2 if isinstance(node, Lut) else len(value) > 1 if isinstance(node, Requantize) else True
-
-    nodes = (layer.matrix, *layer.inside)
-    return [name for node in nodes for _, name in node.constants() if each(node, graph.constants[name].value)]
 
 
 def _narrowed(constant: Constant, kept: Mask) -> Constant:

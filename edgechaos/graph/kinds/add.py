@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class Add(Node):
     input, other and the output have one shape, without ticks; `other` is another tensor than `input`. The gains, 1..32767, are the
     scales of the two in units of the accumulator's. The Requantize after it rounds once; to int8, it finishes a plain layer.
     """
+
+    keeps_units: ClassVar[bool] = True
 
     other: str = tensor_field()
     gain: int

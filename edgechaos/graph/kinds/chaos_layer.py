@@ -49,6 +49,7 @@ class ChaosLayer(Node):
     dead, stuck: (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons, set by faults alone.
     """
 
+    keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["spiking"]] = "spiking"
 
     mode: TickMode = "parallel"

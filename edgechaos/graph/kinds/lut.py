@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,11 +20,17 @@ LUT_ENTRIES = 256
 class Lut(Node):
     """q = table[x + 128], int8 -> int8, same shape. table: (256,), or (channels, 256) with channels on axis 0, int8."""
 
+    keeps_units: ClassVar[bool] = True
+
     table: str = constant_field()
 
     def maps_zero_to_zero(self, graph: Graph) -> bool:
         """In every channel."""
         return not graph.value(self.table)[..., LUT_ENTRIES // 2].any()
+
+    def unit_constants(self, graph: Graph) -> tuple[str, ...]:
+        """The table, where each channel has its own."""
+        return (self.table,) if graph.value(self.table).ndim == 2 else ()
 
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""

@@ -29,6 +29,7 @@ class Requantize(Node):
     low: int = -128
     high: int = 127
     dead: str | None = constant_field(None)
+    keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["plain"]] = "plain"
 
     def finishes_plain_layer(self, graph: Graph) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class ThermalNoise(Node):
     (`edgechaos.graph.thermal`) and may be set anew for every run; shift_a, shift_b in 1..30; norm * k_max < 2^30 is proved.
     """
 
+    keeps_units: ClassVar[bool] = True
+
     codes: str = tensor_field()
     k: int = 0
     k_max: int = 0
@@ -38,6 +41,10 @@ class ThermalNoise(Node):
         """As the MatMul before it."""
         source = graph.producer(self.input)
         return source is not None and source.finishes(graph)
+
+    def sums_over(self, tensor: str) -> bool:
+        """Of the codes it takes the norm."""
+        return tensor == self.codes
 
     def streams(self) -> tuple[int, ...]:
         """The noise's."""

@@ -26,6 +26,7 @@ class TopK(Node):
     as 0; dropped, bit r set: the winner of rank r (0 the largest) leaves as 0.
     """
 
+    keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["k-WTA"]] = "k-WTA"
 
     k: int = 1
