@@ -1,6 +1,6 @@
 """FloatModel: a trained network as data, before any integer: named float64 nodes in execution order.
 
-A node is named like the tensor it writes and reads the tensor of one other node or of a head's input. Nothing here needs torch.
+A node is named like the tensor it writes and reads tensors of other nodes or of a head's input. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import numpy as np
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_nodes import (
+    Add,
     Augmentation,
     ChaosLayer,
     Conv,
     FailingLayer,
     FloatNode,
     Gelu,
+    Identity,
     MatMul,
     Readout,
     Relu,
@@ -75,7 +77,7 @@ class FloatModel:
 
     def readers(self, tensor: str) -> tuple[FloatNode, ...]:
         """The nodes that read a tensor."""
-        return tuple(n for n in self.nodes if n.input == tensor)
+        return tuple(n for n in self.nodes if tensor in n.inputs())
 
     def spiking_layers(self) -> tuple[ChaosLayer, ...]:
         """The spiking nodes, in execution order."""
@@ -84,11 +86,11 @@ class FloatModel:
     def failing_layers(self) -> tuple[FailingLayer, ...]:
         """The layers that a fault of all layers strikes: spiking and k-WTA ones, or the plain ones of a network that has neither.
 
-        Named as in the integer graph, in execution order. A plain layer is an activation of a matrix.
+        Named as in the integer graph, in execution order. A plain layer is an activation, or Identity, of a matrix or a sum.
         """
         shapes = self.shapes()
         found: list[FloatNode] = [n for n in self.nodes if isinstance(n, ChaosLayer | TopK)]
-        found = found or [n for n in self.nodes if isinstance(n, Relu | Gelu)]
+        found = found or [n for n in self.nodes if isinstance(n, Relu | Gelu | Identity)]
         return tuple(
             n.failing()
             if isinstance(n, ChaosLayer)
@@ -107,11 +109,12 @@ class FloatModel:
         """The shape of every tensor for one sample and tick. Raises GraphError where the nodes do not fit together."""
         shapes: dict[str, Shape] = {head.input: head.shape for head in self.heads}
         for node in self.nodes:
-            if node.input not in shapes:
-                raise GraphError(f"node '{node.name}': reads '{node.input}' before it is written", node.name)
+            for tensor in node.inputs():
+                if tensor not in shapes:
+                    raise GraphError(f"node '{node.name}': reads '{tensor}' before it is written", node.name)
             if node.name in shapes or not IDENTIFIER.fullmatch(node.name):
                 raise GraphError(f"node '{node.name}': the name is taken, or not of the form [a-z_][a-z0-9_]*", node.name)
-            shapes[node.name] = node.shape_of(shapes[node.input])
+            shapes[node.name] = node.shape_of(*(shapes[tensor] for tensor in node.inputs()))
         return shapes
 
     def validate(self) -> FloatModel:
@@ -123,6 +126,8 @@ class FloatModel:
                 raise GraphError(f"node '{node.name}': a weight is not finite; the training diverged", node.name)
             if isinstance(node, Readout) and isinstance(self.node(node.input), MatMul | Conv):
                 raise GraphError(f"node '{node.name}': a readout reads spikes or an activation, not '{node.input}'", node.name)
+            if isinstance(node, Add) and any(map(self.ticks, node.inputs())):
+                raise GraphError(f"node '{node.name}': adds values, not spikes at ticks", node.name)
             if isinstance(node, Thermal) and not isinstance(self.node(node.input), MatMul):
                 raise GraphError(f"node '{node.name}': thermal noise follows a matrix, not '{node.input}'", node.name)
         self._check_shared()
@@ -147,6 +152,6 @@ class FloatModel:
         needed, path = {head.logits}, []
         for node in reversed(self.nodes):
             if node.name in needed:
-                needed.add(node.input)
+                needed.update(node.inputs())
                 path.append(node)
         return tuple(reversed(path))

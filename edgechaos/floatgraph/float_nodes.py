@@ -1,19 +1,20 @@
-"""The kinds of node of a FloatModel: what each computes in real numbers, and the shape that it makes of its input's.
+"""The kinds of node of a FloatModel: what each computes in real numbers, and the shape that it makes of its inputs'.
 
-`shape_of(x)` gives the output's shape for one sample and tick, or raises GraphError where the node does not take an input of shape
-x. Images are (C, H, W).
+`shape_of` gives the output's shape for one sample and tick from those of the inputs, or raises GraphError where the node does not take
+them. Images are (C, H, W).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.windows import output_size
 from edgechaos.graph.integer_graph import TickMode
+from edgechaos.graph.node import tensor_field
 from edgechaos.support.errors import GraphError
 
 Shape = tuple[int, ...]
@@ -22,10 +23,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatNode:
-    """One operation; its output tensor carries its name."""
+    """One operation; its output tensor carries its name. It reads `input`, and what further fields made by `tensor_field` name."""
 
     name: str
     input: str
+
+    def inputs(self) -> tuple[str, ...]:
+        """Every tensor this node reads, `input` first."""
+        return (self.input, *(getattr(self, f.name) for f in fields(self) if f.metadata.get("tensor")))
+
+    def prefixed(self, prefix: str) -> FloatNode:
+        """The node with the prefix before its name and those of its inputs."""
+        names = [f.name for f in fields(self) if f.name in ("name", "input") or f.metadata.get("tensor")]
+        return replace(self, **{name: prefix + getattr(self, name) for name in names})
 
     def shape_of(self, x: Shape) -> Shape:
         """The output's shape: the input's, unless a kind says otherwise."""
@@ -125,6 +135,23 @@ class Relu(FloatNode):
 @dataclass(frozen=True, slots=True, eq=False)
 class Gelu(FloatNode):
     """x * (1 + erf(x / sqrt 2)) / 2, the exact form."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Add(FloatNode):
+    """y = x + other, element by element: a residual connection. Neither has ticks."""
+
+    other: str = tensor_field()
+
+    def shape_of(self, x: Shape, other: Shape = ()) -> Shape:
+        """The inputs', which is one."""
+        self.need(x == other and self.other != self.input, x)
+        return x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity(FloatNode):
+    """y = x: where the integers need codes of a sum that no activation follows, before it is added to something or multiplied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

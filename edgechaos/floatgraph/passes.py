@@ -139,9 +139,10 @@ def order(model: FloatModel) -> FloatModel:
     """
     written, waiting, done = {head.input for head in model.heads}, list(model.nodes), []
     while waiting:
-        ready = next((n for n in waiting if n.input in written), None)
+        ready = next((n for n in waiting if written.issuperset(n.inputs())), None)
         if ready is None:
-            raise GraphError(f"node '{waiting[0].name}': '{waiting[0].input}' is never written, or depends on itself", waiting[0].name)
+            missing = next(t for t in waiting[0].inputs() if t not in written)
+            raise GraphError(f"node '{waiting[0].name}': '{missing}' is never written, or depends on itself", waiting[0].name)
         waiting.remove(ready)
         written.add(ready.name)
         done.append(ready)

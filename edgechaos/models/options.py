@@ -15,7 +15,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "shared": ("hidden", *NEURON, "channels", "embed", "average"),
         "dlm": ("hidden", "temperature", "temperature_max", "current_strength", "dissipation", "injection"),
         "tnn": ("hidden", "sparsity", "softness"),
-        "mlp": ("hidden", "dropout", "noise_std"),
+        "mlp": ("hidden", "residual", "dropout", "noise_std"),
         "cnn": ("channels", "dropout", "noise_std"),
     }
 )

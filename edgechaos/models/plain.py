@@ -1,8 +1,9 @@
 """Plain networks: the comparison that every spiking or sparse result needs, at equal accuracy.
 
-An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2 per entry of `channels`, then Linear
-(`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations, which are the usual ways to a
-fault-tolerant network, and, as every model, with units that are dead or lose what they send.
+An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...), where `residual` with x + ReLU(Linear(x)) in place of every hidden layer but the
+first (He et al., Identity mappings in deep residual networks, ECCV 2016: nothing acts on the sum); a CNN is Conv3x3, ReLU, MaxPool2 per
+entry of `channels`, then Linear (`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations, which are
+the usual ways to a fault-tolerant network, and, as every model, with units that are dead or lose what they send.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import AUGMENTATION_STREAM, UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
-from edgechaos.floatgraph.float_nodes import Augmentation, Conv, FailingLayer, FloatNode, MatMul, Pool, Readout, Relu
+from edgechaos.floatgraph.float_nodes import Add, Augmentation, Conv, FailingLayer, FloatNode, Identity, MatMul, Pool, Readout, Relu
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
@@ -25,13 +26,14 @@ from edgechaos.support.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainConfig:
-    """hidden: of an MLP; channels: of a CNN, with image (C, H, W). dropout in 0..1 and noise_std act in training alone."""
+    """hidden: of an MLP, one width where residual; channels: of a CNN, with image (C, H, W). dropout in 0..1 and noise_std: in training."""
 
     inputs: int
     classes: tuple[str, ...]
     hidden: tuple[int, ...] = (128,)
     channels: tuple[int, ...] = ()
     image: tuple[int, ...] = ()
+    residual: bool = False
     dropout: float = 0.0
     noise_std: float = 0.0
     mean: tuple[float, ...] = (0.0,)
@@ -47,6 +49,7 @@ class PlainConfig:
             ("hidden", bool(self.channels) or (len(self.hidden) > 0 and min(self.hidden) > 0), "one or more sizes of at least 1"),
             ("channels", all(c > 0 for c in self.channels), "sizes of at least 1"),
             ("image", not self.channels or halved, "(channels, height, width) that hold the inputs and every halving"),
+            ("residual", not self.residual or self._one_width(), "false, or hidden two or more sizes, all the same"),
             ("dropout", 0 <= self.dropout < 1, "in 0..1, below 1"),
             ("noise_std", self.noise_std >= 0, "at least 0"),
             ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
@@ -56,6 +59,9 @@ class PlainConfig:
             if not good:
                 raise ConfigError(f"plain network: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
         return self
+
+    def _one_width(self) -> bool:
+        return not self.channels and len(self.hidden) > 1 and len(set(self.hidden)) == 1
 
 
 class PlainNet(Model):
@@ -90,23 +96,35 @@ class PlainNet(Model):
         """Logits (batch, classes) of normalized inputs (batch, inputs)."""
         if self.config.channels:
             x = x.reshape(-1, *self.config.image)
-        for (_, layer), failing, augmentation in zip(self.body(), self.failing_layers(), self._augmentation().values(), strict=True):
-            x = delivered(layer(x).relu(), failing, conditions)
+        failing = iter(self.failing_layers())
+        for (name, layer), augmentation in zip(self.body(), self._augmentation().values(), strict=True):
+            activated = delivered(layer(x).relu(), next(failing), conditions)
+            x = delivered(x + activated, next(failing), conditions) if self._adds(name) else activated
             if self.config.channels:
                 x = nn.functional.max_pool2d(x, 2)
             x = augmented(x, augmentation, conditions)
         return cast(Tensor, self.last()(x.flatten(1)))
 
+    def _adds(self, layer: str) -> bool:
+        """Whether the input of a layer is added to what it makes of it."""
+        return self.config.residual and layer != "fc1"
+
     def failing_layers(self) -> tuple[FailingLayer, ...]:
-        """The ReLUs: units of an MLP, channels of a CNN."""
+        """The ReLUs, and the sums of a residual network: units of an MLP, channels of a CNN."""
         sizes = self.config.channels or self.config.hidden
-        return tuple(FailingLayer(f"{name}_relu", sizes[k], UNIT_FAIL_STREAM + k) for k, (name, _) in enumerate(self.body()))
+        named = zip(sizes, (name for name, _ in self.body()), strict=True)
+        layers = [(f"{name}_{end}", size) for size, name in named for end in ("relu", "sum")[: 1 + self._adds(name)]]
+        return tuple(FailingLayer(name, size, UNIT_FAIL_STREAM + k) for k, (name, size) in enumerate(layers))
 
     def _augmentation(self) -> dict[str, Augmentation]:
-        """Of what every layer but the last sends on, by its tensor: after the ReLU, or the pool that follows it."""
-        config, end = self.config, "pool" if self.config.channels else "relu"
+        """Of what every layer but the last sends on, by its tensor: after the ReLU, or the pool or sum that follows it."""
+        config = self.config
+
+        def sent(name: str) -> str:
+            return f"{name}_{'pool' if config.channels else 'sum' if self._adds(name) else 'relu'}"
+
         return {
-            f"{name}_{end}": Augmentation(config.dropout, config.noise_std, AUGMENTATION_STREAM + 2 * k)
+            sent(name): Augmentation(config.dropout, config.noise_std, AUGMENTATION_STREAM + 2 * k)
             for k, (name, _) in enumerate(self.body())
         }
 
@@ -120,6 +138,8 @@ class PlainNet(Model):
                 nodes.append(Pool(f"{layer_name}_pool", f"{layer_name}_relu", (2, 2), (2, 2)))
             else:
                 nodes += [MatMul(layer_name, value, weight, bias), Relu(f"{layer_name}_relu", layer_name)]
+            if self._adds(layer_name):
+                nodes += [Add(f"{layer_name}_add", value, f"{layer_name}_relu"), Identity(f"{layer_name}_sum", f"{layer_name}_add")]
         nodes.append(Readout("logits", nodes[-1].name, array(self.last().weight), array(self.last().bias)))
         config = self.config
         image = config.image if config.channels else None
@@ -129,4 +149,5 @@ class PlainNet(Model):
 
     def summary(self) -> dict[str, Any]:
         """What the network trained with."""
-        return {"float": {"dropout": self.config.dropout, "noise_std": self.config.noise_std}}
+        residual = {"residual": True} if self.config.residual else {}
+        return {"float": {"dropout": self.config.dropout, "noise_std": self.config.noise_std}, **residual}

@@ -185,7 +185,7 @@ class SharedChaosNet(Model):
 
 def _prefixed(node: FloatNode, prefix: str) -> FloatNode:
     """The node under a task's name; a matrix of the cortex is shared under its own."""
-    renamed = replace(node, name=prefix + node.name, input=prefix + node.input)
+    renamed = node.prefixed(prefix)
     return replace(renamed, shared=node.name) if isinstance(renamed, MatMul) and node.name.startswith("cortex") else renamed
 
 

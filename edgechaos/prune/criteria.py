@@ -2,8 +2,8 @@
 
 A folded FloatModel (`edgechaos.floatgraph.passes.fold`) and what its neurons were measured to send give scores by layer, the least
 of which `edgechaos.prune.removal` removes. Neurons are the outputs of a MatMul, or the channels of a Conv, that pass through spikes,
-activations or pooling into other matrices; embeddings and logits stay, and so does what one head alone sends to a matrix that heads
-share. Nothing here needs torch.
+activations or pooling into other matrices; embeddings, what an Add adds, and logits stay, and so does what one head alone sends to a
+matrix that heads share. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import RANDOM_STREAM
 from edgechaos.floatgraph.float_model import FloatModel
-from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, Gelu, MatMul, Pool, Relu, Thermal, TopK, stored_name
+from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, Gelu, Identity, MatMul, Pool, Relu, Thermal, TopK, stored_name
 from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ DEFAULT: Criterion = "reconstruction"
 RIDGE = 0.1
 """Added to the moments, in mean squares of a neuron: without it few neurons would replace many, and be missed when they die."""
 
-BETWEEN = (ChaosLayer, Relu, Gelu, TopK, Thermal, Pool)
+BETWEEN = (ChaosLayer, Relu, Gelu, Identity, TopK, Thermal, Pool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], sha
     """Remove from every layer the `share` of neurons that is worth least; others take their place.
 
     activity: by matrix name, as `edgechaos.quantize.importance.activity` measures it; layers without one stay whole. What never acts
-    leaves the integer graph (`edgechaos.prune.silent`). Raises UnsupportedError for a share outside [0, 1) or a model without such layers.
+    leaves the integer graph (`edgechaos.prune.silent`). Raises UnsupportedError as `least_neurons`.
     """
     removed = least_neurons(model, neuron_scores(model, by, activity), share)
     smaller = remove_neurons(model, removed, activity)
@@ -70,11 +70,12 @@ def prune_neurons(model: FloatModel, activity: Mapping[str, NeuronActivity], sha
 def least_neurons(model: FloatModel, scores: Mapping[str, NDArray[np.float64]], share: float) -> dict[str, NDArray[np.bool_]]:
     """Masks (n,) of exactly round(share * n) neurons of each layer, those of least score; one neuron always stays.
 
-    Raises UnsupportedError for a share outside [0, 1) or a model without such layers.
+    Raises UnsupportedError for a share outside [0, 1), or above 0 of a model without such layers.
     """
     _check_share("neurons", share)
-    if not scores:
-        raise UnsupportedError(f"model '{model.name}' has no hidden neurons to remove; prune its weights instead")
+    if not scores and share:
+        residual = ": residual connections hold them together" if any(len(n.inputs()) > 1 for n in model.nodes) else ""
+        raise UnsupportedError(f"model '{model.name}' has no hidden neurons to remove{residual}; prune its weights instead")
     masks = {name: np.zeros(len(worth), bool) for name, worth in scores.items()}
     for name, mask in masks.items():
         mask[_least(scores[name], share)[: len(mask) - 1]] = True

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from edgechaos.arithmetic.rounding import bias_codes, multiplier_shift, requantize
 from edgechaos.floatgraph.float_nodes import (
+    Add,
     ChaosLayer,
     Conv,
     EmbeddingMean,
@@ -31,6 +32,7 @@ from edgechaos.floatgraph.float_nodes import (
     Thermal,
     TopK,
 )
+from edgechaos.graph.kinds.add import gains
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
 from edgechaos.graph.rules import FINER_BITS
 from edgechaos.models.base import thermal
@@ -70,6 +72,10 @@ class _Evaluation:
         x = values[node.input]
         if isinstance(node, ChaosLayer):
             return spiking_ticks(x, node, self.conditions)
+        if isinstance(node, Add):
+            (a, step), (b, other_step) = (self.codes(tensor, values) for tensor in node.inputs())
+            gain, other_gain, unit = gains(step, other_step)
+            return (a * gain + b * other_gain) * unit
         if isinstance(node, Thermal):
             matrix = self.model.described.node(node.input)
             assert matrix is not None

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import (
+    Add,
     ChaosLayer,
     Conv,
     EmbeddingMean,
     FailingLayer,
     FloatNode,
     Gelu,
+    Identity,
     Lut,
     MatMul,
     Pool,
@@ -35,6 +37,7 @@ from edgechaos.floatgraph.float_nodes import (
     TopK,
     stored_name,
 )
+from edgechaos.graph.kinds.add import gains
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
 from edgechaos.graph.rules import FINER_BITS
 from edgechaos.models.base import thermal
@@ -103,7 +106,7 @@ class FakeQuantModel(nn.Module):
         dtype, spec = next(self.parameters()).dtype, self.head(head)
         values = {spec.input: codes.to(dtype) * spec.step}
         for node in self.described.nodes:
-            if node.input in values:
+            if values.keys() >= set(node.inputs()):
                 value = self._evaluate(node, values, conditions)
                 values[node.name] = augmented(value, self.described.augmentation.get(node.name), conditions)
         return values
@@ -112,6 +115,8 @@ class FakeQuantModel(nn.Module):
         x = values[node.input]
         if isinstance(node, ChaosLayer):
             return spiking_ticks(x, node, conditions)
+        if isinstance(node, Add):
+            return x + values[node.other]
         if isinstance(node, Thermal):
             matrix = self.described.node(node.input)
             assert matrix is not None
@@ -140,7 +145,7 @@ class FakeQuantModel(nn.Module):
         x = cast(Tensor, self.quantizers[node.name](x))
         if isinstance(node, TopK):
             x = x * winners(x, node.k, conditions.faults.get(node.name, LayerFaults()).dead)
-        return self.delivered(x, node.name, conditions) if isinstance(node, TopK | Relu) else x
+        return self.delivered(x, node.name, conditions) if isinstance(node, TopK | Relu | Identity) else x
 
     def delivered(self, x: Tensor, name: str, conditions: Conditions) -> Tensor:
         """What the units of a layer send: dead ones 0, as the integer graph has it, and lost ones of a layer that fails in training."""
@@ -192,6 +197,9 @@ class FakeQuantModel(nn.Module):
         if isinstance(node, MatMul | Conv):
             ticks = max(1, self.described.ticks(node.input)) if isinstance(node, Readout) else 1
             return self.quantized(node.name).scale * self.step(node.input) / ticks
+        if isinstance(node, Add):
+            (x,), (other,) = map(self.step, node.inputs())
+            return np.array([gains(x, other)[2]])
         if node.name in self.quantizers:
             return np.array([cast(Quantizer, self.quantizers[node.name]).scale])
         return np.ones(1) if isinstance(node, ChaosLayer) else self.step(node.input)
@@ -214,7 +222,7 @@ def _points(node: FloatNode) -> dict[str, tuple[int, int]]:
         return {f"{node.name}_in": INT8, node.name: INT8}
     if isinstance(node, TopK):
         return {node.name: INT16}
-    if isinstance(node, Lut | EmbeddingMean) or (isinstance(node, Pool) and node.average):
+    if isinstance(node, Identity | Lut | EmbeddingMean) or (isinstance(node, Pool) and node.average):
         return {node.name: INT8}
     return {}
 

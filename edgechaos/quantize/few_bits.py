@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgechaos.floatgraph.float_model import FloatModel
-from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, Gelu, MatMul, Readout, Relu, TopK, stored_name
+from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, FloatNode, Gelu, Identity, MatMul, Readout, Relu, TopK, stored_name
 
 if TYPE_CHECKING:
     from edgechaos.quantize.fake_quant import FakeQuantModel
@@ -82,5 +82,5 @@ def _moments(node: MatMul | Conv, described: FloatModel, codes: Tensor) -> tuple
 
 def _behind_units(described: FloatModel, node: FloatNode) -> bool:
     """Whether what a node reads went through units that can be silent."""
-    before = described.node(node.input)
-    return before is not None and (isinstance(before, ChaosLayer | TopK | Relu | Gelu) or _behind_units(described, before))
+    before = [n for tensor in node.inputs() if (n := described.node(tensor)) is not None]
+    return any(isinstance(n, ChaosLayer | TopK | Relu | Gelu | Identity) or _behind_units(described, n) for n in before)

@@ -16,11 +16,13 @@ from edgechaos.arithmetic import rounding
 from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import (
+    Add,
     ChaosLayer,
     Conv,
     EmbeddingMean,
     FloatNode,
     Gelu,
+    Identity,
     Lut,
     MatMul,
     Pool,
@@ -67,7 +69,8 @@ def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
                 f"layer '{node.name}': {node.ticks} ticks are more than the {MAX_TICKS} that an int8 spike count holds; train with fewer",
                 node.name,
             )
-        _refuse_misplaced(model, node)
+        for tensor in node.inputs():
+            _refuse_misplaced(model, node, model.node(tensor))
     if sampling not in ("ticks", "binomial", "expected"):
         raise UnsupportedError(f"unknown sampling {sampling!r}; use 'ticks', 'binomial' or 'expected'")
     for node in model.spiking_layers():
@@ -79,14 +82,17 @@ def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
             )
 
 
-_ACCUMULATORS = (MatMul, Conv, Thermal)
-_CODES = (Lut, Relu, Gelu, Pool, EmbeddingMean, ChaosLayer)
+_ACCUMULATORS = (MatMul, Conv, Thermal, Add)
+_VALUES = (Lut, Relu, Gelu, Identity, Pool, EmbeddingMean)
+_CODES = (*_VALUES, ChaosLayer)
 _READS: Mapping[type[FloatNode], tuple[type[FloatNode], ...]] = {
     MatMul: _CODES,
     Readout: _CODES,
     Conv: _CODES,
     Pool: _CODES,
     Relu: _ACCUMULATORS,
+    Identity: _ACCUMULATORS,
+    Add: _VALUES,
     Gelu: (*_ACCUMULATORS, TopK),
     TopK: _ACCUMULATORS,
     Thermal: (MatMul, Readout),
@@ -94,13 +100,12 @@ _READS: Mapping[type[FloatNode], tuple[type[FloatNode], ...]] = {
     Lut: (),
     EmbeddingMean: (),
 }
-"""What each kind may read besides the input of a head: matrices read int8 codes, activations read int32 sums."""
+"""What each kind may read besides the input of a head: matrices and Add read int8 codes, activations read int32 sums."""
 
 
-def _refuse_misplaced(model: FloatModel, node: FloatNode) -> None:
+def _refuse_misplaced(model: FloatModel, node: FloatNode, before: FloatNode | None) -> None:
     if type(node) not in _READS:
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form here; fold it first", node.name)
-    before = model.node(node.input)
     at_entry = before is None and type(node) in (MatMul, Readout, Conv, Lut, EmbeddingMean)
     if not at_entry and not isinstance(before, _READS[type(node)]):
         what = "the input" if before is None else f"{type(before).__name__} '{before.name}'"

@@ -1,4 +1,4 @@
-"""Activations, tables, pools, k-WTA and thermal noise as nodes of an integer graph.
+"""Activations, sums, tables, pools, k-WTA and thermal noise as nodes of an integer graph.
 
 Source: docs/semantics.md.
 """
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_nodes import Gelu, Lut, Pool, Relu, Thermal, TopK
+from edgechaos.floatgraph.float_nodes import Add, Gelu, Identity, Lut, Pool, Relu, Thermal, TopK
 from edgechaos.graph.integer_graph import AveragePool, Dtype, MaxPool, ThermalNoise
 from edgechaos.graph.integer_graph import Lut as LutNode
 from edgechaos.graph.integer_graph import TopK as TopKNode
+from edgechaos.graph.kinds.add import Add as AddNode
+from edgechaos.graph.kinds.add import gains
 from edgechaos.graph.thermal import thermal_codes
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.graph_builder import GraphBuilder
@@ -26,9 +28,21 @@ from edgechaos.quantize.graph_builder import GraphBuilder
 class ActivationLowering(GraphBuilder):
     """Adds what stands between matrices."""
 
-    def add_relu(self, node: Relu) -> None:
-        """Codes clipped at 0."""
-        self.values[node.name] = self.rescaled(node.name, self.values[node.input], "int8", self.quantizer(node.name).scale, 0, 127)
+    def add_identity(self, node: Identity | Relu) -> None:
+        """Codes of a sum; after a ReLU from 0 on."""
+        quantizer = self.quantizer(node.name)
+        source = self.values[node.input]
+        self.values[node.name] = self.rescaled(node.name, source, "int8", quantizer.scale, quantizer.low, quantizer.high)
+
+    add_relu = add_identity
+
+    def add_add(self, node: Add) -> None:
+        """The sum of two codes, each by the gain that its scale asks for."""
+        x, other = (self.values[tensor] for tensor in node.inputs())
+        gain, other_gain, unit = gains(float(self.scales[x][0]), float(self.scales[other][0]))
+        acc = self.tensor(f"{node.name}_acc", "int32", self.tensors[x].shape, np.array([unit]))
+        self.nodes.append(AddNode(node.name, x, acc, other=other, gain=gain, other_gain=other_gain))
+        self.values[node.name] = acc
 
     def add_gelu(self, node: Gelu) -> None:
         """Codes through a table of the exact form."""

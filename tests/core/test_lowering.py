@@ -74,6 +74,7 @@ FAMILIES: dict[str, Any] = {
     "dlm": lambda: Dlm(DlmConfig(hidden=(32, 24), temperature=1.0, **COMMON)),
     "tnn": lambda: Tnn(TnnConfig(hidden=(48, 32), sparsity=0.25, **COMMON)),
     "mlp": lambda: PlainNet(PlainConfig(hidden=(32,), dropout=0.2, noise_std=0.1, **COMMON)),
+    "mlp, residual": lambda: PlainNet(PlainConfig(hidden=(24, 24, 24), residual=True, dropout=0.1, **COMMON)),
     "cnn": lambda: PlainNet(PlainConfig(channels=(4, 6), image=(1, 8, 8), **COMMON)),
 }
 

@@ -8,11 +8,22 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgechaos.arithmetic.rounding import round_half_up
 from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, tensor_field
 from edgechaos.graph.rules import require
 
 MAX_GAIN = 32767
 """Two codes of int8 times two such gains stay within 2^23: what is summed never needs a proof of its own."""
+
+
+def gains(scale: float, other_scale: float) -> tuple[int, int, float]:
+    """(gain, other_gain, unit) of an Add of codes worth `scale` and `other_scale`: one of the accumulator is worth `unit`.
+
+    The larger scale gets the largest gain, the other its share, rounded, at least 1: off by half a unit in 32767 at most.
+    """
+    unit = max(scale, other_scale) / MAX_GAIN
+    gain, other_gain = (max(1, int(round_half_up(s / unit))) for s in (scale, other_scale))
+    return gain, other_gain, unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

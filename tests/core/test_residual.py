@@ -1,0 +1,149 @@
+"""A residual network: the float model's sum of two nodes, trained, quantized, and exact wherever its integers run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgechaos import data, open_device, reference
+from edgechaos.export.verify import device_backend, engine_backend, verify
+from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan
+from edgechaos.floatgraph import passes
+from edgechaos.floatgraph.float_model import FloatModel
+from edgechaos.floatgraph.float_nodes import Add, ChaosLayer, Identity, MatMul
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.add import MAX_GAIN, gains
+from edgechaos.models.build import build
+from edgechaos.models.evaluate import evaluate_under
+from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.quantize.lower import refuse_unsupported
+from edgechaos.quantize.pipeline import quantize
+from edgechaos.support.errors import ConfigError, GraphError, UnsupportedError
+from edgechaos.train.fit import Recipe, train
+
+DIGITS = data.load("digits8x8")
+WIDTH = 12
+
+
+def net(**options: Any) -> PlainNet:
+    model = build("mlp", DIGITS, seed=3, hidden=(WIDTH,) * 3, residual=True, **options)
+    assert isinstance(model, PlainNet)
+    return model
+
+
+@cache
+def trained() -> PlainNet:
+    model = train(net(), DIGITS, Recipe(epochs=2, learning_rate=1e-2, seed=1))
+    assert isinstance(model, PlainNet)
+    return model
+
+
+@cache
+def graph_of(method: Any, bits: int) -> IntegerGraph:
+    return quantize(trained(), DIGITS, method=method, epochs=1, weight_bits=bits, per_channel=method == "ptq")
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))
+def test_gains_are_the_scales_in_units_of_the_sum(scale: float, other: float) -> None:
+    found, swapped = gains(scale, other), gains(other, scale)
+    assert found == (swapped[1], swapped[0], swapped[2])
+    *both, unit = found
+    assert max(both) == MAX_GAIN
+    for gain, real in zip(both, (scale, other), strict=True):
+        assert gain == 1 or abs(gain * unit - real) <= 0.5000001 * unit
+        assert gain >= 1
+
+
+def test_the_float_network_is_what_its_name_says_units_that_are_dead_among_it() -> None:
+    model, rng = net().eval(), np.random.default_rng(0)
+    dead = {layer.name: rng.random(layer.units) < 0.3 for layer in model.failing_layers()}
+    assert list(dead) == ["fc1_relu", "fc2_relu", "fc2_sum", "fc3_relu", "fc3_sum"]
+    items = DIGITS.test_items[:50]
+    x = model.preprocess(items).numpy().astype(np.float64)
+    weights = {name: value.detach().double().numpy() for name, value in model.state_dict().items()}
+    for k in (1, 2, 3):
+        made = np.maximum(x @ weights[f"fc{k}.weight"].T + weights[f"fc{k}.bias"], 0.0) * ~dead[f"fc{k}_relu"]
+        x = made if k == 1 else (x + made) * ~dead[f"fc{k}_sum"]
+    expected = x @ weights["fc4.weight"].T + weights["fc4.bias"]
+    np.testing.assert_allclose(evaluate_under(model, items, ResolvedPlan.of(dead=dead)), expected, atol=1e-4)
+
+
+def changed(model: FloatModel, name: str, node: Any) -> FloatModel:
+    return replace(model, nodes=tuple(node if n.name == name else n for n in model.nodes))
+
+
+def test_what_cannot_be_added_is_refused() -> None:
+    model = net().describe()
+    for other, message in (("fc1_relu", "does not take"), ("input", "does not take"), ("nothing", "reads 'nothing' before")):
+        with pytest.raises(GraphError, match=message):
+            changed(model, "fc2_add", Add("fc2_add", "fc1_relu", other)).validate()
+    with pytest.raises(GraphError, match="'nothing' is never written"):
+        passes.order(changed(model, "fc2_add", Add("fc2_add", "fc1_relu", "nothing")))
+    with pytest.raises(UnsupportedError, match="'fc2_add': Add has no integer form after MatMul 'fc2'"):
+        refuse_unsupported(passes.fold(changed(model, "fc2_add", Add("fc2_add", "fc1_relu", "fc2"))), "ticks")
+    bare = next(n for n in model.nodes if n.name == "fc3")
+    with pytest.raises(UnsupportedError, match="'fc3': MatMul has no integer form after Add"):
+        refuse_unsupported(passes.fold(changed(model, "fc3", replace(bare, input="fc2_add"))), "ticks")
+    spikes = build("pixels", DIGITS, hidden=(WIDTH,), ticks=3).describe()
+    layer = next(n for n in spikes.nodes if isinstance(n, ChaosLayer))
+    square = MatMul("square", layer.name, np.eye(WIDTH))
+    nodes = (*spikes.nodes[:-1], square, Add("both", layer.name, "square"), spikes.nodes[-1])
+    with pytest.raises(GraphError, match="'both': adds values, not spikes"):
+        replace(spikes, nodes=nodes).validate()
+    with pytest.raises(ConfigError, match="residual = True, but must be false, or hidden"):
+        PlainConfig(inputs=4, classes=("a",), hidden=(3, 4), residual=True).check()
+
+
+def test_nodes_stand_after_all_that_they_read_and_unread_ones_go() -> None:
+    model = net().describe()
+    shuffled = passes.order(replace(model, nodes=tuple(reversed(model.nodes))))
+    written = {"input"}
+    for node in shuffled.nodes:
+        assert written.issuperset(node.inputs())
+        written.add(node.name)
+    assert {n.name for n in passes.prune_unread(shuffled).nodes} == {n.name for n in model.nodes}
+    assert [n.name for n in model.readers("fc1_relu")] == ["fc2", "fc2_add"]
+    renamed = next(n for n in model.nodes if isinstance(n, Add)).prefixed("a_")
+    assert (renamed.name, renamed.inputs()) == ("a_fc2_add", ("a_fc1_relu", "a_fc2_relu"))
+    assert sum(isinstance(n, Identity) for n in passes.fold(model).nodes) == 2
+
+
+@pytest.mark.trains
+def test_what_never_acts_in_the_whole_chain_leaves_it() -> None:
+    model, silent = net(), [2, 7]
+    model.load_state_dict(trained().state_dict())
+    for name in ("fc1", "fc2", "fc3"):
+        layer: Any = model.get_submodule(name)
+        layer.weight.data[silent], layer.bias.data[silent] = 0.0, -1.0
+    whole, less = (quantize(model, DIGITS, method="ptq", prune_neurons=p) for p in (None, 0.0))
+    kept = less.metadata["pruning"]["kept"]
+    assert list(kept) == ["fc1", "fc2", "fc3"]
+    assert all(not set(silent) & set(units) for units in kept.values())
+    codes = reference.encode(whole, DIGITS.train_items[:1024])
+    np.testing.assert_array_equal(reference.run(less, codes).logits, reference.run(whole, codes).logits)
+    with pytest.raises(UnsupportedError, match="no hidden neurons to remove: residual connections"):
+        quantize(model, DIGITS, method="ptq", prune_neurons=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+@pytest.mark.parametrize(("method", "bits"), [("ptq", 8), ("qat", 8), ("ptq", 2)])
+def test_integers_are_the_same_everywhere(method: str, bits: int) -> None:
+    graph = graph_of(method, bits)
+    assert sum(type(n).__name__ == "Add" for n in graph.nodes) == 2
+    codes = reference.encode(graph, DIGITS.test_items[:12])
+    plans = (("clean", FaultPlan()), ("faults", FaultPlan((DeadNeurons(rate=0.3, seed=1), WeightBitFlip(rate=0.01, seed=2)))))
+    with open_device("host", graph) as host, open_device("fake", graph) as fake, open_device("unicorn:mps2-an386", graph) as m4:
+        devices = {"host": host, "fake": fake, "m4": m4}
+        backends = {name: device_backend(device) for name, device in devices.items()}
+        backends |= {name: engine_backend(name) for name in ("onnxruntime-off", "onnxruntime-on", "onnx-reference")}
+        verify(graph, codes, backends, plans).require()
