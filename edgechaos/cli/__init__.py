@@ -32,6 +32,7 @@ COMMANDS = (
     "verify",
     "build",
     "run",
+    "diagnose",
     "campaign",
     "compare",
     "report",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
     from edgechaos.faults.base import Fault
     from edgechaos.faults.plan import FaultPlan
 
-fault_option = click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    metavar="KIND=VALUE[@SEED][,FIELD=VALUE]",
-    help="Inject a fault; repeatable. `edgechaos faults` lists kinds and fields. Seed: of the sites, default 0.",
-)
+
+def _option(what: str) -> Callable[[Any], Any]:
+    text = f"{what}; repeatable. `edgechaos faults` lists kinds and fields. Seed: of the sites, default 0."
+    return click.option("--fault", "faults", multiple=True, metavar="KIND=VALUE[@SEED][,FIELD=VALUE]", help=text)
+
+
+fault_option = _option("Inject a fault")
+damage_option = _option("Practise on a device with this damage, which nothing takes away")
 
 FAULT_OPTION = re.compile(
     r"(?P<kind>[a-z_0-9]+)=(?P<value>[^@,=]{1,40})(?:@(?P<seed>-?[0-9]{1,20}))?(?P<more>(?:,[a-z_0-9]{1,63}=[^,=]{1,80}){0,20})"

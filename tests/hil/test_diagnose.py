@@ -1,0 +1,242 @@
+"""Dead and stuck units are found on every kind of layer, from logits or by driven tests, and nothing wrong is ever claimed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgechaos.cli import main
+from edgechaos.devices.contract import Device, DeviceInfo
+from edgechaos.devices.fakes.device import FakeDevice
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import CLEAN, ResolvedPlan
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.plan import FaultPlan, resolve
+from edgechaos.graph import artifact
+from edgechaos.graph.integer_graph import Constant, IntegerGraph
+from edgechaos.hil.repair.damaged import DamagedDevice, added
+from edgechaos.hil.repair.diagnose import diagnose
+from edgechaos.hil.repair.diagnosis import Diagnosis
+from edgechaos.hil.repair.layers import unit_layers
+from edgechaos.support.errors import DataError, UnsupportedError
+from tests.helpers.graphs import chaos_graph
+from tests.helpers.hil_devices import ReferenceDevice
+from tests.helpers.mixed_graphs import items_for, mixed_graph
+from tests.helpers.places import ROOT
+
+NETS: Mapping[str, Any] = {
+    "spiking": lambda: chaos_graph(sizes=(12, 20, 6)),
+    "spiking, binomial": lambda: chaos_graph(sizes=(12, 20, 6), sampling="binomial", noise=False),
+    "spiking, expected": lambda: chaos_graph(sizes=(12, 20, 6), sampling="expected", noise=False),
+    "stateful": lambda: chaos_graph(sizes=(12, 20, 6), mode="stateful", noise=False),
+    "two spiking layers": lambda: chaos_graph(sizes=(12, 9, 8, 6), noise=False, fail_q=0),
+    "k-WTA": lambda: mixed_graph(family="kwta", hidden=12, k=5),
+    "channels, plain, spiking": lambda: mixed_graph(family="vision"),
+    "channels, plain": lambda: mixed_graph(family="vision", spiking=False),
+    "two convolutions": lambda: mixed_graph(family="vision", spiking=False, depth=2, shape=(1, 10, 10)),
+    "text": lambda: mixed_graph(family="text", bits=4, spiking=False, hidden=12),
+    "thermal": lambda: mixed_graph(family="thermal", hidden=10),
+}
+
+
+def found(graph: IntegerGraph, damage: ResolvedPlan, count: int = 48, device: Device | None = None, **info: Any) -> Diagnosis:
+    """The diagnosis of a damaged device, on the reference unless another is given."""
+    damaged = DamagedDevice(device or ReferenceDevice("plain", graph), damage)
+    with damaged:
+        return diagnose(damaged, replace(damaged.open(), **info), graph, items_for(graph, count), seed=5)
+
+
+def check(graph: IntegerGraph, damage: ResolvedPlan, diagnosis: Diagnosis) -> int:
+    """Asserts that nothing wrong is claimed; returns how many units are left open."""
+    for layer in diagnosis.layers:
+        dead = set(np.flatnonzero(damage.slots.get((layer.layer, "dead"), np.zeros(layer.units))))
+        stuck = set(np.flatnonzero(damage.slots.get((layer.layer, "stuck"), np.zeros(layer.units))))
+        assert set(layer.dead) == dead - set(layer.unknown), layer
+        assert set(layer.stuck) == stuck - set(layer.unknown), layer
+    return sum(len(layer.unknown) for layer in diagnosis.layers)
+
+
+def last(graph: IntegerGraph) -> str:
+    return unit_layers(graph)[-1].name
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_dead_units_of_the_last_layer_are_all_found(net: str) -> None:
+    graph = NETS[net]()
+    for mask, rate in enumerate((0.25, 0.5, 0.75)):
+        damage = resolve(graph, FaultPlan((DeadNeurons(last(graph), rate, seed=mask),)))
+        diagnosis = found(graph, damage)
+        assert check(graph, damage, diagnosis) == sum(layer.units for layer in diagnosis.layers if layer.method == "none")
+        assert diagnosis.explains, diagnosis.confidence
+        assert not diagnosis.layers[-1].unknown
+
+
+@pytest.mark.parametrize("net", ["two spiking layers", "channels, plain, spiking", "channels, plain", "two convolutions", "text"])
+def test_dead_units_of_every_layer_at_once(net: str) -> None:
+    graph = NETS[net]()
+    open_units = 0
+    for mask in range(2):
+        faults = tuple(DeadNeurons(layer.name, 0.34, seed=mask) for layer in unit_layers(graph))
+        damage = resolve(graph, FaultPlan(faults))
+        diagnosis = found(graph, damage)
+        open_units += check(graph, damage, diagnosis)
+        assert diagnosis.explains, diagnosis.confidence
+    assert open_units == 0
+
+
+@pytest.mark.parametrize("net", ["spiking", "stateful", "two spiking layers"])
+def test_stuck_units_beside_dead_ones(net: str) -> None:
+    graph = NETS[net]()
+    layers = unit_layers(graph)
+    for layer in layers:
+        damage = resolve(graph, FaultPlan((DeadNeurons(layer.name, neurons=(1, 4)), StuckAtOne(layer.name, neurons=(0, 5)))))
+        diagnosis = found(graph, damage)
+        assert check(graph, damage, diagnosis) == 0
+        assert diagnosis.certain
+        (here,) = (x for x in diagnosis.layers if x.layer == layer.name)
+        assert set(here.stuck) == {0, 5}
+
+
+def test_logits_are_enough_without_fault_hooks() -> None:
+    graph = NETS["spiking"]()
+    for mask in range(5):
+        damage = resolve(graph, FaultPlan((DeadNeurons(last(graph), 0.5, seed=mask),)))
+        diagnosis = found(graph, damage, levels=frozenset())
+        check(graph, damage, diagnosis)
+        assert diagnosis.layers[-1].method == "responses"
+        assert diagnosis.explains
+        assert diagnosis.inferences == 48
+        few = found(graph, damage, 4, levels=frozenset())
+        check(graph, damage, few)
+        assert few.layers[-1].unknown, "12 equations cannot decide 20 units"
+        assert few.explains or "dead units among the rest" in few.confidence
+
+
+def test_a_unit_that_is_silent_on_every_item_is_left_open_or_driven() -> None:
+    graph = NETS["spiking"]()
+    threshold = graph.value("cortex0_threshold").copy()
+    threshold[7] = 2**31 - 1
+    silent = replace(graph, constants={**graph.constants, "cortex0_threshold": Constant(threshold, 32)}).validate()
+    damage = resolve(silent, FaultPlan((DeadNeurons("cortex0", neurons=(2, 7)),)))
+    diagnosis = found(silent, damage, levels=frozenset())
+    assert 7 in diagnosis.layers[0].unknown
+    assert f"cannot tell {len(diagnosis.layers[0].unknown)}" in diagnosis.confidence
+    assert not diagnosis.certain
+    assert found(silent, damage).layers[0].dead == (2, 7), "by its threshold it speaks"
+
+
+def test_two_units_that_do_the_same_stay_open_without_fault_hooks() -> None:
+    graph = NETS["spiking"]()
+    changed = dict(graph.constants)
+    for name in ("cortex0_weight", "cortex0_bias", "cortex0_threshold", "cortex0_sigma"):
+        value = graph.value(name).copy()
+        value[4] = value[3]
+        changed[name] = replace(changed[name], value=value)
+    readout = graph.value("readout_weight").copy()
+    readout[:, 4] = readout[:, 3]
+    changed["readout_weight"] = replace(changed["readout_weight"], value=readout)
+    nodes = tuple(replace(n, sigma=None, fail_q=0) if n.name == "cortex0" else n for n in graph.nodes)  # type: ignore[call-arg]
+    twins = replace(graph, constants=changed, nodes=nodes).validate()
+    damage = resolve(twins, FaultPlan((DeadNeurons("cortex0", neurons=(3, 9)),)))
+    blind = found(twins, damage, 96, levels=frozenset())
+    assert {3, 4} <= set(blind.layers[0].unknown)
+    assert 9 in blind.layers[0].dead
+    assert found(twins, damage, 96).layers[0].dead == (3, 9)
+
+
+def test_other_faults_are_said_and_not_explained_away() -> None:
+    graph = NETS["spiking"]()
+    damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.25), Omission(rate=0.5))))
+    blind = found(graph, damage, levels=frozenset())
+    assert not blind.explains
+    assert blind.layers[0].unknown == tuple(range(20))
+    assert "no fault hooks" in blind.layers[0].why
+    driven = found(graph, damage)
+    assert not driven.explains
+    assert "it has other faults" in driven.confidence
+
+
+def test_layers_that_cannot_be_tested_say_why() -> None:
+    graph = mixed_graph(family="kwta", hidden=8, k=4, depth=2)
+    damage = resolve(graph, FaultPlan((DeadNeurons(last(graph), 0.5),)))
+    first, second = found(graph, damage).layers
+    assert first.unknown == tuple(range(8))
+    assert "compete" in first.why
+    assert second.method == "tests"
+    small = found(NETS["k-WTA"](), CLEAN, patch_capacity=4)
+    assert "the device holds 4 changed words" in small.layers[0].why
+    assert not small.certain
+
+
+def test_what_cannot_be_diagnosed_is_refused() -> None:
+    graph = NETS["spiking"]()
+    device = ReferenceDevice("plain", graph)
+    with pytest.raises(DataError, match="2 items at least"):
+        diagnose(device, device.open(), graph, items_for(graph, 1))
+    bare = mixed_graph(family="thermal", hidden=10, silent=False)  # its tables make codes of what is not there
+    with pytest.raises(UnsupportedError, match="no layer whose units"):
+        diagnose(ReferenceDevice("plain", bare), device.open(), bare, items_for(bare, 4))
+
+
+def test_over_the_wire_and_left_without_faults() -> None:
+    graph = NETS["k-WTA"]()
+    damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.5, seed=2),)))
+    device = FakeDevice(graph)
+    diagnosis = found(graph, damage, device=device)
+    assert check(graph, damage, diagnosis) == 0
+    with FakeDevice(graph) as clean:
+        info: DeviceInfo = clean.open()
+        assert not diagnose(clean, info, graph, items_for(graph, 8)).damaged
+        assert (clean.infer(items_for(graph, 4)).logits == ReferenceDevice("plain", graph).infer(items_for(graph, 4)).logits).all()
+
+
+def test_damage_stays_below_what_is_injected() -> None:
+    graph = NETS["spiking"]()
+    faults: tuple[Fault, ...] = (DeadNeurons(neurons=(3,)), WeightBitFlip(node="readout", rate=0.01, seed=1))
+    damage = resolve(graph, FaultPlan(faults))
+    device = DamagedDevice(ReferenceDevice("plain", graph), damage)
+    items = items_for(graph, 8)
+    with device:
+        worn = device.infer(items).logits
+        device.inject(resolve(graph, FaultPlan((DeadNeurons(neurons=(5,)),))))
+        both = device.infer(items).logits
+        device.inject(CLEAN)
+        assert (device.infer(items).logits == worn).all()
+        device.reset()
+        assert (device.infer(items).logits == worn).all()
+    silent = DamagedDevice(ReferenceDevice("plain", graph), resolve(graph, FaultPlan((Omission(rate=1.0),))))
+    with silent:
+        silent.inject(resolve(graph, FaultPlan((Omission(rate=0.0),))))
+        assert (silent.infer(items).logits == graph.value("readout_bias")).all(), "no plan brings lost spikes back"
+    assert (both != worn).any()
+    rows = damage.patch["readout"]
+    undone = added({"readout": rows}, {"readout": rows * np.array([1, 1, -1], np.int32)})
+    assert undone == {}, "a change and its opposite leave no row"
+
+
+def test_the_command_says_what_it_found(tmp_path: Path) -> None:
+    path = tmp_path / "m.ecm"
+    graph = artifact.load(ROOT / "benchmarks" / "pixels.ecm")
+    artifact.save(graph, path)
+    arguments = ["diagnose", str(path), "--device", "fake", "--data", "mnist5k", "--items", "32"]
+    done = CliRunner().invoke(main, [*arguments, "--fault", "dead=0.5@1", "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    truth = resolve(graph, FaultPlan((DeadNeurons(rate=0.5, seed=1),))).slots["cortex0", "dead"]
+    assert document["layers"][0]["dead"] == np.flatnonzero(truth).tolist()
+    text = CliRunner().invoke(main, [*arguments, "--fault", "dead=0.5@1"]).stdout
+    assert "... (32)" in text
+    assert "64 of 64 units decided" in text
+    other = CliRunner().invoke(main, [*arguments, "--fault", "omission=0.5"])
+    assert other.exit_code == 1
+    assert "it has other faults" in other.stdout
