@@ -1,12 +1,13 @@
 """Instructions by class: what an energy model needs to know of a core's code, found once per image.
 
-What the core does not have is refused. Disassembly is capstone's. Timing that the classes must tell apart: Arm DDI 0439, Cortex-M4
-TRM, section 3.3.
+What the core does not have is refused. Disassembly is capstone's. Timing that the classes must tell apart: Arm Cortex-M4 Technical
+Reference Manual (DDI 0439, 100166), section 3.3, instruction timings and load/store timings.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,9 @@ CLASSES = (
     "alu",  # data processing, moves, shifts, saturation, IT, parallel add and subtract
     "mul_mac",  # 32-bit multiplies and multiply-accumulates, SIMD ones included
     "div",  # SDIV, UDIV: 2 to 12 cycles
-    "load",  # one word or less, or a pair (LDRD)
+    "load",  # one word or less
     "store",
-    "load_store_multiple",  # LDM, STM, PUSH, POP, VLDM, VSTM; their registers are counted beside
+    "load_store_multiple",  # LDM, STM, PUSH, POP, LDRD, STRD, VLDM, VSTM; their registers are counted beside
     "branch_taken",
     "branch_not_taken",
     "fp",  # floating-point arithmetic and moves
@@ -32,13 +33,23 @@ CLASSES = (
 )
 """Each instruction executed counts in exactly one of these; a predicated one counts whether or not its condition held."""
 
-EXTRAS = ("multiple_registers", "pc_loads")
-"""Counted beside the classes: registers moved by load_store_multiple; loads and pops into PC, which refill the pipeline."""
+EXTRAS = {
+    "multiple_registers": "executed",  # registers moved by load_store_multiple
+    "register_stores": "executed",  # STR with a register offset
+    "literal_loads": "executed",  # LDR from beside the code
+    "table_branches": "executed",  # TBB, TBH
+    "pc_loads": "taken",  # loads and pops into PC, which refill the pipeline
+    "pipelined": "sequential",  # an LDR, or a register store, right after an LDR whose result is not in its address
+    "address_stalls": "sequential",  # a load or store right after the data processing that made its address
+}
+"""Counted beside the classes; each with how often its instruction counts: `executed`, `taken` (control left it for elsewhere) or
+`sequential` (control came to it from the instruction before, not by a branch)."""
 
+DATA_PROCESSING = ("alu", "mul_mac", "div")
 BRANCH = len(CLASSES)
 """Class number of a branch before it is known whether it was taken."""
 
-_MULTIPLE = ("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")
+_MULTIPLE = ("ldm", "stm", "push", "pop", "ldrd", "strd", "vldm", "vstm", "vpush", "vpop")
 _MULTIPLY = ("mul", "mla", "mls", "smul", "smla", "smls", "smmul", "smmla", "smmls", "smua", "smus", "umul", "umla", "umaal")
 _OTHER = (
     "wf",
@@ -70,16 +81,15 @@ _BRANCHES = ("tbb", "tbh", "cbz", "cbnz")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeMap:
-    """Per halfword from `base` on: `length` in halfwords (0: no instruction starts here), class, registers, loads PC.
+    """Per halfword from `base` on: `length` in halfwords (0: no instruction starts here), class, and by name of EXTRAS how many.
 
-    length, kind, registers: uint8; loads_pc: bool; all of the same size, which spans every code range of the image.
+    length, kind, beside: uint8, all of the same size, which spans every code range of the image.
     """
 
     base: int
     length: NDArray[np.uint8]
     kind: NDArray[np.uint8]
-    registers: NDArray[np.uint8]
-    loads_pc: NDArray[np.bool_]
+    beside: Mapping[str, NDArray[np.uint8]]
 
     def before(self) -> NDArray[np.uint32]:
         """Instructions that start before each halfword, one entry more than halfwords: differences count a block exactly."""
@@ -101,14 +111,15 @@ def map_code(image: FirmwareImage, core: Core) -> CodeMap:
     lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items()}
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
-    length, kind, registers = (np.zeros(halfwords, np.uint8) for _ in range(3))
-    code = CodeMap(base, length, kind, registers, np.zeros(halfwords, bool))
+    length, kind = (np.zeros(halfwords, np.uint8) for _ in range(2))
+    code = CodeMap(base, length, kind, {name: np.zeros(halfwords, np.uint8) for name in EXTRAS})
     for start, end in image.code:
-        at = start
+        at, previous = start, None
         for insn in machine.disasm(image.read(start, end - start), start):
             _refuse_foreign(image, insn, core, lacking)
-            _enter(code, insn, arm.ARM_REG_PC)
-            at = insn.address + insn.size
+            found = _Accesses.of(insn, arm)
+            _enter(code, insn.address, insn.size, found, previous)
+            at, previous = insn.address + insn.size, found
         if at + 2 <= end:
             word = image.read(at, 2).hex()
             raise UnsupportedError(
@@ -126,19 +137,56 @@ def _refuse_foreign(image: FirmwareImage, insn: Any, core: Core, lacking: dict[i
         raise UnsupportedError(f"{image.where(insn.address)}: '{text}' needs {what}, which a {core.title} lacks; build for {core.title}")
 
 
-def _enter(code: CodeMap, insn: Any, pc: int) -> None:
-    at = (insn.address - code.base) // 2
-    name = insn.mnemonic
-    code.length[at] = insn.size // 2
-    kind = classify(name)
-    _, written = insn.regs_access()
-    if kind == "load_store_multiple":
-        # LDM and STM name their base register too; PUSH and POP do not.
-        listed = len(insn.operands) - (0 if name.lstrip("v").startswith(("push", "pop")) else 1)
-        code.registers[at] = listed
-    if kind in ("load", "load_store_multiple") and pc in written:
-        code.loads_pc[at] = True
-    code.kind[at] = BRANCH if kind == "branch" else CLASSES.index(kind)
+@dataclass(frozen=True, slots=True)
+class _Accesses:
+    """What pairs of instructions are timed by. address: registers of its address; listed: registers that it moves."""
+
+    kind: str
+    name: str
+    written: frozenset[int]
+    result: int
+    address: frozenset[int]
+    indexed: bool
+    listed: int
+    pc: int
+
+    @classmethod
+    def of(cls, insn: Any, arm: Any) -> _Accesses:
+        name, operands = insn.mnemonic, insn.operands
+        kind = classify(name)
+        memory = next((o.mem for o in operands if o.type == arm.ARM_OP_MEM), None)
+        address, listed = {memory.base, memory.index} if memory else set(), 0
+        if kind == "load_store_multiple" and memory:
+            listed = 2  # LDRD, STRD
+        elif kind == "load_store_multiple":
+            # LDM and STM name their base register too; PUSH and POP do not.
+            own = not name.lstrip("v").startswith(("push", "pop"))
+            listed, address = len(operands) - own, {operands[0].reg if own else arm.ARM_REG_SP}
+        result = operands[0].reg if kind == "load" and name.startswith("ldr") else 0
+        written = frozenset(insn.regs_access()[1])
+        return cls(kind, name, written, result, frozenset(address - {0}), bool(memory and memory.index), listed, arm.ARM_REG_PC)
+
+
+def _enter(code: CodeMap, address: int, size: int, insn: _Accesses, previous: _Accesses | None) -> None:
+    at = (address - code.base) // 2
+    code.length[at] = size // 2
+    code.kind[at] = BRANCH if insn.kind == "branch" else CLASSES.index(insn.kind)
+    into_pc = insn.kind in ("load", "load_store_multiple") and insn.pc in insn.written
+    indexed_store = insn.kind == "store" and insn.indexed
+    after_load = previous is not None and previous.result and previous.result not in insn.address
+    made_address = previous is not None and previous.kind in DATA_PROCESSING and not previous.written.isdisjoint(insn.address)
+    beside = {
+        "multiple_registers": insn.listed,
+        "register_stores": indexed_store,
+        "literal_loads": insn.kind == "load" and insn.pc in insn.address,
+        "table_branches": insn.name in ("tbb", "tbh"),
+        "pc_loads": into_pc,
+        # An STR with an immediate takes one cycle in any case.
+        "pipelined": after_load and (indexed_store or (insn.result and not into_pc)),
+        "address_stalls": made_address and insn.kind in ("load", "store", "load_store_multiple"),
+    }
+    for name, value in beside.items():
+        code.beside[name][at] = value
 
 
 def classify(mnemonic: str) -> str:
@@ -177,12 +225,14 @@ def counts_by_class(code: CodeMap, executed: NDArray[np.int64], taken: NDArray[n
     executed: (halfwords,) how often the instruction there ran. taken: (halfwords,) how often control left it for another
     place than the next instruction. Keys: CLASSES, whose sum is all instructions, then EXTRAS.
     """
-    starts = code.length > 0
+    starts = np.flatnonzero(code.length)
     totals = np.bincount(code.kind[starts], weights=executed[starts], minlength=BRANCH + 1).astype(np.int64)
-    branches = starts & (code.kind == BRANCH)
-    jumped = int(taken[branches].sum())
+    jumped = int(taken[starts][code.kind[starts] == BRANCH].sum())
     counts = {name: int(totals[i]) for i, name in enumerate(CLASSES)}
     counts["branch_taken"], counts["branch_not_taken"] = jumped, int(totals[BRANCH]) - jumped
-    counts["multiple_registers"] = int((executed * code.registers).sum())
-    counts["pc_loads"] = int(taken[starts & code.loads_pc].sum())
-    return counts
+    sequential = np.zeros_like(executed)
+    follows = starts[:-1] + code.length[starts[:-1]] == starts[1:]
+    before, after = starts[:-1][follows], starts[1:][follows]
+    sequential[after] = np.minimum(executed[before], executed[after])  # nothing that begins a pair branches
+    often = {"executed": executed, "taken": taken, "sequential": sequential}
+    return counts | {name: int((often[of] * code.beside[name]).sum()) for name, of in EXTRAS.items()}

@@ -29,6 +29,8 @@ CORE = Core(
             "div": Cycles(0, 0, 0),  # it has none
             "load": Cycles(2, 2, 2),
             "store": Cycles(2, 2, 2),
+            **dict.fromkeys(("pipelined", "register_stores", "literal_loads", "address_stalls"), Cycles(0, 0, 0)),  # no pairs
+            "table_branches": Cycles(0, 0, 0),  # it has none
             "load_store_multiple": Cycles(1, 1, 1),
             "multiple_registers": Cycles(1, 1, 1),
             "branch_taken": Cycles(3, 3, 4),  # BL 4

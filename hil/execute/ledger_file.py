@@ -17,7 +17,8 @@ from typing import Any
 
 from edgechaos.support.errors import EdgeChaosError
 
-FORMAT = 2
+FORMAT = 3
+"""3: instructions are counted with the pairs that pipeline, LDRD and STRD among load_store_multiple."""
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE devices (spec TEXT PRIMARY KEY, info TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;

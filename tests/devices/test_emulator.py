@@ -70,8 +70,8 @@ def test_counts_are_those_of_stepping() -> None:
             at, to = (last - code.base) // 2, (address - code.base) // 2
             after = at + int(code.length[at])
             stepped[code.kind[at]] += 1
-            if code.kind[at] == len(CLASSES) or code.loads_pc[at]:
-                taken += to != after and not code.loads_pc[at]
+            if code.kind[at] == len(CLASSES) or code.beside["pc_loads"][at]:
+                taken += to != after and not code.beside["pc_loads"][at]
             else:  # what an IT block skips is fetched and takes its cycle, but is not stepped on
                 for skipped in range(after, to):
                     stepped[code.kind[skipped]] += code.length[skipped] > 0
@@ -114,7 +114,8 @@ def test_known_work_has_known_counts() -> None:
         ("sdiv", "div"),
         ("ldr.w", "load"),
         ("ldrsh", "load"),
-        ("ldrd", "load"),
+        ("ldrd", "load_store_multiple"),
+        ("strd", "load_store_multiple"),
         ("strb", "store"),
         ("push", "load_store_multiple"),
         ("pop.w", "load_store_multiple"),

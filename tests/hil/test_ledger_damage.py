@@ -117,8 +117,8 @@ def test_a_damaged_device_row_is_written_again(tmp_path: Path, whole: tuple[Path
     [
         ("UPDATE meta SET value = '7' WHERE key = 'seed'", "is damaged: nobody can say whose it is; choose another output"),
         ("DELETE FROM meta WHERE key = 'model'", "is damaged: nobody can say whose it is"),
-        ("UPDATE meta SET value = '1' WHERE key = 'format'", r"has format '1', this release writes 2; finish it with the release that"),
-        ("DELETE FROM meta", "has format '0', this release writes 2"),
+        ("UPDATE meta SET value = '1' WHERE key = 'format'", r"has format '1', this release writes 3; finish it with the release that"),
+        ("DELETE FROM meta", "has format '0', this release writes 3"),
         ("DROP TABLE devices", "is no ledger of a campaign; choose another output"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_ledger_of_format_1_is_refused_by_name(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE devices (spec TEXT PRIMARY KEY, info TEXT NOT NULL) WITHOUT ROWID")
         connection.execute("CREATE TABLE trials (model TEXT, plan TEXT, seed INTEGER, PRIMARY KEY (model, plan, seed)) WITHOUT ROWID")
         connection.execute("INSERT INTO meta VALUES ('format', '1')")
-    with pytest.raises(EdgeChaosError, match="has format '1', this release writes 2; finish it with the release that began it, or choose"):
+    with pytest.raises(EdgeChaosError, match="has format '1', this release writes 3; finish it with the release that began it, or choose"):
         resumed(tmp_path, [])
 
 
