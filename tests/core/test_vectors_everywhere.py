@@ -14,7 +14,7 @@ from edgechaos.devices.registry import open_device
 from edgechaos.export import engines
 from edgechaos.faults.plan import apply, resolve
 from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
-from tests.helpers.vector_cases import vector_graph, vector_plan, vectors
+from tests.helpers.vector_cases import node_vectors_graph, node_vectors_plan, vector_graph, vector_plan, vectors
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +55,41 @@ def test_graphs_on_devices(spec: str, case: dict[str, Any]) -> None:
         for run in case["runs"]:
             device.inject(resolve(graph, vector_plan(run)))
             assert_written(device.infer(codes, **draws), run)
+
+
+@pytest.mark.parametrize("engine", ["reference", "onnxruntime-off", "onnxruntime-on", "onnx-reference"])
+def test_nodes_on_interpreters(engine: Any) -> None:
+    """Every tensor that every node writes."""
+    cases = vectors("nodes")
+    graph = node_vectors_graph(cases)
+    for k, case in enumerate(cases):
+        names = {f"n{k}_{name}": name for name in case["runs"][0]["tensors"]}
+        codes = np.array(case["codes"], graph.tensors[graph.head(f"case{k}").input].dtype)
+        draws: dict[str, Any] = {"seed": case["seed"], "samples": np.array(case["samples"], np.uint32), "head": f"case{k}"}
+        for run in case["runs"]:
+            faulty = apply(graph, node_vectors_plan(k, run))
+            if engine == "reference":
+                result: Any = reference.run(faulty, codes, keep=tuple(names), **draws)
+            else:
+                result = engines.run(faulty, codes, engine=engine, keep=tuple(names), **draws)
+            assert {names[name]: found.tolist() for name, found in result.tensors.items()} == run["tensors"], (case["family"], run["name"])
+
+
+@pytest.mark.parametrize("spec", ["host", "fake", "unicorn:mps2-an386"])
+def test_nodes_on_devices(spec: str) -> None:
+    """Logits and classes of every node's model, all in one firmware, clean and under the faults of the file."""
+    cases = vectors("nodes")
+    graph = node_vectors_graph(cases)
+    with open_device(spec, graph) as device:
+        for k, case in enumerate(cases):
+            codes = np.array(case["codes"], graph.tensors[graph.head(f"case{k}").input].dtype)
+            draws: dict[str, Any] = {"seed": case["seed"], "samples": np.array(case["samples"], np.uint32), "head": f"case{k}"}
+            for run in case["runs"]:
+                device.inject(resolve(graph, node_vectors_plan(k, run)))
+                found = device.infer(codes, **draws)
+                assert found.logits.tolist() == run["tensors"][case["logits"]], (case["family"], run["name"])
+                label = case["nodes"][-1]["output"]
+                assert found.labels.tolist() == [label for (label,) in run["tensors"][label]]
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime-off", "onnxruntime-on", "onnx-reference"])

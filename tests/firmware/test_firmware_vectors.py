@@ -14,7 +14,7 @@ from edgechaos.firmware_gen.compilers.c.generate import generate
 from tests.helpers.firmware_host import GCC, compile_host, library
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import C_SOURCES
-from tests.helpers.vector_cases import vector_graph, vector_plan, vectors
+from tests.helpers.vector_cases import node_vectors_graph, node_vectors_plan, vector_graph, vector_plan, vectors
 
 pytestmark = pytest.mark.slow
 
@@ -62,4 +62,21 @@ def test_graphs(case: dict[str, Any], tmp_path: Path) -> None:
         for k, (codes, sample) in enumerate(zip(case["codes"], case["samples"], strict=True)):
             logits, labels = host.infer(np.array([codes], np.int8), case["seed"], [sample])
             assert (logits[0].tolist(), int(labels[0]), host.state_hash()) == (run["logits"][k], run["labels"][k], run["state_hashes"][k])
+    host.close()
+
+
+def test_nodes(tmp_path: Path) -> None:
+    """Every kind of node in one library: logits, classes and the hash of what the readout read, clean and under faults."""
+    cases = vectors("nodes")
+    graph = node_vectors_graph(cases)
+    host = library(graph, tmp_path)
+    for k, case in enumerate(cases):
+        codes = np.array(case["codes"], graph.tensors[graph.heads[k].input].dtype)
+        label = case["nodes"][-1]["output"]
+        for run in case["runs"]:
+            host.inject(resolve(graph, node_vectors_plan(k, run)))
+            for i, sample in enumerate(case["samples"]):
+                logits, labels = host.infer(codes[i : i + 1], case["seed"], [sample], k)
+                written = (run["tensors"][case["logits"]][i], run["tensors"][label][i], run["state_hashes"][i])
+                assert (logits[0].tolist(), labels.tolist(), host.state_hash(k)) == written, (case["family"], run["name"])
     host.close()

@@ -100,12 +100,13 @@ class Builder:
         tensor = self.tensors[x]
         return self.add(Requantize, x, dtype, tensor.shape, tensor.ticks, low=low, high=high, **self.rescaling(name, factors))
 
-    def residual(self, x: str, name: str, per_channel: bool) -> str:
+    def residual(self, x: str, name: str, per_channel: bool, branch_first: bool = False) -> str:
         """x and what a branch makes of it, added; the branch is a convolution that keeps the shape, or a square matrix."""
         shape = self.tensors[x].shape
         branch = self.conv(x, name, shape[0], (1, 1), (1, 1), (0, 0)) if len(shape) == 3 else self.matmul(x, name, shape[0])
         other = self.requantize(branch, f"{name}_branch", "int8", REACH[self.bits] * 60.0 * shape[0] ** 0.5)
         gains = (int(g) for g in self.rng.integers(1, 32768, 2))
+        x, other = (other, x) if branch_first else (x, other)
         acc = self.add(Add, x, "int32", shape, other=other, **dict(zip(("gain", "other_gain"), gains, strict=True)))
         return self.requantize(acc, f"{name}_sum", "int8", 32768 * 60.0, per_channel, relu=True)
 
@@ -243,6 +244,7 @@ def _kwta(b: Builder, spec: Mixed, x: str) -> str:
         x = b.requantize(b.matmul(x, f"layer{i}", spec.hidden), f"rank{i}", "int16", _spread(b, fan_in), spec.per_channel)
         x = b.add(TopK, x, "int16", (spec.hidden,), k=min(spec.k, spec.hidden))
         x = b.lut(b.requantize(x, f"winners{i}", "int8", 12000.0), f"gelu{i}", silent=spec.silent)
+        x = b.residual(x, f"res{i}", spec.per_channel, branch_first=True) if spec.residual else x
     return x
 
 
@@ -250,6 +252,7 @@ def _thermal(b: Builder, spec: Mixed, x: str) -> str:
     for i in range(spec.depth):
         acc = b.thermal(b.matmul(x, f"layer{i}", spec.hidden), x, i)
         x = b.lut(b.requantize(acc, f"layer{i}", "int8", _spread(b, b.tensors[x].size)), f"gelu{i}", silent=spec.silent)
+        x = b.residual(x, f"res{i}", spec.per_channel, branch_first=True) if spec.residual else x
     return x
 
 

@@ -34,6 +34,7 @@ from edgechaos.graph.integer_graph import (
     TopK,
     expected_gain,
 )
+from edgechaos.graph.kinds.add import Add
 from edgechaos.graph.units import unit_nodes
 from tests.helpers.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 
@@ -174,6 +175,17 @@ def _thermal(z: Zoo) -> None:
     z.head(z.prefix.rstrip("_"), x, z.thermal(z.product(codes, "readout", 4, Readout), codes, 200 + z.streams), Encoding("codes"))
 
 
+def _residual(z: Zoo) -> None:
+    """Sums of images and of vectors, at the largest and the smallest gains."""
+    x = z.tensor("image", "int8", (3, 5, 3))
+    y = z.requantize(z.image_conv(x, "c", 3, (3, 3), (1, 1), (1, 1)), z.named("c"), "int8", 5000.0)
+    y = z.requantize(z.add(Add, y, "int32", (3, 5, 3), other=x, gain=1, other_gain=32767), z.named("sum"), "int8", 60.0 * 32767)
+    v = z.requantize(z.product(y, "v", 33), z.named("v"), "int8", 9000.0)
+    w = z.requantize(z.product(v, "w", 33), z.named("w"), "int8", 9000.0, True)
+    v = z.requantize(z.add(Add, v, "int32", (33,), other=w, gain=32767, other_gain=20011), z.named("both"), "int8", 120.0 * 32767, True)
+    z.end(x, v)
+
+
 def _wide(z: Zoo) -> None:
     """More events than the packed sums hold at once, at both extremes; columns beyond 32 and 64."""
     x = z.codes(1050)
@@ -184,7 +196,7 @@ def _wide(z: Zoo) -> None:
     z.constants[z.named("a_w")] = replace(stored, value=weight)
 
 
-FORMS = (_parallel, _lossless, _stateful, _sampled, _vision, _text_head, _kwta, _thermal, _wide)
+FORMS = (_parallel, _lossless, _stateful, _sampled, _vision, _text_head, _kwta, _thermal, _residual, _wide)
 
 
 def zoo() -> IntegerGraph:
