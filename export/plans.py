@@ -18,8 +18,9 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.faults.sites import stored_words
+from edgechaos.graph.analysis import UNIT_KINDS
 from edgechaos.graph.integer_graph import IntegerGraph, Weighted
-from edgechaos.graph.units import UnitNode, chaos_and_topk, plain_layers, unit_nodes
+from edgechaos.graph.node import Node
 from edgechaos.support.errors import FaultError
 
 PATCH_ROWS = 64
@@ -33,8 +34,9 @@ def standard_plans(graph: IntegerGraph) -> tuple[tuple[str, FaultPlan], ...]:
     matrices = _one_per_constant(graph, "weight")
     share = max(1, PATCH_ROWS // len(graph.weighted()))
     spiking = graph.chaos_layers()
-    carried = unit_nodes(graph)
-    everywhere = bool(chaos_and_topk(graph)) or (bool(carried) and carried == plain_layers(graph))
+    carried = graph.analysis.unit_nodes
+    able = [name for name, slot in graph.analysis.slot_table if slot.name == "dead"]
+    everywhere = bool(carried) and (carried[0].unit_kind in UNIT_KINDS[:2] or len(carried) == len(able))
     no_stuck = any(layer.sampling != "ticks" for layer in spiking)
 
     def omission(rate: float) -> tuple[Fault, ...]:
@@ -96,9 +98,7 @@ def _spread(graph: IntegerGraph, constant: str, words: int, bit: int) -> tuple[t
     return tuple((int(word), bit) for word in np.unique(np.linspace(0, size - 1, min(words, size)).astype(int)))
 
 
-def _every_third(
-    graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[UnitNode], start: int
-) -> tuple[Fault, ...]:
+def _every_third(graph: IntegerGraph, kind: type[DeadNeurons] | type[StuckAtOne], layers: Sequence[Node], start: int) -> tuple[Fault, ...]:
     sizes = {layer.name: graph.tensors[layer.input].shape[0] for layer in layers}
     return tuple(kind(name, neurons=tuple(range(start, n, 3))) for name, n in sizes.items() if n > start)
 

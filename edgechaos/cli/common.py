@@ -191,12 +191,9 @@ def parameters_for(graph: IntegerGraph, temperature: float | None) -> dict[str, 
 
     Raises ConfigError for a model that has no temperature, GraphError for one above what the model carries.
     """
-    from edgechaos.graph.integer_graph import ThermalNoise
-    from edgechaos.graph.thermal import thermal_k
-
     if temperature is None:
         return {}
-    nodes = [node.name for node in graph.nodes if isinstance(node, ThermalNoise)]
+    nodes = [node for node in graph.nodes if node.parameter() is not None]
     if not nodes:
         raise ConfigError(f"model '{graph.name}' has no thermal noise: --temperature means nothing to it, leave it out", "temperature")
-    return {name: thermal_k(graph, name, temperature) for name in nodes}
+    return {node.name: node.parameter_at(graph, temperature) for node in nodes}

@@ -7,7 +7,6 @@ code.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import ChaosLayer, EmbeddingBag, IntegerGraph, Node, Tensor, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Tensor
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-STATE_BYTES_PER_NEURON = 4
-"""Of a stateful layer: an int16 membrane and a uint16 refractoriness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +94,24 @@ def inspect(graph: IntegerGraph) -> Inspection:
 
 
 def _layer(graph: IntegerGraph, node: Node) -> LayerInfo:
-    x, y = graph.tensors[node.input], graph.tensors[node.output]
-    macs, bits, activity = 0, 0, None
-    if isinstance(node, Weighted):
-        macs, bits = _macs(graph, node), graph.constants[node.weight].bits
-        activity = graph.metadata.get("activity", {}).get(node.input)
+    x, y = node.io(graph)
+    words, macs = node.words(graph), node.macs(graph)
+    activity = None if words is None else graph.metadata.get("activity", {}).get(node.input)
     constants = {name for _, name in node.constants()}
     return LayerInfo(
         node.name,
         type(node).__name__,
         x.shape,
         y.shape,
-        node.ticks if isinstance(node, ChaosLayer) else max(x.ticks, 1),
+        node.steps(graph),
         y.dtype,
-        bits,
+        0 if words is None else words.bits,
         sum(_parameters(graph, c) for c in constants),
         macs,
         None if activity is None else macs * activity,
         activity,
         sum(_stored_bytes(graph, c) for c in constants),
     )
-
-
-def _macs(graph: IntegerGraph, node: Weighted) -> int:
-    """Products per sample; a bag adds one vector per token, without products."""
-    x, size = graph.tensors[node.input], graph.constants[node.weight].value.size
-    if isinstance(node, EmbeddingBag):
-        return 0
-    positions = math.prod(graph.tensors[node.output].shape[1:])
-    return size * positions * max(x.ticks, 1)
 
 
 def _parameters(graph: IntegerGraph, constant: str) -> int:
@@ -151,9 +138,7 @@ def _ram_bytes(graph: IntegerGraph) -> int:
             for name, tensor in graph.tensors.items()
             if first_written.get(name, len(graph.nodes)) <= i and (name in results or last_read.get(name, -1) >= i)
         ]
-        stateful = isinstance(node, ChaosLayer) and node.mode == "stateful"
-        state = STATE_BYTES_PER_NEURON * graph.tensors[node.output].shape[0] if stateful else 0
-        peak = max(peak, sum(map(_tensor_bytes, alive)) + state)
+        peak = max(peak, sum(map(_tensor_bytes, alive)) + node.state_bytes(graph))
     return peak
 
 

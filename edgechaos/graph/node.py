@@ -165,6 +165,10 @@ class Node:
         """Its run-time parameter as stored, and the largest there may be; None without one."""
         return None
 
+    def parameter_at(self, graph: Graph, temperature: float) -> int:
+        """Its run-time parameter at a temperature. Raises GraphError where it has none, or where the temperature is beyond its limit."""
+        raise GraphError(f"node '{self.name}' is a {type(self).__name__}, not a ThermalNoise: it has no temperature", self.name)
+
     def io(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """The tensors of `input` and `output`."""
         return graph.tensors[self.input], graph.tensors[self.output]
@@ -238,6 +242,22 @@ class Node:
     def unit_constants(self, graph: Graph) -> tuple[str, ...]:
         """Its constants with one entry, or row, per entry of axis 0 of its output."""
         return tuple(name for _, name in self.constants() if len(graph.value(name)) == graph.tensors[self.output].shape[0])
+
+    def words(self, graph: Graph) -> Constant | None:
+        """Its stored weights, of which a fault may flip any bit; None without."""
+        return None
+
+    def macs(self, graph: Graph) -> int:
+        """Products of stored weights with codes, per sample, ticks included."""
+        return 0
+
+    def steps(self, graph: Graph) -> int:
+        """How many times it computes for one sample: once per tick, where there are any."""
+        return max(graph.tensors[self.input].ticks, 1)
+
+    def state_bytes(self, graph: Graph) -> int:
+        """What it must remember from one tick to the next."""
+        return 0
 
     def matrix_scale(self, graph: Graph) -> tuple[float, ...] | None:
         """The scales of the weights where each output is a product of one row with the whole input vector; None elsewhere."""

@@ -12,13 +12,12 @@ import math
 from dataclasses import dataclass
 
 from edgechaos.arithmetic.random_bits import GAUSSIAN_BITS
-from edgechaos.graph.integer_graph import IntegerGraph, MatMul, ThermalNoise
-from edgechaos.graph.kinds.thermal_noise import AMPLITUDE_MAX
-from edgechaos.support.errors import GraphError, UnsupportedError
+from edgechaos.support.errors import UnsupportedError
 
 NOISE_PER_ROOT_TEMPERATURE = 0.01
 """Standard deviation of the noise on one weight at T = 1."""
 PRODUCT_BITS = 30
+AMPLITUDE_MAX = 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +39,17 @@ def thermal_codes(temperature: float, temperature_max: float, weight_scale: floa
         raise UnsupportedError(
             f"'{where}': temperature {temperature:g} is outside 0..{temperature_max:g}, the largest that is wanted", where
         )
-    largest = _deviation(temperature_max, weight_scale)
+    largest = deviation(temperature_max, weight_scale)
     shift_b = _largest_shift(largest * norm_max / 2**GAUSSIAN_BITS, AMPLITUDE_MAX, where)
     per_norm = 2.0 ** (shift_b - GAUSSIAN_BITS)
     # One unit less than 2^30, and half a unit of rounding in k.
     shift_a = _largest_shift(largest * per_norm * norm_max, (1 << PRODUCT_BITS) - 1 - norm_max, where)
     scale = per_norm * 2.0**shift_a
-    k, k_max = (math.floor(_deviation(t, weight_scale) * scale + 0.5) for t in (temperature, temperature_max))
+    k, k_max = (math.floor(deviation(t, weight_scale) * scale + 0.5) for t in (temperature, temperature_max))
     return ThermalCodes(k, k_max, shift_a, shift_b)
 
 
-def thermal_k(graph: IntegerGraph, node: str, temperature: float) -> int:
-    """The k that a ThermalNoise node of a graph needs at a temperature: what `parameters` and a device take.
-
-    Raises GraphError where the node is no ThermalNoise, its matrix states no scale, or the temperature is above its limit.
-    """
-    found = graph.node(node)
-    matrix = graph.producer(found.input)
-    if not isinstance(found, ThermalNoise) or not isinstance(matrix, MatMul):
-        raise GraphError(f"node '{node}' is a {type(found).__name__}, not a ThermalNoise: it has no temperature", node)
-    scale = graph.constants[matrix.weight].scale
-    if len(scale) != 1:
-        raise GraphError(f"node '{node}': the weights of '{matrix.name}' state no scale; give k instead of a temperature", node)
-    per_deviation = 2.0 ** (found.shift_a + found.shift_b - GAUSSIAN_BITS)
-    limit = (found.k_max / per_deviation * scale[0] / NOISE_PER_ROOT_TEMPERATURE) ** 2
-    k = math.floor(_deviation(temperature, scale[0]) * per_deviation + 0.5) if temperature >= 0 else -1
-    if not 0 <= k <= found.k_max:
-        raise GraphError(f"node '{node}': temperature {temperature:g} is outside 0..{limit:g}; quantize with a larger maximum", node)
-    return k
-
-
-def _deviation(temperature: float, weight_scale: float) -> float:
+def deviation(temperature: float, weight_scale: float) -> float:
     """Of an accumulator, in code units, per unit of norm."""
     return NOISE_PER_ROOT_TEMPERATURE * math.sqrt(temperature) / weight_scale
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgechaos.graph.node import Array, Graph, Interval, Node, constant_field
 from edgechaos.graph.rules import ACCUMULATOR, need, require
+from edgechaos.graph.tensors import Constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,10 @@ class Weighted(Node):
 
     weight: str = constant_field()
     patch: str | None = constant_field(None)
+
+    def words(self, graph: Graph) -> Constant:
+        """`weight`."""
+        return graph.constants[self.weight]
 
     def terms(self, graph: Graph) -> int:
         """How many products one output sums."""

@@ -30,8 +30,8 @@ from edgechaos.graph.integer_graph import (
     TopK,
 )
 from edgechaos.graph.kinds.lut import LUT_ENTRIES
-from edgechaos.graph.kinds.thermal_noise import AMPLITUDE_MAX
 from edgechaos.graph.kinds.topk import DEAD_RANK
+from edgechaos.graph.thermal import AMPLITUDE_MAX
 from edgechaos.graph.tokenizer import PAD, UNKNOWN
 
 

@@ -27,7 +27,6 @@ from edgechaos.graph.integer_graph import (
 )
 from edgechaos.graph.node import Interval
 from edgechaos.graph.rules import ACCUMULATOR, SHIFTABLE
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import UnsupportedError
 
 MOST_OUTPUTS = 65535
@@ -61,7 +60,7 @@ def check_supported(graph: IntegerGraph) -> None:
         if isinstance(node, Readout) and node.gain != _gain(graph, node):
             raise UnsupportedError(f"node '{node.name}': gain {node.gain} is not that of the layer before it", node.name)
     thermals = [n for n in graph.nodes if isinstance(n, ThermalNoise)]
-    layers = unit_nodes(graph)
+    layers = graph.analysis.unit_nodes
     for what, sites in (("nodes with weights", graph.weighted()), ("layers of neurons", layers), ("ThermalNoise nodes", thermals)):
         if len(sites) > MOST_SITES:
             raise UnsupportedError(f"graph '{graph.name}': more than {MOST_SITES} {what}")

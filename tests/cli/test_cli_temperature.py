@@ -13,7 +13,7 @@ from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.devices.contract import Device
 from edgechaos.export import verify as verification
-from edgechaos.graph import artifact, thermal
+from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
 from tests.helpers.graphs import chaos_graph
 
@@ -37,7 +37,7 @@ def dlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parameters(graph: IntegerGraph, temperature: float) -> dict[str, int]:
     names = [node.name for node in graph.nodes if isinstance(node, ThermalNoise)]
     assert len(names) == 2, "one per layer"
-    return {name: thermal.thermal_k(graph, name, temperature) for name in names}
+    return {name: graph.node(name).parameter_at(graph, temperature) for name in names}
 
 
 def test_run_measures_at_the_temperature(dlm: Path) -> None:

@@ -16,7 +16,6 @@ from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.graph.integer_graph import IntegerGraph, Node
 from edgechaos.graph.kinds.add import Add
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.helpers.mixed_graphs import items_for, mixed_graph
 
@@ -56,7 +55,7 @@ def test_both_terms_count_in_the_bound_and_in_the_sum() -> None:
 
 def test_a_dead_unit_after_it_sends_nothing() -> None:
     finisher = GRAPH.readers(ADD.output)[0]
-    assert finisher in unit_nodes(GRAPH)
+    assert finisher in GRAPH.analysis.unit_nodes
     dead = apply(GRAPH, FaultPlan((DeadNeurons(finisher.name, neurons=(1,)),)))
     clean, now = (reference.run(g, items_for(g, 8), keep=(finisher.output,)).tensors[finisher.output] for g in (GRAPH, dead))
     assert clean[:, 1].any()

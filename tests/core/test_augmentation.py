@@ -22,7 +22,6 @@ from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import Augmentation, FailingLayer
 from edgechaos.graph.tokenizer import Text
-from edgechaos.graph.units import unit_nodes
 from edgechaos.models.base import Model
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
@@ -96,7 +95,7 @@ def test_floats_fake_quantized_floats_and_integers_fail_in_the_same_layers(name:
     graph = to_graph(fake, data_of(name), "ticks", {})
     resolved = masked(graph, 0.5)
     assert {layer.name: layer.units for layer in model.failing_layers()} == {n: len(mask) for n, mask in resolved.slot("dead").items()}
-    assert set(resolved.slot("dead")) <= {node.name for node in unit_nodes(graph)}
+    assert set(resolved.slot("dead")) <= {node.name for node in graph.analysis.unit_nodes}
     streams = [layer.fail_stream for layer in model.failing_layers()]
     assert name == "shared" or len(set(streams)) == len(streams), "tasks of a shared cortex draw the same losses"
 

@@ -21,7 +21,6 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import FaultError, GraphError
 from tests.core.test_graph import with_constant, with_node
 from tests.helpers import scalar
@@ -129,7 +128,7 @@ def test_all_layers_are_the_plain_ones_only_where_there_are_no_others(spec: Mixe
 @pytest.mark.parametrize("spec", [Mixed(spiking=False, hidden=40), Mixed("thermal", hidden=40)], ids=lambda s: s.family)
 def test_dead_units_of_plain_layers_send_zero_and_the_rest_is_unchanged(spec: Mixed) -> None:
     graph = mixed_graph(spec)
-    for node in unit_nodes(graph):
+    for node in graph.analysis.unit_nodes:
         units = graph.tensors[node.output].shape[0]
         previous: set[int] = set()
         for rate in (0.0, 0.1, 0.5, 1.0):
@@ -242,4 +241,4 @@ def test_standard_plans_fit_every_family(family: str, bits: int) -> None:
         flipped |= resolved.patch.keys()
         killed |= resolved.slot("dead").keys()
     assert flipped == {n.name for n in graph.nodes if isinstance(n, Weighted)}
-    assert killed == {n.name for n in unit_nodes(graph)}
+    assert killed == {n.name for n in graph.analysis.unit_nodes}

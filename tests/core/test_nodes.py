@@ -31,7 +31,7 @@ from edgechaos.graph.integer_graph import (
     TopK,
 )
 from edgechaos.graph.node import Draws
-from edgechaos.graph.thermal import ThermalCodes, thermal_codes, thermal_k
+from edgechaos.graph.thermal import ThermalCodes, thermal_codes
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers import scalar_nodes
@@ -155,11 +155,11 @@ def test_thermal_noise_follows_its_run_time_parameter() -> None:
     assert isinstance(matrix, MatMul)
     scale = graph.constants[matrix.weight].scale[0]
     for temperature in (0.0, 0.25, 1.0, 4.0):
-        k = thermal_k(graph, node.name, temperature)
+        k = node.parameter_at(graph, temperature)
         noisy = reference.run(graph, codes, keep=(node.output,), parameters={node.name: k}).tensors[node.output]
         wanted = 0.01 * np.sqrt(temperature) * np.linalg.norm(codes[0].astype(float)) / scale
         assert abs((noisy - acc).std() - wanted) < 0.02 * wanted + 0.6
-    assert thermal_k(graph, node.name, 4.0) == node.k_max
+    assert node.parameter_at(graph, 4.0) == node.k_max
     default = reference.run(graph, codes[:5]).logits
     assert (reference.run(graph, codes[:5], parameters={node.name: node.k}).logits == default).all()
 
@@ -180,9 +180,9 @@ def test_parameters_that_a_graph_does_not_take(parameters: dict[str, int], messa
 def test_temperatures_out_of_reach_are_refused() -> None:
     graph = mixed_graph(family="thermal")
     with pytest.raises(GraphError, match=r"temperature 5 is outside 0\.\.4"):
-        thermal_k(graph, "thermalnoise1", 5)
+        graph.node("thermalnoise1").parameter_at(graph, 5)
     with pytest.raises(GraphError, match="is a MatMul, not a ThermalNoise"):
-        thermal_k(graph, "matmul0", 1)
+        graph.node("matmul0").parameter_at(graph, 1)
     with pytest.raises(UnsupportedError, match=r"'layer': temperature 2 is outside 0\.\.1"):
         thermal_codes(2, 1, 0.01, 100, "layer")
     with pytest.raises(UnsupportedError, match="beyond what int32 carries"):

@@ -31,7 +31,6 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers.graphs import chaos_graph
@@ -258,10 +257,20 @@ def test_every_kinds_defaults_are_listed() -> None:
 
 def test_products_per_sample() -> None:
     """Per output and per tick; a text's vectors are added without products."""
-    assert TEXT.node(of(TEXT, EmbeddingBag)).macs(TEXT) == 0  # type: ignore[attr-defined]
-    assert VISION.node(of(VISION, Conv)).macs(VISION) == 3 * 9 * 7 * 6  # type: ignore[attr-defined]
-    matrices = [n for n in CHAIN.nodes if hasattr(n, "macs")]
-    assert [n.macs(CHAIN) for n in matrices] == [30, 4 * 20, 12]
+    assert TEXT.node(of(TEXT, EmbeddingBag)).macs(TEXT) == 0
+    assert VISION.node(of(VISION, Conv)).macs(VISION) == 3 * 9 * 7 * 6
+    assert [macs for n in CHAIN.nodes if (macs := n.macs(CHAIN))] == [30, 4 * 20, 12]
+    assert [words.bits for n in CHAIN.nodes if (words := n.words(CHAIN)) is not None] == [8, 8, 8]
+
+
+def test_what_a_layer_keeps_between_ticks() -> None:
+    layer = TINY.node(C)
+    assert isinstance(layer, ChaosLayer)
+    neurons = TINY.tensors[layer.output].shape[0]
+    assert [replace(layer, mode=mode, ticks=6).state_bytes(TINY) for mode in ("parallel", "stateful")] == [0, 4 * neurons]  # type: ignore[arg-type]
+    assert replace(layer, ticks=6).steps(TINY) == 6
+    assert {n.state_bytes(TEXT) for n in TEXT.nodes} == {0}
+    assert [TEXT.node(of(TEXT, EmbeddingBag)).steps(TEXT), next(n.steps(CHAIN) for n in CHAIN.nodes)] == [1, 1]
 
 
 def test_streams_of_a_layer() -> None:
@@ -303,7 +312,7 @@ def test_units_are_ordered_by_what_they_are() -> None:
     kinds = [n.unit_kind for n in Analysis(VISION).unit_nodes]
     assert kinds == ["spiking", *["plain"] * (len(kinds) - 1)]
     assert len(kinds) > 1
-    assert next(n.unit_kind for n in VISION.nodes if n in unit_nodes(VISION)) == "plain"
+    assert next(n.unit_kind for n in VISION.nodes if n in VISION.analysis.unit_nodes) == "plain"
 
 
 def test_the_largest_draw() -> None:

@@ -19,7 +19,6 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.core.test_graph import with_constant
 from tests.export.test_export import ONNX_ENGINES, SEEDS, TVM
@@ -48,7 +47,9 @@ def assert_equal(graph: IntegerGraph, engines: tuple[str, ...], seed: int, param
 def test_random_graphs_and_faults(spec: Mixed, seed: int, faulty: bool, engine: str) -> None:
     graph = mixed_graph(spec)
     if faulty:
-        graph = apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, rate=0.4, seed=seed % 50) for n in unit_nodes(graph)))))
+        graph = apply(
+            graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, rate=0.4, seed=seed % 50) for n in graph.analysis.unit_nodes)))
+        )
     assert_equal(graph, (engine,), seed)
 
 
@@ -71,9 +72,11 @@ TVM_SPECS = [
 @pytest.mark.parametrize("spec", TVM_SPECS, ids=lambda spec: spec.family)
 def test_tvm(engine: str, spec: Mixed) -> None:
     graph = mixed_graph(spec)
-    assert unit_nodes(graph), "dead units too"
+    assert graph.analysis.unit_nodes, "dead units too"
     assert_equal(
-        apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, neurons=(0, 2)) for n in unit_nodes(graph))))), (engine,), 2**32 - 1
+        apply(graph, FaultPlan((*FLIPS.faults, *(DeadNeurons(n.name, neurons=(0, 2)) for n in graph.analysis.unit_nodes)))),
+        (engine,),
+        2**32 - 1,
     )
 
 

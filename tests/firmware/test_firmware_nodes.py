@@ -37,7 +37,6 @@ from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.protocol import PARAM, ErrorCode, Verb
 from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
-from edgechaos.graph.units import unit_nodes
 from edgechaos.support.errors import GraphError
 from tests.firmware.test_firmware_exact import NATIVE, WIDE
 from tests.firmware.test_firmware_protocol import ask, refused
@@ -53,8 +52,8 @@ SAMPLES = np.array([0, 1, 2**31, 2**32 - 1, 5, 6, 7, 8], np.uint32)
 def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     """No fault, and each kind that the graph can have."""
     faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=0.05, seed=2),), (WeightBitFlip(target="bias", bits=((0, 3), (0, 9))),)]
-    if unit_nodes(graph):
-        faults.append((*(DeadNeurons(n.name, rate=0.4, seed=1) for n in unit_nodes(graph)), WeightBitFlip(rate=0.01, seed=3)))
+    if graph.analysis.unit_nodes:
+        faults.append((*(DeadNeurons(n.name, rate=0.4, seed=1) for n in graph.analysis.unit_nodes), WeightBitFlip(rate=0.01, seed=3)))
     if graph.chaos_layers():
         faults += [(Omission(rate=0.7),), (StuckAtOne(rate=0.3, seed=5),)]
     return [resolve(graph, FaultPlan(f)) for f in faults]
@@ -187,7 +186,7 @@ def test_dead_units_of_a_layer_with_ticks(tmp_path: Path) -> None:
     counts = b.chaos(b.matmul(codes, "last", 6), "last", 4, "parallel", 2, 3000.0)
     b.head("main", x, b.matmul(counts, "readout", 5, Readout), Encoding("codes"))
     graph = b.graph()
-    (layer,) = (n for n in unit_nodes(graph) if isinstance(n, Requantize))
+    (layer,) = (n for n in graph.analysis.unit_nodes if isinstance(n, Requantize))
     plan = resolve(graph, FaultPlan((DeadNeurons(layer.name, neurons=(0, 7, 8, 10)),)))
     clean, dead = (reference.run(g, items_for(graph, 20), keep=(layer.output,)) for g in (graph, apply(graph, plan)))
     alive = [n for n in range(11) if n not in (0, 7, 8, 10)]

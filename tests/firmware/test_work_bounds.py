@@ -29,7 +29,6 @@ from edgechaos.firmware_gen.compilers.c.work import most_instructions, most_requ
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.graph.units import unit_nodes
 from tests.helpers.graphs import Spec, chaos_graph, specs
 from tests.helpers.mixed_graphs import Mixed, mixed_graph, mixed_specs
 
@@ -55,8 +54,8 @@ def worst_plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     words = sum(graph.value(n.weight).size for n in graph.weighted())
     rate = 1.0 if words <= BOARD.patch_capacity else 0.9 * BOARD.patch_capacity / words / 8  # flips of one word are one row
     faults: list[tuple[Fault, ...]] = [(), (WeightBitFlip(rate=rate, seed=1),)]
-    if unit_nodes(graph):
-        faults.append(tuple(DeadNeurons(n.name, rate=1.0) for n in unit_nodes(graph)))
+    if graph.analysis.unit_nodes:
+        faults.append(tuple(DeadNeurons(n.name, rate=1.0) for n in graph.analysis.unit_nodes))
     if graph.chaos_layers():
         faults.append((Omission(rate=0.99),))
         if all(n.sampling == "ticks" for n in graph.chaos_layers()):

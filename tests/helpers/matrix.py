@@ -21,8 +21,7 @@ from edgechaos.data import DATA_FOLDER, Dataset, load
 from edgechaos.export.plans import standard_plans
 from edgechaos.export.verify import Verification, combine, verify
 from edgechaos.faults.plan import FaultPlan, apply
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
-from edgechaos.graph.thermal import thermal_k
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.base import Model
 from edgechaos.models.build import build, recipe_for
 from edgechaos.models.shared import SharedChaosNet
@@ -163,7 +162,7 @@ def row(kind: str) -> list[Cell]:
 def cell(kind: str, bits: int, model: Model, data: Mapping[str, Dataset]) -> Cell:
     """Quantize (PTQ) and compare: 500 items clean, 50 under each plan, every head."""
     graph = replace(quantize(model, data, method="ptq", weight_bits=bits), name=f"{kind.replace('-', '_')}_{bits}bit")
-    hot = {node.name: thermal_k(graph, node.name, TEMPERATURE) for node in graph.nodes if isinstance(node, ThermalNoise)}
+    hot = {node.name: node.parameter_at(graph, TEMPERATURE) for node in graph.nodes if node.parameter() is not None}
     verifications, right, silent = [], 0, []
     with opened_backends(BACKENDS, graph) as backends:
         for head in graph.heads:

@@ -46,7 +46,7 @@ def node_vectors_graph(cases: list[dict[str, Any]]) -> IntegerGraph:
     nodes, heads = list[Node](), list[Head]()
     for k, case in enumerate(cases):
         shapes = {name: np.shape(values)[1:] for name, values in case["runs"][0]["tensors"].items()}
-        entry = "uint16" if any(described["kind"] == "EmbeddingBag" for described in case["nodes"]) else "int8"
+        entry: Dtype = "uint16" if any(described["kind"] == "EmbeddingBag" for described in case["nodes"]) else "int8"
         tensors[f"n{k}_{case['input']}"] = Tensor(f"n{k}_{case['input']}", entry, np.shape(case["codes"])[1:])
         for described in case["nodes"]:
             kind = NODE_KINDS[described["kind"]]

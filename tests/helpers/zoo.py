@@ -35,7 +35,6 @@ from edgechaos.graph.integer_graph import (
     expected_gain,
 )
 from edgechaos.graph.kinds.add import Add
-from edgechaos.graph.units import unit_nodes
 from tests.helpers.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 
 CODES = Encoding("codes")
@@ -247,7 +246,7 @@ def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     faults: list[Fault] = [WeightBitFlip(rate=0.02, seed=2)]
     faults += [WeightBitFlip(n.name, "bias", bits=((0, 3), (1, 9))) for n in graph.weighted() if getattr(n, "bias", None)]
     size = {n.name: graph.tensors[n.input].shape[0] for n in ticks}
-    faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in unit_nodes(graph) if n.name not in size]
+    faults += [DeadNeurons(n.name, rate=0.3, seed=1) for n in graph.analysis.unit_nodes if n.name not in size]
     faults += [DeadNeurons(n.name, neurons=(1, size[n.name] - 1)) for n in ticks]
     faults += [WinnerDropped(n.name, ranks=(0, 2, 6)) for n in graph.nodes if isinstance(n, TopK)]
     faults += [StuckAtOne(n.name, neurons=(0, size[n.name] - 2)) for n in ticks]

@@ -40,7 +40,6 @@ from edgechaos.graph.integer_graph import (
 )
 from edgechaos.graph.kinds.chaos_layer import ChaosState
 from edgechaos.graph.node import Draws
-from edgechaos.graph.units import unit_nodes
 from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
@@ -344,7 +343,7 @@ def nodes() -> list[dict[str, Any]]:
         flips = [(node.name, "weight", 2 * k, graph.constants[node.weight].bits - 1) for k, node in enumerate(weighted)]
         if spec.family != "text":
             flips.append((weighted[0].name, "bias", 1, 9))
-        dead = [(node.name, (0, 2)) for node in unit_nodes(graph) if not isinstance(node, ChaosLayer)]
+        dead = [(node.name, (0, 2)) for node in graph.analysis.unit_nodes if not isinstance(node, ChaosLayer)]
         faults: list[tuple[str, list[tuple[str, str, int, int]], list[tuple[str, tuple[int, int]]]]]
         faults = [("clean", [], []), ("flips", flips, [])] + ([("dead", [], dead)] if dead else [])
         runs = []

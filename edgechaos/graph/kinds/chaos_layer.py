@@ -71,6 +71,14 @@ class ChaosLayer(Node):
         """The mean count times 256 where the layer is sampled as `expected`."""
         return expected_gain(self.ticks, self.fail_q) if self.sampling == "expected" else 1
 
+    def steps(self, graph: Graph) -> int:
+        """Its own ticks: a drive without ticks acts at each."""
+        return self.ticks
+
+    def state_bytes(self, graph: Graph) -> int:
+        """Of stateful ticks an int16 membrane and a uint16 refractoriness per neuron."""
+        return 4 * graph.tensors[self.output].shape[0] if self.mode == "stateful" else 0
+
     def slots(self, graph: Graph) -> tuple[Slot, ...]:
         """Masks, loss, thresholds; the decays of stateful ticks; and the table that follows the loss, which devices must hold."""
         n = graph.tensors[self.input].shape[0]

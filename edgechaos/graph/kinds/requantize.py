@@ -20,7 +20,7 @@ class Requantize(Node):
 
     Input int32 or int16, output int8 or int16, same shape. low = 0 is a ReLU.
     multiplier, shift: (1,) or one per entry of axis 0, int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
-    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`edgechaos.graph.units`); set by
+    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`finishes_plain_layer`); set by
     faults alone.
     """
 

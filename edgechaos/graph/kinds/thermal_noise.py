@@ -13,8 +13,8 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import rounded_shift
 from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, tensor_field
 from edgechaos.graph.rules import ACCUMULATOR, GAUSSIAN_MAX, SHIFTABLE, need, require
-
-AMPLITUDE_MAX = 32767
+from edgechaos.graph.thermal import AMPLITUDE_MAX, NOISE_PER_ROOT_TEMPERATURE, deviation
+from edgechaos.support.errors import GraphError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,22 @@ class ThermalNoise(Node):
     def parameter(self) -> tuple[int, int] | None:
         """k, which carries the temperature, and k_max."""
         return self.k, self.k_max
+
+    def parameter_at(self, graph: Graph, temperature: float) -> int:
+        """The k of a temperature, as devices take it. Raises GraphError above k_max, or where the weights of the matrix state no scale."""
+        matrix = graph.producer(self.input)
+        scale = (matrix.matrix_scale(graph) if matrix is not None else None) or ()
+        if matrix is None or len(scale) != 1:
+            where = matrix.name if matrix is not None else self.input
+            raise GraphError(f"node '{self.name}': the weights of '{where}' state no scale; give k instead of a temperature", self.name)
+        per_deviation = 2.0 ** (self.shift_a + self.shift_b - random_bits.GAUSSIAN_BITS)
+        k = math.floor(deviation(temperature, scale[0]) * per_deviation + 0.5) if temperature >= 0 else -1
+        if not 0 <= k <= self.k_max:
+            limit = (self.k_max / per_deviation * scale[0] / NOISE_PER_ROOT_TEMPERATURE) ** 2
+            raise GraphError(
+                f"node '{self.name}': temperature {temperature:g} is outside 0..{limit:g}; quantize with a larger maximum", self.name
+            )
+        return k
 
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""
