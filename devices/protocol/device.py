@@ -119,7 +119,7 @@ class ProtocolDevice(Device):
         if self._proved is None or plan is not self._proved[0]:  # a device that crashes under a plan is given the same one again and again
             self._proved = plan, check_plan(self.graph, plan, session.info)
         try:
-            session.client.requests(plan_requests(self.graph, self._proved[1], plan, session.hello.max_payload))
+            session.client.requests(plan_requests(self.graph, self._proved[1], plan, session.hello.max_payload, session.hello.slots))
             for poke in plan.pokes:
                 assert isinstance(self, Memory)
                 self.poke(poke.address, poke.mask, poke.op)
@@ -188,7 +188,8 @@ class ProtocolDevice(Device):
             raise DeviceRefused(
                 f"device '{self.name}' takes {hello.max_payload} bytes of payload; {LEAST_PAYLOAD} are the least that works"
             )
-        if Level.MODEL in hello.levels and (hello.slots, hello.slots_crc) != (len(self._table), slots_crc(self._table)):
+        known = self._table[: hello.slots] if hello.slots >= sum(not p.slot.added for p in self._table) else self._table
+        if Level.MODEL in hello.levels and (hello.slots, hello.slots_crc) != (len(known), slots_crc(known)):
             raise DeviceRefused(
                 f"device '{self.name}' has {hello.slots} fault slots (table {hello.slots_crc:#010x}), this release {len(self._table)} "
                 f"({slots_crc(self._table):#010x}); build and flash firmware of this release"

@@ -20,6 +20,9 @@ from edgechaos.firmware_gen.protocol import BIAS_INPUT, PATCH_ROW, SET_HEAD, Ver
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError
 
+MOST_SLOTS = 0xFFFF
+"""What a slot's number on the wire can tell apart."""
+
 
 def patched_nodes(graph: IntegerGraph) -> tuple[str, ...]:
     """Names of the nodes that a patch row's index counts: those with weights, in node order."""
@@ -37,13 +40,22 @@ def check_plan(graph: IntegerGraph, plan: ResolvedPlan, info: DeviceInfo) -> Int
     return apply(graph, plan)
 
 
-def plan_requests(graph: IntegerGraph, faulty: IntegerGraph, plan: ResolvedPlan, max_payload: int) -> list[Request]:
-    """The requests that load a plan into a clean device; `faulty` is the graph under it."""
+def plan_requests(
+    graph: IntegerGraph, faulty: IntegerGraph, plan: ResolvedPlan, max_payload: int, slots: int = MOST_SLOTS
+) -> list[Request]:
+    """The requests that load a plan into a clean device; `faulty` is the graph under it.
+
+    slots: how many the device has. Raises FaultError for one that its firmware, older than this release, does not have yet.
+    """
     requests: list[Request] = []
     for placed in placed_slots(graph):
         clean = graph.node(placed.node).slot_value(graph, placed.slot.name)
         values = faulty.node(placed.node).slot_value(faulty, placed.slot.name)
         changed = np.flatnonzero(clean != values)
+        if changed.size and placed.number >= slots:
+            raise FaultError(
+                f"its firmware has no slot '{placed.slot.name}' of '{placed.node}' yet; build and flash firmware of this release"
+            )
         if changed.size:
             requests += set_requests(placed, int(changed[0]), values[changed[0] : changed[-1] + 1], max_payload)
     for index, name in enumerate(patched_nodes(graph)):

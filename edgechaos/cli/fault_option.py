@@ -26,7 +26,7 @@ fault_option = _option("Inject a fault")
 damage_option = _option("Practise on a device with this damage, which nothing takes away")
 
 FAULT_OPTION = re.compile(
-    r"(?P<kind>[a-z_0-9]+)=(?P<value>[^@,=]{1,40})(?:@(?P<seed>-?[0-9]{1,20}))?(?P<more>(?:,[a-z_0-9]{1,63}=[^,=]{1,80}){0,20})"
+    r"(?P<kind>[A-Za-z_0-9:]+)=(?P<value>[^@,=]{1,40})(?:@(?P<seed>-?[0-9]{1,20}))?(?P<more>(?:,[a-z_0-9]{1,63}=[^,=]{1,80}){0,20})"
 )
 
 
@@ -35,19 +35,21 @@ def parse_faults(options: tuple[str, ...]) -> FaultPlan:
 
     Raises ConfigError with the kinds there are.
     """
-    from edgechaos.faults.base import fault_kinds
+    from edgechaos.faults.base import fault_named
     from edgechaos.faults.plan import FaultPlan
 
     faults = []
     for text in options:
         match = FAULT_OPTION.fullmatch(text)
-        if match is None or match["kind"] not in fault_kinds():
-            word = text.partition("=")[0]
-            meant = "" if word in fault_kinds() else suggestion(word, fault_kinds())
-            known = ", ".join(fault_kinds())
-            raise ConfigError(f"--fault {text!r}{meant}: expected KIND=VALUE[@SEED][,FIELD=VALUE] with KIND one of {known}", "fault")
-        kind = fault_kinds()[match["kind"]]
-        given = {kind.swept: match["value"], **dict(part.split("=") for part in match["more"].split(",")[1:])}
+        word = match["kind"] if match else text.partition("=")[0]
+        try:
+            kind, implied = fault_named(word)
+        except FaultError as error:
+            raise ConfigError(f"--fault {text!r}: {error}", "fault") from error
+        if match is None:
+            raise ConfigError(f"--fault {text!r}: expected {kind.kind}=VALUE[@SEED][,FIELD=VALUE]", "fault")
+        given = {name: str(value) for name, value in implied.items()}
+        given |= {kind.swept: match["value"], **dict(part.split("=") for part in match["more"].split(",")[1:])}
         if match["seed"] is not None:
             given["seed"] = match["seed"]
         try:

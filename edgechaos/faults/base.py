@@ -13,6 +13,7 @@ from edgechaos.faults.injections import Injection
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 from edgechaos.support.registry import load_all
+from edgechaos.support.suggest import suggestion
 
 ALL = "*"
 Persistence = Literal["permanent", "intermittent", "transient"]
@@ -26,7 +27,8 @@ class Fault:
 
     title, axis: of a report's panel; phrase: in a statement, before the site. level: what a device must give access to.
     swept: the field that a sweep changes, within `limits`; one called "rate" is a share, which is printed in percent.
-    neutral: its value that changes nothing, None where each value does.
+    neutral: its value that changes nothing, None where each value does. aliases: "TOOL:NAME" of other tools -> fields of this kind that the
+    name implies.
     """
 
     kind: ClassVar[str] = ""
@@ -35,6 +37,7 @@ class Fault:
     phrase: ClassVar[str] = ""
     persistence: ClassVar[Persistence] = "permanent"
     level: ClassVar[Level] = "model"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     swept: ClassVar[str] = "rate"
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     neutral: ClassVar[float | None] = 0.0
@@ -110,6 +113,22 @@ def fault_kinds() -> Mapping[str, type[Fault]]:
 @cache
 def _load() -> None:
     load_all("edgechaos.faults.kinds", "edgechaos.faults")
+
+
+def fault_named(name: str) -> tuple[type[Fault], Mapping[str, Any]]:
+    """The kind of that name, or of another tool's name for it, with the tool before a colon or without; and the fields that it implies.
+
+    Raises FaultError with the kinds there are.
+    """
+    kinds = fault_kinds()
+    if name in kinds:
+        return kinds[name], {}
+    for kind in kinds.values():
+        for alias, implied in kind.aliases.items():
+            if name in (alias, alias.partition(":")[2]):
+                return kind, implied
+    known = [*kinds, *(alias.partition(":")[2] for kind in kinds.values() for alias in kind.aliases)]
+    raise FaultError(f"no kind of fault is called '{name}'{suggestion(name, known)}; there are {', '.join(kinds)}")
 
 
 def words_of(kind: str, what: Literal["title", "axis", "phrase"]) -> str:

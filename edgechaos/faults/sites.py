@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import UNIT_STREAM, fault_stream
-from edgechaos.faults.base import ALL, Fault
+from edgechaos.faults.base import ALL, Fault, Persistence
 from edgechaos.faults.injections import SetSlot
 from edgechaos.graph.analysis import UNIT_KINDS, Analysis
-from edgechaos.graph.node import Graph, Node
+from edgechaos.graph.node import Node
+from edgechaos.graph.rules import MAX_TICKS
 from edgechaos.graph.tensors import Slot
 from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import FaultError
+
+STATES = ("membrane", "refractoriness")
+"""What a stateful neuron keeps, by the number that a slot has for it."""
 
 
 def nested_sites(seed: int, stream: int, count: int, rate: float) -> NDArray[np.intp]:
@@ -32,13 +36,15 @@ def nested_sites(seed: int, stream: int, count: int, rate: float) -> NDArray[np.
     return np.sort(np.concatenate([below, equal[: chosen - len(below)]]))
 
 
-def carriers(analysis: Analysis, kind: str, slot: str, name: str = ALL, what: str = "layer") -> tuple[tuple[Node, Slot], ...]:
+def carriers(
+    analysis: Analysis, kind: str, slot: str, name: str = ALL, what: str = "layer", plain: bool = False
+) -> tuple[tuple[Node, Slot], ...]:
     """The nodes with a slot, by UNIT_KINDS, then in execution order: the one of that name, or all; all of them means the spiking and
-    k-WTA layers where there are any. what: such a node in words. Raises FaultError where there is none, or where one refuses."""
+    k-WTA layers where there are any, unless `plain`. what: such a node in words. Raises FaultError where there is none, or one refuses."""
     graph = analysis.graph
     able = [(graph.node(node), s) for node, s in analysis.slot_table if s.name == slot]
     able.sort(key=lambda pair: UNIT_KINDS.index(pair[0].unit_kind or "plain"))
-    everywhere = [pair for pair in able if pair[0].unit_kind in UNIT_KINDS[:2]] or able
+    everywhere = [pair for pair in able if pair[0].unit_kind in UNIT_KINDS[:2] and not plain] or able
     found = everywhere if name == ALL else [pair for pair in able if pair[0].name == name]
     if not found:
         have = ", ".join(node.name for node, _ in able) or "none"
@@ -148,18 +154,19 @@ class UnitFault(Fault):
     def mark(self, analysis: Analysis, slot: str, stream: int, what: str) -> Iterator[SetSlot]:
         """The mask `slot` of each layer with its units; a spiking layer's are drawn from `stream` and its own, others' by their site."""
         for node, mask in carriers(analysis, self.kind, slot, self.layer, what):
-            entries = self._units(analysis.graph, node, stream, mask.length)
+            drawn = stream | node.streams()[0] if node.unit_kind == "spiking" else UNIT_STREAM + analysis.graph.site(node)
+            entries = self.units(node, drawn, mask.length)
             yield SetSlot(node.name, slot, entries, np.ones(len(entries), np.int64))
 
-    def _units(self, graph: Graph, node: Node, stream: int, count: int) -> NDArray[np.intp]:
+    def units(self, node: Node, stream: int, count: int) -> NDArray[np.intp]:
+        """Those named, or those drawn from a stream."""
         if self.neurons:
             chosen = np.array(self.neurons, np.intp)
             if chosen.min() < 0 or chosen.max() >= count:
                 wrong = int(chosen[(chosen < 0) | (chosen >= count)][0])
                 raise FaultError(f"{self.kind}: layer '{node.name}' has neurons 0..{count - 1}, not {wrong}")
             return chosen
-        drawn = stream | node.streams()[0] if node.unit_kind == "spiking" else UNIT_STREAM + graph.site(node)
-        return nested_sites(self.seed, drawn, count, self.rate)
+        return nested_sites(self.seed, stream, count, self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +191,65 @@ class LayerScale(Fault):
         for node, s in carriers(analysis, self.kind, slot, self.layer, what):
             held = float(node.slot_value(analysis.graph, slot)[0])
             yield SetSlot(node.name, slot, np.zeros(1, np.intp), np.array([min(int(held * self.factor + 0.5), s.high)], np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class StateFault(UnitFault):
+    """A fault of what stateful neurons keep from tick to tick. layer: the name of a stateful ChaosLayer, or "*".
+
+    of: "membrane" or "refractoriness". onset: the first tick before which it strikes. lifespan: ticks; 0: every one that follows.
+    """
+
+    persistence: ClassVar[Persistence] = "transient"
+
+    of: str = STATES[0]
+    onset: int = 0
+    lifespan: int = 1
+
+    def bits(self) -> tuple[int, int]:
+        """The 16 bits that are cleared, then those that are inverted."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises FaultError for another state, or a tick beyond 0..127."""
+        super(StateFault, self).check()
+        if self.of not in STATES:
+            raise FaultError(f"{self.kind}: unknown state '{self.of}'; use 'membrane' or 'refractoriness'")
+        for name in ("onset", "lifespan"):
+            if not 0 <= getattr(self, name) <= MAX_TICKS:
+                raise FaultError(f"{self.kind}: {name} {getattr(self, name)} is outside 0..{MAX_TICKS} ticks")
+
+    def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
+        """The bits of the chosen neurons of each layer, and when they strike; nothing where no neuron is chosen."""
+        what = "stateful spiking layer (parallel ticks keep no state)"
+        for node, slot in carriers(analysis, self.kind, "state_clear", self.layer, what):
+            chosen = self.units(node, fault_stream(self.kind, analysis.graph.site(node)), slot.length)
+            when = {"state_from": self.onset, "state_ticks": self.lifespan or MAX_TICKS, "state_of": STATES.index(self.of)}
+            clear, flip = (np.full(len(chosen), bits) for bits in self.bits())
+            entries = {"state_clear": (chosen, clear), "state_flip": (chosen, flip)}
+            entries |= {name: (np.zeros(1, np.intp), np.array([value])) for name, value in when.items()}
+            for name, (at, values) in entries.items() if len(chosen) else ():
+                yield SetSlot(node.name, name, at, values.astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorFault(Fault):
+    """A fault of the generator of random words. layer: the name of a node that draws, a ChaosLayer or a ThermalNoise, or "*": all."""
+
+    layer: str = ALL
+
+    @property
+    def place(self) -> str:
+        """Whose words."""
+        return "random words, all layers" if self.layer == ALL else f"random words of {self.layer}"
+
+    @property
+    def uniform(self) -> bool:
+        """Nothing is drawn."""
+        return True
+
+    def broken(self, analysis: Analysis, **words: int) -> Iterator[SetSlot]:
+        """Words of the generator of each node, by slot without its "draw_"."""
+        for slot, value in words.items():
+            for node, _ in carriers(analysis, self.kind, f"draw_{slot}", self.layer, "node that draws random words", plain=True):
+                yield SetSlot(node.name, f"draw_{slot}", np.zeros(1, np.intp), np.array([value], np.int64))

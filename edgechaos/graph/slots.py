@@ -9,5 +9,9 @@ __all__ = ["Slot", "slot_table"]
 
 
 def slot_table(graph: Graph) -> tuple[tuple[str, Slot], ...]:
-    """(node name, slot) of every slot, nodes in execution order, slots in their class's; the index is the slot's number on the wire."""
-    return tuple((node.name, slot) for node in graph.nodes for slot in node.slots(graph))
+    """(node name, slot) of every slot; the index is the slot's number on the wire.
+
+    By `added`, so that what comes later renumbers nothing; then nodes in execution order, slots in their class's.
+    """
+    slots = ((node.name, slot) for node in graph.nodes for slot in node.slots(graph))
+    return tuple(sorted(slots, key=lambda pair: pair[1].added))

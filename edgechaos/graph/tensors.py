@@ -53,7 +53,8 @@ class Slot:
 
     name: the node's field that holds them; dtype: of each entry on the wire, little endian; low, high: inclusive limits of each.
     refused: why this node, in its graph, cannot have them set, as a sentence; None where it can.
-    excludes: another mask of the node; no unit may be in both.
+    excludes: another slot of the node; no unit may be in both.
+    added: 0 of what the first table of slots held, 1 of what came later: numbers once given stay.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Slot:
     high: int = 1
     refused: str | None = None
     excludes: str = ""
+    added: int = 0
 
 
 def fault_constant(node: str, field: str) -> str:

@@ -83,7 +83,7 @@ def _check_tensor(tensor: Tensor) -> None:
 
 def _check_constant(name: str, constant: Constant) -> None:
     value = constant.value
-    good = value.dtype in (np.int8, np.int16, np.int32, np.uint32) and value.ndim > 0 and 0 < value.size <= MAX_ELEMENTS
+    good = value.dtype in (np.int8, np.int16, np.uint16, np.int32, np.uint32) and value.ndim > 0 and 0 < value.size <= MAX_ELEMENTS
     require(good, None, f"constant '{name}': {value.dtype} {value.shape} is not acceptable")
     packed = value.dtype == np.int8 and constant.bits in (2, 4)
     require(

@@ -23,7 +23,7 @@ def _layer(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer) -> None:
 
 def _chaos(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer) -> str:
     """Write one layer; returns its output, int8 spikes (batch, ticks, neurons) or counts (batch, neurons)."""
-    draw = Words(w, SAMPLE, SEED, graph.tensors[node.input].shape[0])
+    draw = Words(w, node, SAMPLE, SEED, graph.tensors[node.input].shape[0])
     if node.sampling != "ticks":
         return _sampled(w, graph, node, draw)
     drive = node.input if graph.tensors[node.input].ticks else w.unsqueeze(node.input, 1)
@@ -76,7 +76,13 @@ def _stateful(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, 
     low, high = w.constant("membrane_low", np.int32(-Q15)), w.constant("membrane_high", np.int32(Q15 - 1))
     membrane = refractory = None
     spikes = []
-    for now, keep in zip(drives, keeps, strict=True):
+    for t, (now, keep) in enumerate(zip(drives, keeps, strict=True)):
+        if 0 <= t - node.state_from < node.state_ticks and node.state_of:
+            refractory = w.op("Min", _broken(w, graph, node, refractory), w.cast(one, "uint32"))
+        elif 0 <= t - node.state_from < node.state_ticks:
+            sign = w.constant("sign", np.int32(Q15))
+            unsigned = w.op("BitwiseXor", _broken(w, graph, node, membrane), w.constant("sign_bit", np.uint32(Q15)))
+            membrane = w.op("Sub", w.cast(unsigned, "int32"), sign)
         membrane = w.op("Clip", w.op("Add", membrane, now) if membrane else now, low, high)
         if refractory:
             ready = w.op("Sub", one, w.cast(refractory, "int32"))
@@ -91,6 +97,15 @@ def _stateful(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, drive: str, 
         refractory = w.cast(w.op("Clip", refill, w.constant("zero", np.int32(0)), one), "uint32")
         membrane = rounded_shift(w, w.op("Mul", membrane, w.constant("leak", np.int32(Q15 - node.decay_q15))), 15)
     return w.op("Concat", *spikes, axis=1)
+
+
+def _broken(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, state: str | None) -> str:
+    """The low 16 bits of a state, zeros before the first tick, under the layer's fault; uint32."""
+    clear, flip = (node.slot_value(graph, name).astype(np.uint32) for name in ("state_clear", "state_flip"))
+    if state is None:
+        return w.constant("state_flip", flip)
+    kept = w.op("BitwiseAnd", w.cast(state, "uint32"), w.constant("state_kept", ~clear & np.uint32(0xFFFF)))
+    return w.op("BitwiseXor", kept, w.constant("state_flip", flip))
 
 
 def _sampled(w: OnnxWriter, graph: IntegerGraph, node: ChaosLayer, draw: Words) -> str:

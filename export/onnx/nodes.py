@@ -115,6 +115,9 @@ def _requantize(w: OnnxWriter, graph: IntegerGraph, node: Requantize) -> None:
     codes = _rescaled(w, node, node.input, *factors)
     if node.dead is not None:
         codes = w.op("Mul", codes, w.constant("alive", 1 - graph.value(node.dead).astype(np.int64).reshape(-1, *trailing)))
+    if node.stuck_code is not None:
+        stuck = graph.value(node.stuck_code).astype(np.int64).reshape(-1, *trailing)
+        codes = w.op("Where", w.constant("is_stuck", stuck > 0), w.constant("stuck", node.low + stuck - 1), codes)
     w.name(node.output, w.cast(codes, graph.tensors[node.output].dtype))
 
 
@@ -148,16 +151,16 @@ def _lut(w: OnnxWriter, graph: IntegerGraph, node: Lut) -> None:
 @lowers(TopK)
 def _topk(w: OnnxWriter, graph: IntegerGraph, node: TopK) -> None:
     """Ranked by unique keys `value * n + (n - 1 - index)`, so that no two are equal and the lowest index of a tie wins."""
-    n = graph.tensors[node.input].shape[0]
+    n, k = graph.tensors[node.input].shape[0], node.k + node.k_shift
     value = w.cast(node.input, "int64")
     if node.dead is not None:
         value = w.op("Where", w.constant("alive", graph.value(node.dead) == 0), value, w.constant("dead_rank", np.int64(DEAD_RANK)))
     scaled = w.op("Mul", value, w.constant("n", np.int64(n)))
     key = w.op("Add", scaled, w.constant("order", np.arange(n - 1, -1, -1, dtype=np.int64)))
-    largest = w.largest(key, node.k)
-    last = w.op("Gather", largest, w.constant("last", np.array([node.k - 1], np.int64)), axis=1)
-    kept = w.op("GreaterOrEqual", key, last)
-    for rank in (r for r in range(node.k) if node.dropped >> r & 1):
+    largest = w.largest(key, max(k, 1))
+    last = w.op("Gather", largest, w.constant("last", np.array([max(k, 1) - 1], np.int64)), axis=1)
+    kept = w.op("GreaterOrEqual" if k else "Greater", key, last)  # nothing is greater than the largest
+    for rank in (r for r in range(k) if node.dropped >> r & 1):
         dropped = w.op("Gather", largest, w.constant(f"rank_{rank}", np.array([rank], np.int64)), axis=1)
         kept = w.op("And", kept, w.op("Not", w.op("Equal", key, dropped)))
     if node.dead is not None:
@@ -181,7 +184,7 @@ def _thermal_noise(w: OnnxWriter, graph: IntegerGraph, node: ThermalNoise) -> No
     amplitude = w.op("Clip", wide, w.constant("least", np.int32(0)), w.constant("most", np.int32(AMPLITUDE_MAX)))
     words = w.op(
         "Squeeze",
-        Words(w, SAMPLE, SEED, graph.tensors[node.input].shape[0]).stream(node.stream, 1),
+        Words(w, node, SAMPLE, SEED, graph.tensors[node.input].shape[0]).stream(node.stream, 1),
         w.constant("axis_1", np.array([1], np.int64)),
     )
     noise = rounded_shift(w, w.op("Mul", gaussian(w, words), amplitude), node.shift_b)

@@ -9,16 +9,28 @@ import numpy as np
 
 from edgechaos.arithmetic.random_bits import GOLDEN, MUL_1, MUL_2, SECOND_PREFIX, gaussian_table
 from edgechaos.export.onnx.writer import OnnxWriter
+from edgechaos.graph.drawing import LARGEST, Drawing
 
 
 class Words:
     """Random words of any stream of one node, written where they are needed; sample: (batch,), seed: (1,), uint32."""
 
-    def __init__(self, w: OnnxWriter, sample: str, seed: str, neurons: int) -> None:
-        self.w, self.sample, self.seed, self.neurons = w, sample, seed, neurons
+    def __init__(self, w: OnnxWriter, node: Drawing, sample: str, seed: str, neurons: int) -> None:
+        self.w, self.node, self.seed, self.neurons = w, node, seed, neurons
+        self.sample = w.op("Mod", sample, w.constant("repeat", np.uint32(node.draw_repeat))) if node.draw_repeat else sample
 
     def stream(self, stream: int, ticks: int) -> str:
-        """uint32 (batch, ticks, neurons): `edgechaos.arithmetic.random_bits.words`, operation by operation."""
+        """uint32 (batch, ticks, neurons): `Drawing.drawn`, operation by operation; a generator that works costs nothing."""
+        w, node, word = self.w, self.node, self._words(stream, ticks)
+        if node.draw_period:
+            at = w.constant(f"period_{ticks}", np.arange(ticks * self.neurons, dtype=np.int64) % node.draw_period)
+            word = w.reshape(w.op("Gather", w.reshape(word, ticks * self.neurons), at, axis=1), ticks, self.neurons)
+        if node.draw_clear:
+            word = w.op("BitwiseAnd", word, w.constant("working", np.uint32(~node.draw_clear & LARGEST)))
+        return w.op("BitwiseOr", word, w.constant("set", np.uint32(node.draw_set))) if node.draw_set else word
+
+    def _words(self, stream: int, ticks: int) -> str:
+        """`edgechaos.arithmetic.random_bits.words`."""
         w = self.w
         key = w.constant(f"stream_{stream}", np.uint32(GOLDEN * (stream + 1) & 0xFFFFFFFF))
         head_a = self._mix(w.op("BitwiseXor", self.seed, key))

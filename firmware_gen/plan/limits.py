@@ -55,6 +55,8 @@ def check_supported(graph: IntegerGraph) -> None:
             raise UnsupportedError(f"node '{node.name}': no side of its input {shape} may be beyond 65,535; split the layer", node.name)
         if isinstance(node, ChaosLayer) and (node.dead is not None or node.stuck is not None):
             raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
+        if any(node.slot_value(graph, slot.name).any() for slot in node.slots(graph) if slot.added):
+            raise UnsupportedError(_FAULTY.format(node.name, "a fault"), node.name)
         if isinstance(node, TopK | Requantize) and (node.dead is not None or (isinstance(node, TopK) and node.dropped)):
             raise UnsupportedError(_FAULTY.format(node.name, "a fault mask"), node.name)
         if isinstance(node, Readout) and node.gain != _gain(graph, node):

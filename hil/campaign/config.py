@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, NewType
 
 from edgechaos.arithmetic.seeds import check_seed
-from edgechaos.faults.base import ALL, Fault, fault_kinds
+from edgechaos.faults.base import ALL, Fault, fault_kinds, fault_named
 from edgechaos.support.errors import ConfigError, FaultError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
@@ -46,7 +47,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 class Sweep:
     """One fault kind over several values of its swept field; one curve per device.
 
-    fault: a kind of `edgechaos.faults.base.fault_kinds`. rates: where the swept field is its rate; values: where it is another.
+    fault: a kind of `edgechaos.faults.base.fault_kinds`, or another tool's name.
+    rates: where the swept field is its rate; values: where it is another.
     layer: where neurons fail; node and target: where weight bits flip; options: other fields of the kind.
     devices, masks, images: the campaign's unless given.
     """
@@ -61,6 +63,13 @@ class Sweep:
     images: int | None = None
     values: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Another tool's name for a kind of fault becomes this kind, with the fields that the name implies."""
+        with suppress(FaultError):  # what is not known is refused with its place in the file
+            kind, implied = fault_named(self.fault)
+            object.__setattr__(self, "fault", kind.kind)
+            object.__setattr__(self, "options", {**implied, **self.options})
 
     @property
     def points(self) -> tuple[float, ...]:

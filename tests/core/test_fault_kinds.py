@@ -9,23 +9,36 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgechaos import reference
+from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import FAULT_STREAMS, fault_stream
 from edgechaos.faults.base import Fault, fault_kinds, words_of
 from edgechaos.faults.injections import Poke
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.generator_biased import GeneratorBiased
+from edgechaos.faults.kinds.generator_period import GeneratorPeriod
+from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
+from edgechaos.faults.kinds.generator_stuck import GeneratorStuck
 from edgechaos.faults.kinds.leak_scale import LeakScale
 from edgechaos.faults.kinds.ram_bit_flip import MAX_WORDS, RamBitFlip
 from edgechaos.faults.kinds.refractory_scale import RefractoryScale
+from edgechaos.faults.kinds.state_flip import StateFlip
+from edgechaos.faults.kinds.state_set import StateSet
 from edgechaos.faults.kinds.synapse_dead import SynapseDead
 from edgechaos.faults.kinds.synapse_scale import SynapseScale
 from edgechaos.faults.kinds.synapse_stuck import SynapseStuck
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.kinds.winner_count import WinnerCount
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
-from edgechaos.graph.integer_graph import IntegerGraph, TopK
+from edgechaos.graph.drawing import Drawing
+from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, Requantize, TopK
+from edgechaos.graph.kinds.chaos_layer import ChaosState
+from edgechaos.graph.node import Draws
 from edgechaos.hil.campaign.outcomes import activated
 from edgechaos.support.errors import FaultError
 from tests.helpers import scalar
@@ -136,6 +149,16 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
         (SynapseDead("cortex9"), "no weight at 'cortex9'; its matrices are"),
         (SynapseScale(factor=2, rate=1.5), "rate 1.5 is outside"),
         (SynapseStuck(rate=0.1, code=128), r"stores 8 bits, codes -128\.\.127, not 128; add code="),
+        (StateFlip(rate=0.5), "no stateful spiking layer .parallel ticks keep no state"),
+        (StateFlip(bit=16), "bit 16 is outside 0..15"),
+        (StateFlip(of="threshold"), "unknown state 'threshold'; use 'membrane' or 'refractoriness'"),
+        (StateFlip(onset=128), "onset 128 is outside 0..127 ticks"),
+        (StateSet(value=-1, of="refractoriness"), "value -1 is outside 0..32768, what a refractoriness holds"),
+        (StateSet(value=1 << 15), "value 32768 is outside -32768..32767, what a membrane holds"),
+        (GeneratorBiased(bits=17), "bits 17 is outside 0..16"),
+        (GeneratorBiased(value=2), "value 2 is neither 0 nor 1"),
+        (GeneratorPeriod("readout", 1), "no node that draws random words 'readout'; it has cortex0, cortex1"),
+        (UnitStuck(rate=0.5), "no plain layer '[*]'; it has none"),
         (WinnerDropped(rate=0.5), "no k-WTA layer '[*]'; it has none"),
         (WinnerDropped(rate=0.5, ranks=(1,)), "a rate and explicit ranks"),
         (RamBitFlip(2), "address 0x2 is not that of 1 words; give a multiple of 4"),
@@ -150,6 +173,61 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
 def test_what_cannot_be_is_refused(fault: Fault, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         resolve(SPIKING, FaultPlan((fault,)))
+
+
+def test_what_a_broken_generator_gives() -> None:
+    layer, draws = SPIKING.chaos_layers()[0], Draws(5, np.arange(9, dtype=np.uint32), {})
+    clean = random_bits.words(5, 0, draws.samples, 3, 10)
+
+    def words(fault: Fault) -> NDArray[np.uint32]:
+        node = apply(SPIKING, FaultPlan((fault,))).node(layer.name)
+        assert isinstance(node, Drawing)
+        return node.drawn(draws, 0, 3, 10)
+
+    assert (words(GeneratorStuck(value=77)) == 77).all()
+    assert (words(GeneratorBiased(bits=3)) == clean & 0x1FFF1FFF).all()
+    assert (words(GeneratorBiased(bits=1, value=1)) == clean | 0x80008000).all()
+    short = words(GeneratorPeriod(period=13)).reshape(9, 30)
+    assert (short[:, :13] == clean.reshape(9, 30)[:, :13]).all()
+    assert (short[:, 13:] == short[:, :17]).all()
+    assert (words(GeneratorPeriod(period=30)) == clean).all()
+    assert (words(GeneratorRepeated(seeds=4)) == clean[np.arange(9) % 4]).all()
+    with pytest.raises(FaultError, match="is set to two values, 3 and 4"):
+        resolve(SPIKING, FaultPlan((GeneratorPeriod(period=3), GeneratorPeriod("cortex1", 4))))
+
+
+def test_units_stuck_at_a_code_and_more_winners() -> None:
+    plain = mixed_graph(family="vision", spiking=False)
+    layer = next(n for n in plain.nodes if isinstance(n, Requantize) and n.finishes_plain_layer(plain))
+    faulty, items = apply(plain, FaultPlan((UnitStuck(layer.name, neurons=(1,), code=9),))), items_for(plain, 5)
+    clean, now = (reference.run(g, items, keep=(layer.output,)).tensors[layer.output] for g in (plain, faulty))
+    assert (now[:, 1] == 9).all()
+    assert (np.delete(now, 1, 1) == np.delete(clean, 1, 1)).all()
+    with pytest.raises(FaultError, match=f"sends codes {layer.low}..{layer.high}, not -128"):
+        resolve(plain, FaultPlan((UnitStuck(rate=0.1, code=-128),)))
+    with pytest.raises(FaultError, match="cannot be both dead and stuck_code"):
+        resolve(plain, FaultPlan((UnitStuck(layer.name, neurons=(1,)), DeadNeurons(layer.name, neurons=(1,)))))
+    (node,) = (n for n in WINNERS.nodes if isinstance(n, TopK))
+    for delta in (-node.k, -1, 1, 5):
+        faulty = apply(WINNERS, FaultPlan((WinnerCount(delta=delta),)))
+        found = reference.run(faulty, items_for(WINNERS, 20), keep=(node.input, node.output))
+        for values, kept in zip(found.tensors[node.input].tolist(), found.tensors[node.output].tolist(), strict=True):
+            wins = set(sorted(range(len(values)), key=lambda u: (-values[u], u))[: node.k + delta])
+            assert kept == [v if u in wins else 0 for u, v in enumerate(values)]
+
+
+@pytest.mark.parametrize(("of", "before", "after"), [("membrane", 1000, -31768), ("membrane", -1, 32767), ("refractoriness", 40, 32768)])
+def test_a_state_is_changed_before_its_ticks_alone(of: str, before: int, after: int) -> None:
+    """One neuron's state as 16 bits with the top one inverted, before the second and the third of four ticks."""
+    graph = chaos_graph(sizes=(12, 10, 4), mode="stateful", ticks=4, noise=False, fail_q=0)
+    node = apply(graph, FaultPlan((StateFlip("cortex0", neurons=(3,), of=of, onset=1, lifespan=2),))).node("cortex0")
+    assert isinstance(node, ChaosLayer)
+    state = ChaosState(*(np.full((1, 10), before, np.int32) for _ in range(2)))
+    node._break(apply(graph, FaultPlan((StateFlip("cortex0", neurons=(3,), of=of, onset=1, lifespan=2),))), state)
+    changed, other = (state.membrane, state.refractory)[:: 1 if of == "membrane" else -1]
+    assert changed[0].tolist() == [after if n == 3 else before for n in range(10)]
+    assert (other == before).all()
+    assert (node.state_from, node.state_ticks) == (1, 2)
 
 
 def test_two_faults_of_one_word_must_agree() -> None:

@@ -61,7 +61,10 @@ def test_the_graph_numbers_slots_by_execution_and_class() -> None:
     assert [(name, slot.name) for name, slot in slot_table(GRAPHS["stateful"]())][:6] == [
         ("cortex0", name) for name in ("dead", "stuck", "fail_q", "threshold", "decay_q15", "refractory_decay_q15")
     ]
-    assert [slot.name for _, slot in slot_table(GRAPHS["binomial"]())][-1] == "table"
+    binomial = [slot for _, slot in slot_table(GRAPHS["binomial"]())]
+    assert [slot.name for slot in binomial if not slot.added][-1] == "table"
+    stateful = slot_table(GRAPHS["stateful"]())
+    assert [slot.added for _, slot in stateful] == sorted(slot.added for _, slot in stateful), "a later slot renumbers none"
 
 
 @pytest.mark.parametrize("values", [[65537], [-1], [0, 0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -11,12 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgechaos.devices.conformance import difference
 from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.generator_period import GeneratorPeriod
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD
-from edgechaos.firmware_gen.plan.slots import placed_slots
+from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.support.errors import DeviceRefused, FaultError
 from tests.helpers.firmware_host import HostLibrary, library
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
@@ -85,3 +92,20 @@ def test_the_fake_answers_as_the_firmware_does(name: str, said: list[tuple[int, 
             (frame,) = FrameDecoder().feed(data)
             assert board.answer(frame) == host.exchange(data)
     host.close()
+
+
+def test_firmware_from_before_a_slot_was_added_takes_the_faults_that_it_has() -> None:
+    graph = chaos_graph()
+    first = tuple(p for p in placed_slots(graph) if not p.slot.added)
+    board = FakeBoard(graph)
+    board.hello = replace(board.hello, slots=len(first), slots_crc=slots_crc(first))
+    with FakeDevice(graph, board=board) as device:
+        plan = resolve(graph, FaultPlan((DeadNeurons(rate=0.5),)))
+        device.inject(plan)
+        assert difference(device, graph, plan) == ""
+        with pytest.raises(FaultError, match="has no slot 'draw_period' of 'cortex0' yet; build and flash firmware of this release"):
+            device.inject(resolve(graph, FaultPlan((GeneratorPeriod(period=3),))))
+        assert difference(device, graph) == ""
+    board.hello = replace(board.hello, slots=len(first) - 1, slots_crc=slots_crc(first[:-1]))
+    with pytest.raises(DeviceRefused, match="fault slots"):
+        FakeDevice(graph, board=board).open()

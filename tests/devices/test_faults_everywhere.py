@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +18,23 @@ from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.faults.base import Fault, fault_kinds
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.generator_biased import GeneratorBiased
+from edgechaos.faults.kinds.generator_period import GeneratorPeriod
+from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
+from edgechaos.faults.kinds.generator_stuck import GeneratorStuck
 from edgechaos.faults.kinds.leak_scale import LeakScale
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.refractory_scale import RefractoryScale
+from edgechaos.faults.kinds.state_flip import StateFlip
+from edgechaos.faults.kinds.state_set import StateSet
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.synapse_dead import SynapseDead
 from edgechaos.faults.kinds.synapse_scale import SynapseScale
 from edgechaos.faults.kinds.synapse_stuck import SynapseStuck
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.kinds.winner_count import WinnerCount
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -34,6 +43,14 @@ from tests.helpers.mixed_graphs import items_for, mixed_graph
 
 pytestmark = pytest.mark.slow
 
+GENERATORS: tuple[Fault, ...] = (
+    GeneratorStuck(value=0x00010002),
+    GeneratorBiased(bits=3),
+    GeneratorBiased(bits=2, value=1),
+    GeneratorPeriod(period=5),
+    GeneratorRepeated(seeds=1),
+    GeneratorRepeated(seeds=3),
+)
 CASES: tuple[tuple[str, Fault], ...] = (
     ("stateful", DeadNeurons(rate=0.4, seed=1)),
     ("stateful", StuckAtOne(rate=0.3, seed=2)),
@@ -47,10 +64,22 @@ CASES: tuple[tuple[str, Fault], ...] = (
     ("stateful", SynapseDead(rate=0.3, seed=4)),
     ("stateful", SynapseStuck("readout", 0.2, 5, code=-128)),
     ("stateful", SynapseScale(factor=1.7, rate=0.5)),
+    *((graph, fault) for graph in ("stateful", "noisy", "binomial", "thermal") for fault in GENERATORS),
+    ("stateful", StateFlip(rate=0.5, bit=14, lifespan=0)),
+    ("stateful", StateFlip("cortex0", 1.0, onset=2)),
+    ("stateful", StateFlip("cortex0", 1.0, of="refractoriness", onset=1, lifespan=2)),
+    ("stateful", StateSet(rate=0.7, value=-20000, onset=1, lifespan=3)),
+    ("stateful", StateSet(rate=0.7, value=32768, of="refractoriness")),
+    ("kwta", WinnerCount(delta=-1)),
+    ("kwta", WinnerCount(delta=2)),
+    ("kwta", WinnerCount(delta=99)),
+    ("kwta", WinnerCount(delta=-99)),
     ("kwta", SynapseDead(rate=0.3, seed=4)),
     ("kwta", WinnerDropped(ranks=(0, 2))),
     ("kwta", DeadNeurons(rate=0.3)),
     ("vision", DeadNeurons(rate=0.4, seed=1)),
+    ("vision", UnitStuck(rate=0.3)),
+    ("vision", UnitStuck(rate=0.3, code=3, seed=7)),
     ("vision", SynapseScale(factor=0.4, rate=0.2)),
     ("vision", SynapseStuck(rate=0.1)),
 )
@@ -65,6 +94,11 @@ MAKERS: Mapping[str, Callable[[IntegerGraph], Device]] = {
 def graph_of(name: str) -> IntegerGraph:
     if name == "stateful":
         return chaos_graph(sizes=(20, 12, 8, 4), mode="stateful", ticks=6, fail_q=8000, seed=9)
+    if name in ("noisy", "binomial"):
+        sampling: Any = {"noisy": "ticks"}.get(name, name)
+        return chaos_graph(sizes=(20, 12, 4), ticks=6, fail_q=20000, noise=name == "noisy", sampling=sampling, seed=3)
+    if name == "thermal":
+        return mixed_graph(family="thermal")
     return mixed_graph(family="kwta", hidden=12) if name == "kwta" else mixed_graph(family="vision", spiking=False)
 
 

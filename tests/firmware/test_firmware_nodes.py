@@ -159,7 +159,7 @@ def test_units_of_a_topk_have_a_mask_and_no_more(tmp_path: Path) -> None:
     graph = mixed_graph(Mixed("kwta"))
     host = library(graph, tmp_path)
     (topk,) = (n.name for n in graph.nodes if isinstance(n, TopK))
-    assert [p.slot.name for p in placed_slots(graph) if p.node == topk] == ["dead", "dropped"]
+    assert [p.slot.name for p in placed_slots(graph) if p.node == topk] == ["dead", "dropped", "k_shift"]
     assert refused(host, Verb.SET, setting(graph, topk, "dead", b"\1", 16)) == (ErrorCode.OUT_OF_RANGE, 24)
     host.close()
 

@@ -70,6 +70,7 @@ static const ec_chaos_layer cortex0_layer = {
     .stuck_at = 1,
     .fail_q_at = 2,
     .threshold_at = 3,
+    .draw_at = 7,
 #endif
 };
 
@@ -104,11 +105,15 @@ static const uint32_t cortex0_fail_q[1] = {
     20000u,
 };
 
-static const ec_slot all_slots[4] = {
+static const ec_slot all_slots[8] = {
     {NULL, 0, 0u, 1u, 4, 0}, /* 0: cortex0 dead */
     {NULL, 1, 0u, 1u, 4, 0}, /* 1: cortex0 stuck */
     {cortex0_fail_q, 2, 0u, 65536u, 1, 4}, /* 2: cortex0 fail_q */
     {cortex0_threshold, 3, 2147483648u, 4294967295u, 4, 4}, /* 3: cortex0 threshold */
+    {NULL, 7, 0u, 4294967295u, 1, 4}, /* 4: cortex0 draw_clear */
+    {NULL, 8, 0u, 4294967295u, 1, 4}, /* 5: cortex0 draw_set */
+    {NULL, 9, 0u, 4294967295u, 1, 4}, /* 6: cortex0 draw_period */
+    {NULL, 10, 0u, 4294967295u, 1, 4}, /* 7: cortex0 draw_repeat */
 };
 #endif
 
@@ -175,6 +180,6 @@ const ec_model tiny_model = {
     .run = run_any,
 #if EC_FAULTS
     .faults_at = offsetof(tiny_state, faults),
-    .sites = {all_slots, all_matrices, 0xf03bcd60u, 4, 2},
+    .sites = {all_slots, all_matrices, 0xae976ef2u, 8, 2},
 #endif
 };

@@ -21,7 +21,7 @@ typedef struct tiny_state {
     ec_faults faults;
 #endif
 } tiny_state;
-EC_STATIC_ASSERT(sizeof(tiny_state) == 12476u);
+EC_STATIC_ASSERT(sizeof(tiny_state) == 12492u);
 
 extern const ec_model tiny_model;
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgechaos.arithmetic.streams import DEAD_STREAM
 from edgechaos.faults.injections import SetSlot
@@ -24,6 +24,7 @@ class DeadNeurons(UnitFault):
     title: ClassVar[str] = "Permanent death"
     axis: ClassVar[str] = "neurons permanently dead (%)"
     phrase: ClassVar[str] = "permanently dead"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:DeadNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
         """One mask per layer."""

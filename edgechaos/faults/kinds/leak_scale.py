@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import LayerScale
@@ -19,6 +19,7 @@ class LeakScale(LayerScale):
     title: ClassVar[str] = "Scaled leak"
     axis: ClassVar[str] = "factor of the leak"
     phrase: ClassVar[str] = "of the leak, permanently, of"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:IntegrationFaultNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
         """One share per layer."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import LayerScale
@@ -20,6 +20,7 @@ class RefractoryScale(LayerScale):
     title: ClassVar[str] = "Scaled refractoriness"
     axis: ClassVar[str] = "factor of the refractoriness kept"
     phrase: ClassVar[str] = "of the refractoriness kept from tick to tick, permanently, of"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:RefractoryFaultNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
         """One share per layer."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgechaos.arithmetic.streams import STUCK_STREAM
 from edgechaos.faults.injections import SetSlot
@@ -20,6 +20,7 @@ class StuckAtOne(UnitFault):
     title: ClassVar[str] = "Permanently stuck at 1"
     axis: ClassVar[str] = "neurons permanently stuck at 1 (%)"
     phrase: ClassVar[str] = "permanently stuck-at-1"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:SaturatedNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
         """One mask per layer."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class SynapseDead(SynapseFault):
     title: ClassVar[str] = "Dead synapses"
     axis: ClassVar[str] = "synapses permanently dead (%)"
     phrase: ClassVar[str] = "permanently dead"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:DeadSynapse": {}, "MRFI:SetZero": {}}
 
     def resolve(self, analysis: Analysis) -> Iterator[SetWords]:
         """The chosen words of each constant."""

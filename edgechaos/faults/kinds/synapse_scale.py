@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class SynapseScale(SynapseFault):
     title: ClassVar[str] = "Scaled synapses"
     axis: ClassVar[str] = "factor of the weights"
     phrase: ClassVar[str] = "of the weight, permanently, of"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:PerturbedSynapse": {}}
     swept: ClassVar[str] = "factor"
     limits: ClassVar[tuple[float, float]] = (0.0, 16.0)
     neutral: ClassVar[float | None] = 1.0

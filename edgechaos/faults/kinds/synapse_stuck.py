@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class SynapseStuck(SynapseFault):
     title: ClassVar[str] = "Stuck synapses"
     axis: ClassVar[str] = "synapses permanently stuck (%)"
     phrase: ClassVar[str] = "permanently stuck"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:SaturatedSynapse": {}, "SpikeFI:StuckSynapse": {}, "MRFI:SetValue": {}}
 
     code: int = 127
 

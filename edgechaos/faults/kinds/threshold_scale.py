@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class ThresholdScale(Fault):
     title: ClassVar[str] = "Scaled thresholds"
     axis: ClassVar[str] = "factor of the thresholds"
     phrase: ClassVar[str] = "of the threshold, permanently, of"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:ThresholdFaultNeuron": {}}
     swept: ClassVar[str] = "factor"
     limits: ClassVar[tuple[float, float]] = (0.0, 16.0)
     neutral: ClassVar[float | None] = 1.0

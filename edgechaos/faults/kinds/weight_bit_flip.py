@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class WeightBitFlip(Fault):
     title: ClassVar[str] = "Flipped weight bits"
     axis: ClassVar[str] = "stored bits permanently flipped (%)"
     phrase: ClassVar[str] = "permanently flipped"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:BitflippedSynapse": {}, "MRFI:IntRandomBitFlip": {}}
 
     node: str = ALL
     target: str = "weight"

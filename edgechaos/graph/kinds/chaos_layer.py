@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.random_bits import FAIL_ONE, binomial_table
 from edgechaos.arithmetic.rounding import rounded_shift, saturate16
+from edgechaos.graph.drawing import Drawing
 from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, constant_field
 from edgechaos.graph.rules import ACCUMULATOR, GAUSSIAN_MAX, MAX_TICKS, check_mask, need, require
 from edgechaos.graph.tensors import Constant, Slot
@@ -36,7 +37,7 @@ class ChaosState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChaosLayer(Node):
+class ChaosLayer(Drawing):
     """`ticks` ticks of n spiking neurons with intermittent spike loss (order of operations: docs/semantics.md).
 
     parallel: every tick starts from zero state, spike iff acc + noise > threshold; input int32.
@@ -46,7 +47,9 @@ class ChaosLayer(Node):
     sampling: "ticks" is the definition. "binomial" draws each count at once. "expected" writes 0/1 (would spike), and
     the readout's gain holds the mean count times 256, `expected_gain`.
     threshold: (n,) int32. sigma: (n,) int32 noise multipliers, noise = (G * sigma + 2^(sigma_shift-1)) >> sigma_shift.
-    dead, stuck: (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons, set by faults alone.
+    Set by faults alone: dead, stuck, (n,) int8 0/1 masks of permanently dead and stuck-at-1 neurons; of a stateful layer, before ticks
+    state_from .. state_from + state_ticks - 1, the membrane (state_of 0) or the refractoriness (1) as 16 bits becomes
+    (it & ~state_clear) ^ state_flip, (n,) uint16 each; a refractoriness beyond 32768 is 32768.
     """
 
     keeps_units: ClassVar[bool] = True
@@ -66,6 +69,11 @@ class ChaosLayer(Node):
     emit: Literal["spikes", "count"] = "count"
     dead: str | None = constant_field(None)
     stuck: str | None = constant_field(None)
+    state_clear: str | None = constant_field(None)
+    state_flip: str | None = constant_field(None)
+    state_from: int = 0
+    state_ticks: int = 0
+    state_of: int = 0
 
     def readout_gain(self) -> int:
         """The mean count times 256 where the layer is sampled as `expected`."""
@@ -80,7 +88,8 @@ class ChaosLayer(Node):
         return 4 * graph.tensors[self.output].shape[0] if self.mode == "stateful" else 0
 
     def slots(self, graph: Graph) -> tuple[Slot, ...]:
-        """Masks, loss, thresholds; the decays of stateful ticks; and the table that follows the loss, which devices must hold."""
+        """Masks, loss, thresholds; the decays and the state of stateful ticks; the generator; and the table that follows the loss, which
+        devices must hold."""
         n = graph.tensors[self.input].shape[0]
         no_stuck = f"sampling '{self.sampling}' cannot carry stuck-at-1 neurons; use sampling 'ticks'"
         slots = [
@@ -93,7 +102,11 @@ class ChaosLayer(Node):
             slots += [Slot(name, "uint16", 1, 0, 1 << 15) for name in ("decay_q15", "refractory_decay_q15")]
         if self.sampling == "binomial":
             slots.append(Slot("table", "uint32", self.ticks, 0, 1 << 31))
-        return tuple(slots)
+        if self.mode == "stateful":
+            slots += [Slot(name, "uint16", n, 0, 0xFFFF, added=1) for name in ("state_clear", "state_flip")]
+            limits = {"state_from": MAX_TICKS, "state_ticks": MAX_TICKS, "state_of": 1}
+            slots += [Slot(name, "uint8", 1, 0, high, added=1) for name, high in limits.items()]
+        return (*slots, *self.generator_slots())
 
     def slot_value(self, graph: Graph, name: str) -> NDArray[Any]:
         """As of every node; `table` is the cumulative distribution of the counts, (ticks,)."""
@@ -147,8 +160,20 @@ class ChaosLayer(Node):
                 self,
                 "sigma must be 0..32767 with a shift in 1..30",
             )
+        self.check_generator()
+        self._check_state(graph, x.shape)
         if self.sampling != "ticks":
             self._check_sampling(graph)
+
+    def _check_state(self, graph: Graph, shape: tuple[int, ...]) -> None:
+        for name in ("state_clear", "state_flip"):
+            if getattr(self, name) is not None:
+                bits = graph.value(getattr(self, name))
+                require(bits.dtype == np.uint16 and bits.shape == shape, self, f"{name} must be uint16 {shape}")
+        limits = (("state_from", MAX_TICKS), ("state_ticks", MAX_TICKS), ("state_of", 1))
+        require(all(0 <= getattr(self, name) <= high for name, high in limits), self, "the ticks of a faulty state are outside 0..127")
+        changed = (self.state_clear, self.state_flip, self.state_from, self.state_ticks, self.state_of) != (None, None, 0, 0, 0)
+        require(self.mode == "stateful" or not changed, self, "parallel ticks keep no state that a fault could change")
 
     def _check_sampling(self, graph: Graph) -> None:
         known = self.sampling in ("binomial", "expected")
@@ -177,7 +202,7 @@ class ChaosLayer(Node):
         if self.sampling != "ticks":
             return self._sampled(graph, x, draws)
         drive = x if x.ndim == 3 else x[:, None, :]
-        word = random_bits.words(draws.seed, self.fail_stream, draws.samples, self.ticks, x.shape[-1])
+        word = self.drawn(draws, self.fail_stream, self.ticks, x.shape[-1])
         lost = random_bits.lost(word, self.fail_q)
         noise = self._noise(graph, draws)
         if self.mode == "parallel":
@@ -191,7 +216,7 @@ class ChaosLayer(Node):
         if self.sigma is None:
             return np.int32(0)
         sigma = graph.value(self.sigma)
-        word = random_bits.words(draws.seed, self.noise_stream, draws.samples, self.ticks, len(sigma))
+        word = self.drawn(draws, self.noise_stream, self.ticks, len(sigma))
         return rounded_shift(random_bits.gaussian(word).astype(np.int32) * sigma, self.sigma_shift)
 
     def deliver(self, graph: Graph, fired: NDArray[np.bool_], lost: NDArray[np.bool_] | bool) -> NDArray[np.bool_]:
@@ -221,12 +246,25 @@ class ChaosLayer(Node):
     def _stateful(self, graph: Graph, drive: NDArray[Any], noise: NDArray[Any], lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
         batch, ticks, neurons = lost.shape
         state = ChaosState(np.zeros((batch, neurons), np.int32), np.zeros((batch, neurons), np.int32))
-        return np.stack([self.tick(graph, state, drive[:, t] + noise[:, t], lost[:, t]) for t in range(ticks)], axis=1)
+        spikes = []
+        for t in range(ticks):
+            if 0 <= t - self.state_from < self.state_ticks:
+                self._break(graph, state)
+            spikes.append(self.tick(graph, state, drive[:, t] + noise[:, t], lost[:, t]))
+        return np.stack(spikes, axis=1)
+
+    def _break(self, graph: Graph, state: ChaosState) -> None:
+        """The membrane or the refractoriness under state_clear and state_flip, as 16 bits."""
+        clear, flip = (self.slot_value(graph, name) for name in ("state_clear", "state_flip"))
+        if self.state_of:
+            state.refractory = np.minimum(Q15, ((state.refractory.astype(np.uint16) & ~clear) ^ flip).astype(np.int32))
+        else:
+            state.membrane = ((state.membrane.astype(np.uint16) & ~clear) ^ flip).astype(np.int16).astype(np.int32)
 
     def _sampled(self, graph: Graph, x: NDArray[Any], draws: Draws) -> NDArray[Any]:
         fires = self.deliver(graph, x > graph.value(self.threshold), False)
         if self.sampling == "expected":
             return fires.astype(np.int8)
-        word = random_bits.words(draws.seed, self.fail_stream, draws.samples, 1, x.shape[-1])[:, 0]
+        word = self.drawn(draws, self.fail_stream, 1, x.shape[-1])[:, 0]
         table = random_bits.binomial_table(self.ticks, self.fail_q)
         return (np.searchsorted(table, word >> np.uint32(1), side="right") * fires).astype(np.int8)

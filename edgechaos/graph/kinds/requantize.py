@@ -20,8 +20,8 @@ class Requantize(Node):
 
     Input int32 or int16, output int8 or int16, same shape. low = 0 is a ReLU.
     multiplier, shift: (1,) or one per entry of axis 0, int32; 2^30 <= multiplier < 2^31, 31 <= shift <= 61.
-    dead: (axis 0,) int8 0/1 mask of units whose codes are 0, where the node finishes a plain layer (`finishes_plain_layer`); set by
-    faults alone.
+    Set by faults alone, where the node finishes a plain layer (`finishes_plain_layer`): dead, (axis 0,) int8 0/1 mask of units whose
+    codes are 0; stuck_code, (axis 0,) uint16, 0, or 1 + c - low of a unit whose codes are all c.
     """
 
     multiplier: str = constant_field()
@@ -29,6 +29,7 @@ class Requantize(Node):
     low: int = -128
     high: int = 127
     dead: str | None = constant_field(None)
+    stuck_code: str | None = constant_field(None)
     keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["plain"]] = "plain"
 
@@ -38,10 +39,12 @@ class Requantize(Node):
         return graph.tensors[self.output].dtype == "int8" and source is not None and source.finishes(graph)
 
     def slots(self, graph: Graph) -> tuple[Slot, ...]:
-        """The units of a plain layer may be dead where code 0 is silence."""
+        """The units of a plain layer may be dead where code 0 is silence, or stuck at any code that they can send."""
         if not self.finishes_plain_layer(graph):
             return ()
-        return (Slot("dead", "bool", graph.tensors[self.input].shape[0], refused=self.zero_is_not_silent(graph)),)
+        units = graph.tensors[self.input].shape[0]
+        stuck = Slot("stuck_code", "uint16", units, 0, 1 + self.high - self.low, excludes="dead", added=1)
+        return (Slot("dead", "bool", units, refused=self.zero_is_not_silent(graph)), stuck)
 
     def zero_is_not_silent(self, graph: Graph) -> str | None:
         """Why code 0 is not silence; None where it is. A dead unit must add nothing, and no new code may enter."""
@@ -65,6 +68,13 @@ class Requantize(Node):
             require(self.finishes_plain_layer(graph), self, "only the int8 codes of a MatMul or Conv have units that can be dead")
             why = self.zero_is_not_silent(graph)
             require(why is None, self, f"has dead units, but {why}")
+        if self.stuck_code is not None:
+            stuck, most = graph.value(self.stuck_code), 1 + self.high - self.low
+            require(self.finishes_plain_layer(graph), self, "only the int8 codes of a MatMul or Conv have units that can be stuck")
+            good = stuck.dtype == np.uint16 and stuck.shape == x.shape[:1] and int(stuck.max()) <= most
+            require(good, self, f"stuck_code must be uint16 {x.shape[:1]} in 0..{most}")
+            both = np.flatnonzero((stuck > 0) & (self.slot_value(graph, "dead") > 0))
+            require(not len(both), self, f"unit {both[0] if len(both) else 0} is both dead and stuck")
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
         """Of the clip."""
@@ -77,4 +87,9 @@ class Requantize(Node):
         trailing = (1,) * (len(graph.tensors[self.input].shape) - 1)
         multiplier, shift = (graph.value(name).reshape(-1, *trailing) for name in (self.multiplier, self.shift))
         codes = requantize(x, multiplier, shift, self.low, self.high).astype(graph.tensors[self.output].dtype)
-        return codes if self.dead is None else np.where(graph.value(self.dead).reshape(-1, *trailing) == 1, codes.dtype.type(0), codes)
+        if self.dead is not None:
+            codes = np.where(graph.value(self.dead).reshape(-1, *trailing) == 1, codes.dtype.type(0), codes)
+        if self.stuck_code is None:
+            return codes
+        stuck = graph.value(self.stuck_code).astype(np.int32).reshape(-1, *trailing)
+        return np.where(stuck > 0, self.low + stuck - 1, codes).astype(codes.dtype)

@@ -11,14 +11,16 @@ import numpy as np
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.rounding import rounded_shift
-from edgechaos.graph.node import Array, Draws, Graph, Interval, Node, tensor_field
+from edgechaos.graph.drawing import Drawing
+from edgechaos.graph.node import Array, Draws, Graph, Interval, tensor_field
 from edgechaos.graph.rules import ACCUMULATOR, GAUSSIAN_MAX, SHIFTABLE, need, require
+from edgechaos.graph.tensors import Slot
 from edgechaos.graph.thermal import AMPLITUDE_MAX, NOISE_PER_ROOT_TEMPERATURE, deviation
 from edgechaos.support.errors import GraphError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThermalNoise(Node):
+class ThermalNoise(Drawing):
     """output = input + noise: one table Gaussian per output, as wide as the norm of what was multiplied; int32 (n,).
 
         norm = floor(sqrt(sum codes^2));  amplitude = min(32767, (norm * k + 2^(shift_a-1)) >> shift_a)
@@ -49,6 +51,10 @@ class ThermalNoise(Node):
     def streams(self) -> tuple[int, ...]:
         """The noise's."""
         return (self.stream,)
+
+    def slots(self, graph: Graph) -> tuple[Slot, ...]:
+        """Its generator."""
+        return self.generator_slots()
 
     def parameter(self) -> tuple[int, int] | None:
         """k, which carries the temperature, and k_max."""
@@ -81,6 +87,7 @@ class ThermalNoise(Node):
         require((y.dtype, y.shape, y.ticks) == ("int32", x.shape, 0), self, f"output must be int32 {x.shape}")
         require(0 <= self.k <= self.k_max < 2**30, self, f"k {self.k} is outside 0..k_max, or k_max {self.k_max} outside 0..2^30-1")
         require(1 <= self.shift_a <= 30 and 1 <= self.shift_b <= 30, self, "shifts must lie in 1..30")
+        self.check_generator()
         require(0 <= self.stream < 2**16, self, "the stream id must lie in 0..65535")
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
@@ -102,5 +109,5 @@ class ThermalNoise(Node):
         square = np.square(codes.astype(np.int64)).sum(axis=tuple(range(1, codes.ndim)))
         norm = np.sqrt(square).astype(np.int32)  # exact: below 2^53, a float64 root rounds up to an integer only where it is one
         amplitude = np.minimum(AMPLITUDE_MAX, rounded_shift(norm * np.int32(draws.parameters[self.name]), self.shift_a))
-        word = random_bits.words(draws.seed, self.stream, draws.samples, 1, x.shape[1])[:, 0]
+        word = self.drawn(draws, self.stream, 1, x.shape[1])[:, 0]
         return x + rounded_shift(random_bits.gaussian(word).astype(np.int32) * amplitude[:, None], self.shift_b)

@@ -23,7 +23,7 @@ class TopK(Node):
     """The k largest values keep their value, which may be negative; the others are 0. int16 (n,) -> int16 (n,).
 
     Among equals the lowest index wins. Set by faults alone: dead, (n,) int8 0/1 mask of units that rank below every value and leave
-    as 0; dropped, bit r set: the winner of rank r (0 the largest) leaves as 0.
+    as 0; dropped, bit r set: the winner of rank r (0 the largest) leaves as 0; k_shift: k + k_shift win, 0..n.
     """
 
     keeps_units: ClassVar[bool] = True
@@ -32,12 +32,15 @@ class TopK(Node):
     k: int = 1
     dead: str | None = constant_field(None)
     dropped: int = 0
+    k_shift: int = 0
 
     def slots(self, graph: Graph) -> tuple[Slot, ...]:
-        """Units may be dead; each of the first 16 winners may be dropped."""
+        """Units may be dead; each of the first 16 winners may be dropped; more or fewer may win."""
+        n = graph.tensors[self.input].shape[0]
         return (
-            Slot("dead", "bool", graph.tensors[self.input].shape[0]),
+            Slot("dead", "bool", n),
             Slot("dropped", "uint16", 1, 0, (1 << min(self.k, DROPPABLE)) - 1),
+            Slot("k_shift", "int32", 1, -self.k, n - self.k, added=1),
         )
 
     def check(self, graph: Graph) -> None:
@@ -48,6 +51,7 @@ class TopK(Node):
         require(1 <= self.k <= x.shape[0], self, f"k {self.k} is outside 1..{x.shape[0]}")
         most = (1 << min(self.k, DROPPABLE)) - 1
         require(0 <= self.dropped <= most, self, f"dropped {self.dropped} names winners beyond its {self.k}: 0..{most}")
+        require(0 <= self.k + self.k_shift <= x.shape[0], self, f"k_shift {self.k_shift} makes {self.k + self.k_shift} of {x.shape[0]} win")
         check_mask(graph, self, "dead", self.dead, x.shape)
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
@@ -56,11 +60,11 @@ class TopK(Node):
         return min(low, 0), max(high, 0)
 
     def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
-        """int16 (batch, n) with at most k entries that are not 0."""
+        """int16 (batch, n) with at most k + k_shift entries that are not 0."""
         x = tensors[self.input]
         dead = graph.value(self.dead) == 1 if self.dead is not None else np.zeros(x.shape[1], bool)
         rank = np.where(dead, DEAD_RANK, x.astype(np.int32))
-        winners = np.argsort(-rank, axis=1, kind="stable")[:, : self.k]  # stable: among equals the lowest index comes first
+        winners = np.argsort(-rank, axis=1, kind="stable")[:, : self.k + self.k_shift]  # stable: among equals the lowest index comes first
         kept = np.zeros(x.shape, bool)
-        np.put_along_axis(kept, winners, self.dropped >> np.arange(self.k) & 1 == 0, axis=1)
+        np.put_along_axis(kept, winners, self.dropped >> np.arange(winners.shape[1]) & 1 == 0, axis=1)
         return np.where(kept & ~dead, x, np.int16(0))

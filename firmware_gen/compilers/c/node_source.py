@@ -19,6 +19,7 @@ from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.limits import bias_limit, expected_layer
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, fan_in, padded_fan_in
 from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
+from edgechaos.graph.drawing import GENERATOR
 from edgechaos.graph.integer_graph import (
     ArgMax,
     AveragePool,
@@ -123,7 +124,7 @@ class NodeSource:
         elif isinstance(node, Requantize):
             ticks = max(written.ticks, 1)
             w.line(f"ec_requantize_{read.dtype}_{written.dtype}({about}, {ticks}, {x}, {y});")
-            if (node.name, "dead") in self._at:
+            if (node.name, "stuck_code") in self._at:
                 w.lines("#if EC_FAULTS", f"ec_faults_silence(run->faults, &{self._units[node.name]}, {ticks}, {y});", "#endif")
         elif isinstance(node, Lut):
             w.line(f"ec_lut_map({about}, {x}, {y});")
@@ -249,10 +250,11 @@ class NodeSource:
             "high": node.high,
         }
         self._fields(w, "ec_scaling", node, fields)
-        if (node.name, "dead") in self._at:
+        if (node.name, "stuck_code") in self._at:
             units, *span = self.graph.tensors[node.input].shape
             name = self._units[node.name] = self.names.take(f"{node.name}_units")
-            about = f"{self._at[node.name, 'dead']}, {math.prod(span)}, {units}"
+            dead = self._at.get((node.name, "dead"), "EC_NOWHERE")
+            about = f"{dead}, {math.prod(span)}, {self._at[node.name, 'stuck_code']}, {units}, {node.low}"
             w.lines("#if EC_FAULTS", f"static const ec_units {name} = {{{about}}};", "#endif", "")
 
     def _lut(self, w: Writer, node: Lut) -> None:
@@ -289,7 +291,7 @@ class NodeSource:
 
     def _topk(self, w: Writer, node: TopK) -> None:
         fields: Fields = {"units": self.graph.tensors[node.input].size, "k": node.k}
-        self._fields(w, "ec_topk", node, fields, self._places(node, "dead", "dropped"))
+        self._fields(w, "ec_topk", node, fields, self._places(node, "dead", "dropped", "k_shift"))
 
     def _thermal(self, w: Writer, node: ThermalNoise) -> None:
         fields: Fields = {
@@ -300,7 +302,7 @@ class NodeSource:
             "shift_b": node.shift_b,
             "index": self.thermals.index(node),
         }
-        self._fields(w, "ec_thermal", node, fields)
+        self._fields(w, "ec_thermal", node, fields, {"draw_at": self._at[node.name, GENERATOR[0]]})
 
     def _chaos(self, w: Writer, node: ChaosLayer) -> None:
         neurons = self.graph.tensors[node.input].shape[0]
@@ -326,8 +328,11 @@ class NodeSource:
             "emit_spikes": int(node.emit == "spikes"),
             "sampling": SAMPLING[node.sampling],
         }
-        hooks = self._places(node, *(slot.name for slot in node.slots(self.graph) if slot.refused is None))
+        hooks = self._places(node, *(slot.name for slot in node.slots(self.graph) if slot.refused is None and not slot.added))
         hooks.setdefault("stuck_at", hooks["dead_at"])  # refused: one mask stands for both
+        if node.mode == "stateful":
+            hooks["state_at"] = self._at[node.name, "state_clear"]
+        hooks["draw_at"] = self._at[node.name, GENERATOR[0]]
         self._fields(w, "ec_chaos_layer", node, fields, hooks)
 
     def _places(self, node: Node, *slots: str) -> Fields:

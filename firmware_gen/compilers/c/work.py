@@ -44,6 +44,8 @@ FRAME_BYTES = 32
 """Of a frame around its payload, and of an INFER's head and reply."""
 CLEARED_BYTE = 16
 """A byte of the memory that a start or a session clears, twice over."""
+BROKEN = 120
+"""A word from a generator with faults: two prefixes of its own, divisions by period and repeat."""
 FOREIGN_ROW = 8
 """A patch row that belongs to another matrix: looked at and passed over, at every tick."""
 
@@ -113,13 +115,13 @@ def _node(graph: IntegerGraph, node: Node) -> int:
         return CALL + written.size * (24 + node.kernel[0] * (16 + 8 * node.kernel[1]))
     if isinstance(node, Requantize):
         channels = graph.value(node.multiplier).size
-        return CALL + ticks * (24 * channels + 64 * read.shape[0] + 48 * math.prod(read.shape))
+        return CALL + ticks * (24 * channels + 128 * read.shape[0] + 48 * math.prod(read.shape))
     if isinstance(node, Lut):
         return CALL + 10 * written.size + 24 * read.shape[0]
     if isinstance(node, TopK):
         return CALL + 4096 + (80 + 20 * min(node.k, DROPPABLE)) * read.size
     if isinstance(node, ThermalNoise):
-        return 2 * CALL + 10 * graph.tensors[node.codes].size + 60 * read.size
+        return 2 * CALL + 10 * graph.tensors[node.codes].size + (60 + BROKEN) * read.size
     if isinstance(node, ChaosLayer):
         return CALL + _chaos(node, read.shape[0])
     if isinstance(node, ArgMax):
@@ -143,10 +145,10 @@ def _conv(graph: IntegerGraph, node: Conv) -> int:
 
 
 def _chaos(layer: ChaosLayer, neurons: int) -> int:
-    """Every neuron is a candidate, has its noise and its loss drawn, fires and is stuck."""
+    """Every neuron is a candidate, has its noise and its loss drawn from a generator with faults, fires and is stuck."""
     if layer.sampling != "ticks":
-        return neurons * (60 + 8 * layer.ticks)
-    return layer.ticks * (200 + 150 * neurons) if layer.mode == "parallel" else layer.ticks * (200 + 180 * neurons)
+        return neurons * (60 + BROKEN + 8 * layer.ticks)
+    return layer.ticks * (200 + ((150 if layer.mode == "parallel" else 200) + 2 * BROKEN) * neurons)
 
 
 def _up(value: int, multiple: int) -> int:

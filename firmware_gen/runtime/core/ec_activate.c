@@ -66,6 +66,9 @@ void ec_topk_select(const ec_topk *topk, const ec_run *run, const int16_t *x, in
 {
     uint16_t count[256]; /* at most 65535 units */
     uint32_t wanted = topk->k, high, least;
+#if EC_FAULTS
+    wanted += run->faults->word[topk->k_shift_at];
+#endif
     memset(count, 0, sizeof count);
     for (uint32_t n = 0; n < topk->units; n++)
         if (!dead(topk, run, n))

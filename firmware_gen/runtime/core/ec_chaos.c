@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "ec_random.h"
+#include "ec_draws.h"
 
 static inline uint32_t fail_q(const ec_chaos_layer *layer, const ec_run *run)
 {
@@ -114,34 +114,45 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
 
 #endif
 
-/* 1 where the spike is lost; at probability 0 no word is drawn, and `fail` is not set. */
-static inline uint32_t lost(ec_prefix fail, uint32_t neuron, uint32_t loss)
+static inline ec_draws draws_of(const ec_chaos_layer *layer, const ec_run *run, uint32_t stream)
 {
-    return loss > 0u && ec_lost(ec_word(fail, neuron), loss);
+#if EC_FAULTS
+    return ec_draws_of(run, stream, layer->neurons, layer->draw_at);
+#else
+    return ec_draws_of(run, stream, layer->neurons, 0);
+#endif
 }
 
-static ec_prefix loss_prefix(ec_prefix stream, uint32_t tick, uint32_t loss)
+/* 1 where the spike is lost; at probability 0 no word is drawn, and the tick of `fail` is not set. */
+static inline uint32_t lost(const ec_draws *fail, uint32_t neuron, uint32_t loss)
 {
-    const ec_prefix none = {0, 0};
-    return loss > 0u ? ec_tick_prefix(stream, tick) : none;
+    return loss > 0u && ec_lost(ec_draw(fail, neuron), loss);
 }
 
 /* hits[k] += 1 for every neuron of the list whose spike is delivered. */
-static void deliver(const uint16_t *restrict list, uint32_t count, ec_prefix tick, uint32_t loss, uint8_t *restrict hits)
+static void deliver(const uint16_t *restrict list, uint32_t count, const ec_draws *fail, uint32_t loss, uint8_t *restrict hits)
 {
+    const ec_prefix tick = fail->tick;
+#if EC_FAULTS
+    if (fail->broken != NULL) {
+        for (uint32_t k = 0; k < count; k++)
+            hits[k] = (uint8_t)(hits[k] + 1u - ec_lost(ec_draw(fail, list[k]), loss));
+        return;
+    }
+#endif
     for (uint32_t k = 0; k < count; k++)
         hits[k] = (uint8_t)(hits[k] + 1u - ec_lost(ec_word(tick, list[k]), loss));
 }
 
 #if EC_NOISE
-static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint32_t count, ec_prefix noise, ec_prefix fail,
-                           const int32_t *drive)
+static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint32_t count, const ec_draws *noise,
+                           const ec_draws *fail, const int32_t *drive)
 {
     const uint32_t loss = fail_q(layer, run), first = layer->neurons - count;
     const int32_t *const threshold = thresholds(layer, run);
     for (uint32_t k = first; k < layer->neurons; k++) {
         const uint32_t n = run->scratch->list[k];
-        const int32_t added = ec_noise(ec_word(noise, n), layer->sigma[n], layer->sigma_shift);
+        const int32_t added = ec_noise(ec_draw(noise, n), layer->sigma[n], layer->sigma_shift);
         if (drive[n] + added > threshold[n] && !lost(fail, n, loss))
             run->scratch->hits[k]++;
     }
@@ -163,25 +174,28 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
     const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
     /* Where no spike can be lost, what fires whatever the noise delivers all its spikes at the first tick. */
     const uint32_t once = !layer->emit_spikes && !layer->ticked_drive;
-    const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+    ec_draws fail = draws_of(layer, run, layer->fail_stream);
 #if EC_NOISE
-    const ec_prefix noise_stream = ec_stream_prefix(run->seed, layer->noise_stream, run->sample);
+    ec_draws noise = draws_of(layer, run, layer->noise_stream);
 #endif
     candidates found = {0, 0};
     memset(out, 0, layer->emit_spikes ? ticks * neurons : neurons);
     memset(run->scratch->hits, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {
-        const ec_prefix fail = loss_prefix(fail_stream, t, loss);
+        if (loss > 0u)
+            ec_draws_tick(&fail, t);
         if (t == 0u || layer->ticked_drive)
             found = find_candidates(layer, run, drive);
         if (loss > 0u)
-            deliver(run->scratch->list, found.sure, fail, loss, run->scratch->hits);
+            deliver(run->scratch->list, found.sure, &fail, loss, run->scratch->hits);
         else if (t == 0u || !once)
             for (uint32_t k = 0; k < found.sure; k++)
                 run->scratch->hits[k] = (uint8_t)(once ? ticks : 1u);
 #if EC_NOISE
-        if (found.unsure > 0u)
-            deliver_unsure(layer, run, found.unsure, ec_tick_prefix(noise_stream, t), fail, drive);
+        if (found.unsure > 0u) {
+            ec_draws_tick(&noise, t);
+            deliver_unsure(layer, run, found.unsure, &noise, &fail, drive);
+        }
 #endif
         if (layer->emit_spikes || layer->ticked_drive || t + 1u == ticks) {
             int8_t *const to = layer->emit_spikes ? out + t * neurons : out;
@@ -206,7 +220,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     const int32_t decay = layer->decay_q15, keep_refractory = layer->refractory_decay_q15;
 #endif
     const int32_t keep_membrane = 32768 - decay;
-    const ec_prefix fail_stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
+    ec_draws fail = draws_of(layer, run, layer->fail_stream);
     const int32_t *const threshold = thresholds(layer, run);
     int32_t *const noise = run->scratch->noise;
     int16_t *const membrane = run->scratch->membrane;
@@ -218,12 +232,17 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     if (!layer->emit_spikes)
         memset(out, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {
-        const ec_prefix fail = loss_prefix(fail_stream, t, loss);
+#if EC_FAULTS
+        ec_faults_state(run->faults, layer->state_at, t, neurons, membrane, refractory);
+#endif
+        if (loss > 0u)
+            ec_draws_tick(&fail, t);
 #if EC_NOISE
         if (layer->sigma != NULL) {
-            const ec_prefix words = ec_tick_prefix(ec_stream_prefix(run->seed, layer->noise_stream, run->sample), t);
+            ec_draws words = draws_of(layer, run, layer->noise_stream);
+            ec_draws_tick(&words, t);
             for (uint32_t n = 0; n < neurons; n++)
-                noise[n] = ec_noise(ec_word(words, n), layer->sigma[n], layer->sigma_shift);
+                noise[n] = ec_noise(ec_draw(&words, n), layer->sigma[n], layer->sigma_shift);
         }
 #endif
         for (uint32_t n = 0; n < neurons; n++) {
@@ -233,7 +252,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         }
         for (uint32_t n = 0; n < neurons; n++)
             if (spikes[n])
-                spikes[n] = !overruled(layer, run, n) && !lost(fail, n, loss);
+                spikes[n] = !overruled(layer, run, n) && !lost(&fail, n, loss);
 #if EC_FAULTS
         ec_faults_stick_tick(run->faults, layer, spikes);
 #endif
@@ -252,18 +271,18 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
 
 void ec_chaos_sampled(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive, int8_t *out)
 {
-    const ec_prefix stream = ec_stream_prefix(run->seed, layer->fail_stream, run->sample);
-    const ec_prefix tick = ec_tick_prefix(stream, 0);
+    ec_draws draws = draws_of(layer, run, layer->fail_stream);
     const int32_t *const threshold = thresholds(layer, run);
     const uint32_t *table = layer->table;
 #if EC_FAULTS
     if (layer->sampling == EC_SAMPLE_BINOMIAL)
         table = run->faults->word + layer->table_at;
 #endif
+    ec_draws_tick(&draws, 0);
     for (uint32_t n = 0; n < layer->neurons; n++) {
         uint32_t count = drive[n] > threshold[n] && !overruled(layer, run, n);
         if (count > 0u && layer->sampling == EC_SAMPLE_BINOMIAL) {
-            const uint32_t word = ec_word(tick, n) >> 1;
+            const uint32_t word = ec_draw(&draws, n) >> 1;
             for (count = 0; count < layer->ticks && table[count] <= word; count++) {
             }
         }

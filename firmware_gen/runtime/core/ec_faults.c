@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ec_protocol.h"
+#include "ec_random.h"
 
 static uint32_t mask_bytes(uint32_t neurons)
 {
@@ -147,12 +148,40 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 __attribute__((noinline)) void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
 {
     const uint8_t *const dead = ec_mask(faults, layer->dead_at);
-    for (uint32_t k = 0; k < mask_bytes(layer->units); k++) {
+    for (uint32_t k = 0; layer->dead_at != EC_NOWHERE && k < mask_bytes(layer->units); k++) {
         if (dead[k] == 0u) /* most masks are empty: eight units a look */
             continue;
         for (uint32_t n = 8u * k; n < 8u * k + 8u && n < layer->units; n++)
             for (uint32_t t = 0; ec_mask_bit(dead, n) && t < ticks; t++)
                 memset(out + (t * layer->units + n) * layer->span, 0, layer->span);
+    }
+    for (uint32_t n = 0; n < layer->units; n++)
+        for (uint32_t t = 0; faults->word[layer->stuck_at + n] != 0u && t < ticks; t++)
+            memset(out + (t * layer->units + n) * layer->span, layer->low + (int32_t)faults->word[layer->stuck_at + n] - 1, layer->span);
+}
+
+__attribute__((noinline)) uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t neuron)
+{
+    const uint32_t clear = generator[0], set = generator[1], period = generator[2], repeat = generator[3];
+    const uint32_t count = origin.tick * origin.neurons + neuron, at = period > 0u ? count % period : count;
+    const uint32_t sample = repeat > 0u ? origin.sample % repeat : origin.sample;
+    const ec_prefix tick = ec_tick_prefix(ec_stream_prefix(origin.seed, origin.stream, sample), at / origin.neurons);
+    return (ec_word(tick, at % origin.neurons) & ~clear) | set;
+}
+
+__attribute__((noinline)) void ec_faults_state(const ec_faults *faults, uint32_t at, uint32_t t, uint32_t neurons, int16_t *membrane,
+                                               uint16_t *refractory)
+{
+    const uint32_t *const clear = faults->word + at, *const flip = clear + neurons, *const when = flip + neurons;
+    if (t - when[0] >= when[1]) /* before its first tick the difference is large */
+        return;
+    for (uint32_t n = 0; n < neurons; n++) {
+        if (when[2] != 0u) {
+            const uint32_t next = (refractory[n] & ~clear[n]) ^ flip[n];
+            refractory[n] = (uint16_t)(next > 32768u ? 32768u : next);
+        } else {
+            membrane[n] = (int16_t)(uint16_t)(((uint16_t)membrane[n] & ~clear[n]) ^ flip[n]);
+        }
     }
 }
 

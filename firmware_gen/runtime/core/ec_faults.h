@@ -76,8 +76,26 @@ static inline uint32_t ec_faults_masked(const ec_faults *faults, const ec_chaos_
 void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_t *out);
 void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes);
 
-/* Writes 0 over the codes of the dead units of a plain layer, [ticks][units][span]. */
+/* Writes 0 over the codes of the dead units of a plain layer, their code over those of stuck ones, [ticks][units][span]. */
 void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out);
+
+/* Where random words come from. */
+typedef struct ec_origin {
+    uint32_t seed, stream, sample, tick, neurons;
+} ec_origin;
+
+/* The four words at `at` (clear, set, period, repeat), or NULL where all of them are 0. */
+static inline const uint32_t *ec_faults_generator(const ec_faults *faults, uint32_t at)
+{
+    const uint32_t *const w = faults->word + at;
+    return (w[0] | w[1] | w[2] | w[3]) == 0u ? NULL : w;
+}
+
+/* The word of a neuron from a generator with faults. */
+uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t neuron);
+
+/* Changes the membranes or the refractoriness before tick t; `at`: where the layer's faulty state begins in ec_faults.word. */
+void ec_faults_state(const ec_faults *faults, uint32_t at, uint32_t t, uint32_t neurons, int16_t *membrane, uint16_t *refractory);
 
 void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc);
 /* acc: the whole output of the convolution; a flipped weight counts at every position where its input exists. */

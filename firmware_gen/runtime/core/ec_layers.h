@@ -45,11 +45,15 @@ typedef struct ec_scaling {
 } ec_scaling;
 
 #if EC_FAULTS
+#define EC_NOWHERE 0xFFFFFFFFu
+
 /* The units of a plain layer (outputs of a matrix, channels of an image), which may be dead. */
 typedef struct ec_units {
-    uint32_t dead_at; /* its mask in ec_faults.word */
-    uint32_t span;    /* values of a unit and tick */
-    uint16_t units;   /* 1..65535 */
+    uint32_t dead_at;  /* its mask in ec_faults.word, or EC_NOWHERE */
+    uint32_t span;     /* values of a unit and tick */
+    uint32_t stuck_at; /* [units] there: 0, or 1 + code - low */
+    uint16_t units;    /* 1..65535 */
+    int8_t low;
 } ec_units;
 #endif
 
@@ -79,6 +83,7 @@ typedef struct ec_topk {
 #if EC_FAULTS
     uint32_t dead_at; /* where its slots begin in ec_faults.word */
     uint32_t dropped_at;
+    uint32_t k_shift_at;
 #endif
 } ec_topk;
 
@@ -107,6 +112,9 @@ typedef struct ec_thermal {
     uint8_t shift_a; /* 1..30 */
     uint8_t shift_b; /* 1..30 */
     uint8_t index;   /* number in node order: names the layer's parameter */
+#if EC_FAULTS
+    uint32_t draw_at; /* where the faults of its generator begin in ec_faults.word */
+#endif
 } ec_thermal;
 
 enum { EC_SAMPLE_TICKS = 0, EC_SAMPLE_BINOMIAL = 1, EC_SAMPLE_EXPECTED = 2 };
@@ -134,6 +142,8 @@ typedef struct ec_chaos_layer {
     uint32_t decay_q15_at; /* stateful layers only, as is the next */
     uint32_t refractory_decay_q15_at;
     uint32_t table_at; /* binomial layers only */
+    uint32_t state_at; /* stateful layers only: bits cleared and flipped of each neuron, first tick, ticks, membrane or refractoriness */
+    uint32_t draw_at;  /* of the generator: bits cleared and set, period, repeat */
 #endif
 } ec_chaos_layer;
 

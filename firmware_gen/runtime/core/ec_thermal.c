@@ -1,7 +1,7 @@
 /* The norm by an integer square root of 16 steps, then one draw per output. */
 #include "ec_thermal.h"
 
-#include "ec_random.h"
+#include "ec_draws.h"
 
 #if EC_NOISE
 
@@ -17,16 +17,21 @@ static uint32_t square_root(uint32_t x)
 
 void ec_thermal_noise(const ec_thermal *layer, const ec_run *run, const int8_t *codes, const int32_t *x, int32_t *out)
 {
-    const ec_prefix words = ec_tick_prefix(ec_stream_prefix(run->seed, layer->stream, run->sample), 0);
+#if EC_FAULTS
+    ec_draws words = ec_draws_of(run, layer->stream, layer->outputs, layer->draw_at);
+#else
+    ec_draws words = ec_draws_of(run, layer->stream, layer->outputs, 0);
+#endif
     uint32_t square = 0;
     int32_t amplitude;
+    ec_draws_tick(&words, 0);
     for (uint32_t k = 0; k < layer->inputs; k++)
         square += (uint32_t)(codes[k] * codes[k]);
     amplitude = ec_rounded_shift((int32_t)square_root(square) * run->parameter[layer->index], layer->shift_a);
     if (amplitude > INT16_MAX)
         amplitude = INT16_MAX;
     for (uint32_t n = 0; n < layer->outputs; n++)
-        out[n] = x[n] + ec_noise(ec_word(words, n), amplitude, layer->shift_b);
+        out[n] = x[n] + ec_noise(ec_draw(&words, n), amplitude, layer->shift_b);
 }
 
 #endif
