@@ -190,10 +190,10 @@ def _patched(graph: IntegerGraph, node: Weighted, rows: NDArray[np.int32], const
         constants[changes["patch"]] = Constant(of_weight.astype(np.int32), 32)
     if len(of_bias):
         bias = graph.value(stored_words(node, "bias")).copy()
-        if not (of_bias[:, 0].min() >= 0 and of_bias[:, 0].max() < len(bias)):
-            word = int(of_bias[:, 0].max())
+        words = of_bias[:, 0]
+        for word in words[(words < 0) | (words >= len(bias))]:
             raise FaultError(f"'{node.name}' has {len(bias)} bias words, not word {word}; resolve the plan for this graph")
-        np.add.at(bias, of_bias[:, 0], of_bias[:, 2])
+        np.add.at(bias, words, of_bias[:, 2])
         changes["bias"] = fault_constant(node.name, "bias")
         constants[changes["bias"]] = Constant(bias, 32)
     return replace(node, **changes)

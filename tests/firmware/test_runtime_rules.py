@@ -14,23 +14,24 @@ from edgechaos import reference
 from edgechaos.faults.base import Fault
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import ChaosLayer, Encoding, IntegerGraph, MatMul, Readout, Requantize, TopK
+from edgechaos.graph.integer_graph import ChaosLayer, EmbeddingBag, Encoding, IntegerGraph, MatMul, Readout, Requantize, Text, TopK
 from edgechaos.graph.rules import GAUSSIAN_MAX
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
 from tests.helpers.mixed_graphs import Builder
 
 i32 = np.int32
-UNITS, NEURONS, TICKS, SIGMA = 7, 64, 100, 20000
+UNITS, NEURONS, TICKS, SIGMA, VOCABULARY = 7, 64, 100, 20000, 2200
 REACH = (GAUSSIAN_MAX * SIGMA + 2**15) >> 16
 MINUS_REACH = (-GAUSSIAN_MAX * SIGMA + 2**15) >> 16
 
 
 def small_graph() -> IntegerGraph:
-    """Heads: winners, refilled, noise."""
+    """Heads: winners, refilled, noise, words."""
     b = Builder(np.random.default_rng(5))
     for name in ("winners", "refilled", "noise"):
         b.prefix = f"{name}_"
@@ -39,6 +40,7 @@ def small_graph() -> IntegerGraph:
         size = b.tensors[spikes].size
         logits = b.add(Readout, spikes, "int32", (4,), weight=b.weight(f"{name}_w", 4, size), bias=b.bias(f"{name}_b", 4))
         b.head(name, x, logits, Encoding("codes"))
+    _words(b)
     return b.graph()
 
 
@@ -90,6 +92,16 @@ def _noise(b: Builder, x: str) -> str:
     return b.add(ChaosLayer, _constant(b, x, "noise", drive), "int8", (NEURONS,), **fields)
 
 
+def _words(b: Builder) -> None:
+    """A vocabulary beyond the 1,024 rows by which a flipped one is looked for."""
+    b.prefix = ""
+    ids = b.tensor("ids", "uint16", (4,))
+    means = b.rescaling("means", np.minimum(1.0, 0.9 / np.maximum(1, np.arange(5.0))))
+    vector = b.add(EmbeddingBag, ids, "int8", (3,), 0, weight=b.weight("rows", VOCABULARY, 3), **means)
+    encoding = Encoding("tokens", Text(tuple(f"w{k}" for k in range(VOCABULARY - 2))))
+    b.head("words", ids, b.matmul(vector, "words", 4, Readout), encoding)
+
+
 GRAPH = small_graph()
 ITEMS = np.random.default_rng(1).choice(np.array([127, 126, 0, -128], np.int8), (24, UNITS))
 ITEMS[0], ITEMS[1] = 127, -128
@@ -130,6 +142,23 @@ def test_dropped_winners(host: HostLibrary, faults: tuple[Fault, ...]) -> None:
 def test_neurons_that_a_draw_or_a_refill_decides(host: HostLibrary) -> None:
     host.inject(resolve(GRAPH, FaultPlan()))
     agrees(host)
+
+
+ROWS = (0, 1, 2, 31, 32, 40, 63, 992, 1023, 1024, 1064, 2088, 2199)
+"""Of the vocabulary: the first and last of the 32 bits of a word and of the 32 words, and those that share both with another."""
+
+
+@pytest.mark.parametrize("flipped", [*((row,) for row in ROWS), ROWS, ()])
+def test_flipped_words_of_a_large_vocabulary(host: HostLibrary, flipped: tuple[int, ...]) -> None:
+    """Each text has one of the rows twice, or one of them and the unknown word."""
+    bag = next(n.name for n in GRAPH.nodes if isinstance(n, EmbeddingBag))
+    bits = tuple((3 * row + column, 6) for row in flipped for column in ((0, 2) if len(flipped) > 1 else (1,)))
+    plan = resolve(GRAPH, FaultPlan((WeightBitFlip(bag, bits=bits),) if bits else ()))
+    host.inject(plan)
+    texts = np.array([text for row in ROWS for text in ([row, 0, row, 5], [VOCABULARY, row, 0, 0])], np.uint16)
+    wanted = reference.run(apply(GRAPH, plan), texts, head="words").logits
+    found = host.infer(texts, 0, np.arange(len(texts)), [h.name for h in GRAPH.heads].index("words"))[0]
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_scaled_thresholds(host: HostLibrary) -> None:
