@@ -47,7 +47,9 @@ LAYER = with_node(
 """2^(3 + 11 - 13) units per unit of deviation, which is 64 at T = 1: k = 128 sqrt(T), T at most (48 / 128)^2."""
 
 
-@pytest.mark.parametrize(("root", "k"), [(0.0, 0), (1 / 128, 1), (0.25, 32), (0.375, 48), (48.49 / 128, 48), (0.49 / 128, 0), (0.5 / 128, 1)])
+@pytest.mark.parametrize(
+    ("root", "k"), [(0.0, 0), (1 / 128, 1), (0.25, 32), (0.375, 48), (48.49 / 128, 48), (0.49 / 128, 0), (0.5 / 128, 1)]
+)
 def test_k_of_a_temperature(root: float, k: int) -> None:
     assert thermal_k(LAYER, NOISE.name, root**2) == k
 
