@@ -79,24 +79,26 @@ def test_two_faults_may_agree_on_an_entry_and_not_differ() -> None:
     same = named("a", setting("threshold", [3, 4], [30, 40]))
     assert resolved(first, same).slots["cortex0", "threshold"][1:5].tolist() == [10, 20, 30, 40]
     differs = named("a", setting("threshold", [0, 3, 2], [5, 31, 21]))
-    with pytest.raises(FaultError, match="^a and b: 'threshold' of layer 'cortex0', entry 3, is set to two values, 30 and 31; give one of"):
+    with pytest.raises(
+        FaultError, match=r"^a and b: 'threshold' of layer 'cortex0', entry 3, is set to two values, 30 and 31; give one of"
+    ):
         resolved(first, differs)
-    with pytest.raises(FaultError, match="^b: 'threshold' of layer 'cortex0', entry 2, is set to two values, 20 and 21"):
+    with pytest.raises(FaultError, match=r"^b: 'threshold' of layer 'cortex0', entry 2, is set to two values, 20 and 21"):
         resolved(first, named("b", setting("threshold", [2], [21])))
-    with pytest.raises(FaultError, match="^a and c: .* entry 3, is set to two values, 30 and 0"):
+    with pytest.raises(FaultError, match=r"^a and c: .* entry 3, is set to two values, 30 and 0"):
         resolved(first, same, named("c", setting("threshold", [3], [0])))
 
 
 def test_a_slot_that_is_refused_may_be_set_nowhere() -> None:
     assert not resolved(named("a", setting("stuck", [], [])), graph=SAMPLED).slots["cortex0", "stuck"].any()
-    with pytest.raises(FaultError, match="^a: layer 'cortex0' cannot have its 'stuck' set: sampling 'binomial'"):
+    with pytest.raises(FaultError, match=r"^a: layer 'cortex0' cannot have its 'stuck' set: sampling 'binomial'"):
         resolved(named("a", setting("stuck", [1], [1])), graph=SAMPLED)
 
 
 def test_the_first_neuron_that_would_be_both_is_named() -> None:
     dead, stuck = DeadNeurons("cortex0", neurons=(6, 4, 2)), StuckAtOne("cortex0", neurons=(1, 4, 6))
     for faults in ((dead, stuck), (stuck, dead)):
-        with pytest.raises(FaultError, match="^dead and stuck_at_1: layer 'cortex0': neuron 4 cannot be both dead and stuck; use other"):
+        with pytest.raises(FaultError, match=r"^dead and stuck_at_1: layer 'cortex0': neuron 4 cannot be both dead and stuck; use other"):
             resolved(*faults)
     assert resolved(DeadNeurons("cortex0", neurons=(1, 3)), StuckAtOne("cortex0", neurons=(0, 2)))
 
@@ -105,7 +107,7 @@ def test_a_graph_whose_neuron_is_dead_already() -> None:
     """What no fault of the plan set is named by its slot."""
     graph = apply(GRAPH, FaultPlan((DeadNeurons("cortex0", neurons=(5,)),)))
     touched = named("t", setting("dead", [0], [0]))
-    with pytest.raises(FaultError, match="^dead and stuck_at_1: layer 'cortex0': neuron 5 cannot"):
+    with pytest.raises(FaultError, match=r"^dead and stuck_at_1: layer 'cortex0': neuron 5 cannot"):
         resolved(touched, StuckAtOne("cortex0", neurons=(5,)), graph=graph)
 
 
@@ -152,7 +154,7 @@ def test_a_bias_moves_by_an_int32(word: int, bits: Iterable[int], delta: int | N
     graph = stored("readout_bias", [7, word])
     fault = named("a", flips("readout_bias", *(32 + b for b in bits)))
     if delta is None:
-        with pytest.raises(FaultError, match="^'readout': flipping bias word 1 moves it by more than an int32 can hold"):
+        with pytest.raises(FaultError, match=r"^'readout': flipping bias word 1 moves it by more than an int32 can hold"):
             resolved(fault, graph=graph)
     else:
         assert resolved(fault, graph=graph).patch["readout"].tolist() == [[1, -1, delta]]

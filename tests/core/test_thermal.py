@@ -35,7 +35,7 @@ def test_the_finest_integers(temperature: float, largest: float, halvings: int, 
 
 @pytest.mark.parametrize(("temperature", "largest"), [(-0.5, 1.0), (1.5, 1.0), (math.nan, 1.0), (0.5, math.nan), (0.5, math.inf)])
 def test_temperatures_out_of_order(temperature: float, largest: float) -> None:
-    with pytest.raises(UnsupportedError, match="'layer': temperature .* is outside 0"):
+    with pytest.raises(UnsupportedError, match=r"'layer': temperature .* is outside 0"):
         thermal_codes(temperature, largest, 0.01, 100, "layer")
 
 
