@@ -73,7 +73,7 @@ def mean_over_masks_and_seeds(values: Sequence[Sequence[float]], confidence: flo
     variance = max(ms_seeds + ms_masks - ms_rest, ms_seeds, ms_masks)
     squares = ms_seeds**2 / (seeds - 1) + ms_masks**2 / (masks - 1) + ms_rest**2 / ((seeds - 1) * (masks - 1))
     freedom = variance**2 / squares if squares > 0 else math.inf
-    half = 0.0 if variance == 0 else _t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance / (seeds * masks))
+    half = _t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance / (seeds * masks))
     return Estimate(mean, mean - half, mean + half, seeds, f"t over {seeds} seeds x {masks} masks, crossed", confidence)
 
 
@@ -151,7 +151,7 @@ def _mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         raise ValueError(f"an interval over {units} needs two {units} at least, not {len(values)}")
     array = np.asarray(values, np.float64)
-    spread = 0.0 if (array == array[0]).all() else float(array.std(ddof=1))  # equal values leave rounding noise in std
+    spread = float(array.std(ddof=1)) if np.ptp(array) else 0.0  # equal values leave rounding noise in std
     return float(array.mean()), spread / math.sqrt(len(values))
 
 

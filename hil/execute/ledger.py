@@ -162,7 +162,7 @@ class Ledger:
         """What the infrastructure failed may be tried again, with all attempts: whoever resumes has mended it."""
         with self.transaction():
             for row in rows:
-                if row[10] in (None, INFRASTRUCTURE) and (row[10] is not None or row[9] != "{}"):
+                if row[10] in (None, INFRASTRUCTURE):
                     values = [*row[:-1]]
                     values[9], values[10] = "{}", None
                     self._store(tuple(values))
@@ -256,8 +256,8 @@ class Ledger:
         key = _key_of(values)
         self._undo.setdefault(key, self._known.get(key))
         self._known[key] = _Known(values[8], json.loads(values[9]), values[10])
-        names = [name.strip() for name in COLUMNS.split(",")]
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names[6:])
+        names = COLUMNS.split(", ")
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names)
         done = self._connection.execute(
             f"INSERT INTO trials ({COLUMNS}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO UPDATE SET {changes},"
             " recorded = CURRENT_TIMESTAMP WHERE outcome IS NULL OR outcome = 'infrastructure'",
@@ -294,7 +294,7 @@ class Ledger:
         for group in plan.groups:
             todo = tuple(t for t in group.trials if (known := self._known.get(self._key(t))) is None or known.outcome is None)
             if todo:
-                clean = None if todo[0] is group.trials[0] else self.entry(group.trials[0])
+                clean = self.entry(group.trials[0])
                 groups.append(Group(todo, clean.result.baseline if clean and clean.result else None))
         return tuple(groups)
 

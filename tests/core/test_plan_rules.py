@@ -79,9 +79,7 @@ def test_two_faults_may_agree_on_an_entry_and_not_differ() -> None:
     same = named("a", setting("threshold", [3, 4], [30, 40]))
     assert resolved(first, same).slots["cortex0", "threshold"][1:5].tolist() == [10, 20, 30, 40]
     differs = named("a", setting("threshold", [0, 3, 2], [5, 31, 21]))
-    with pytest.raises(
-        FaultError, match=r"^a and b: 'threshold' of layer 'cortex0', entry 3, is set to two values, 30 and 31; give one of"
-    ):
+    with pytest.raises(FaultError, match=r"^a and b: 'threshold' of layer 'cortex0', entry 3, is set to two values, 30 and 31; give one"):
         resolved(first, differs)
     with pytest.raises(FaultError, match=r"^b: 'threshold' of layer 'cortex0', entry 2, is set to two values, 20 and 21"):
         resolved(first, named("b", setting("threshold", [2], [21])))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgechaos.devices.emulators.instruction_classes import CLASSES, EXTRAS
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import cores
+from edgechaos.hil.energy import model
 from edgechaos.hil.energy.model import ORIGIN, bits_overwritten, board_energy, cycles_of, energy_per_inference, landauer_bound
 from edgechaos.support.errors import ConfigError, EdgeChaosError
 from tests.helpers.graphs import chaos_graph
@@ -86,6 +89,17 @@ def test_unknown_class_and_boards_are_refused() -> None:
     silent = next(name for name in board_names() if load_board(name).energy is None)
     with pytest.raises(EdgeChaosError, match=f"board '{silent}' states no energy per cycle; choose another one"):
         board_energy(silent)
+
+
+@pytest.mark.parametrize(("without", "what"), [("energy", "states no energy per cycle"), ("cycles", "of which no cycle table is")])
+def test_a_board_needs_both_figures(without: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = load_board("stm32l4r5")
+    bare = replace(board, core=replace(board.core, cycles=None)) if without == "cycles" else replace(board, energy=None)
+    monkeypatch.setattr(model, "load_board", lambda name: bare)
+    with pytest.raises(EdgeChaosError, match=f"board 'mine' .*{what}"):
+        board_energy("mine")
+    with pytest.raises(EdgeChaosError, match="has no figure for alu; it knows"):
+        cycles_of({"alu": 1}, replace(board.core, cycles=None))
 
 
 def test_landauer_bound() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edgechaos.hil.campaign.plan import plan_campaign
 from edgechaos.hil.execute.evaluate import Failed
-from edgechaos.hil.execute.ledger import INFRASTRUCTURE, Identity, Ledger
+from edgechaos.hil.execute.ledger import INFRASTRUCTURE, Entry, Identity, Ledger
 from edgechaos.support.errors import EdgeChaosError
 from tests.helpers.campaigns import campaign
 
@@ -73,6 +73,9 @@ def test_resuming_gives_all_attempts_again_after_the_infrastructure_failed(tmp_p
         assert (entry.attempts, entry.outcome, entry.detail) == (1 + decided, None, "why")
         assert FIRST in [t for g in ledger.remaining(PLAN) for t in g.trials]
         assert [failed(ledger, INFRASTRUCTURE, 2), failed(ledger, INFRASTRUCTURE, 2)] == [False, True]
+        entry = ledger.entry(FIRST)
+        assert entry is not None
+        assert entry.attempts == 3 + decided
 
 
 def test_resuming_leaves_what_a_device_decided(tmp_path: Path) -> None:
@@ -110,6 +113,37 @@ def test_abandoned_is_no_attempt(tmp_path: Path) -> None:
         entry = ledger.entry(SECOND)
         assert entry is not None
         assert (entry.attempts, entry.outcome, entry.detail) == (0, INFRASTRUCTURE, "left")
+
+
+def test_what_was_abandoned_is_tried_when_the_campaign_is_resumed(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, ledger.transaction():
+        ledger.abandon(SECOND, INFRASTRUCTURE, "left")
+    with opened(tmp_path) as ledger:
+        assert SECOND in [t for g in ledger.remaining(PLAN) for t in g.trials]
+        assert ledger.entry(SECOND) == Entry(0, None, "left", None)
+
+
+def test_only_a_file_that_holds_something_is_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    opened(tmp_path, resume=False).close()
+    with pytest.raises(EdgeChaosError, match="exists; continue it"):
+        opened(tmp_path, resume=False)
+
+
+def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeChaosError, match=r"cannot write ledger .*: (File exists|Not a directory); choose another output"):
+        opened(tmp_path / "file")
+
+
+def test_a_refused_opening_leaves_no_open_file(tmp_path: Path) -> None:
+    """SQLite's log beside a ledger goes with the last connection."""
+    opened(tmp_path).close()
+    with pytest.raises(EdgeChaosError, match="model is abababababab there, efefefefefef here; data is drawn there, else here") as caught:
+        Ledger.open(tmp_path / "ledger.sqlite", Identity("test", 1, "ef" * 32, "else"), DATA, resume=True)
+    assert caught.value
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")) == ["ledger.sqlite"]
 
 
 def test_another_identity_is_refused(tmp_path: Path) -> None:
