@@ -13,6 +13,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.faults.base import Fault
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
@@ -31,12 +32,14 @@ MINUS_REACH = (-GAUSSIAN_MAX * SIGMA + 2**15) >> 16
 
 
 def small_graph() -> IntegerGraph:
-    """Heads: winners, refilled, noise, words."""
+    """Heads: winners, refilled, noise, four with rare losses, words."""
     b = Builder(np.random.default_rng(5))
-    for name in ("winners", "refilled", "noise"):
+    kinds = {"winners": _winners, "refilled": _refilled, "noise": _noise, "sure": _sure, "unsure": _unsure, "one": _one}
+    kinds["stateful"] = _stateful
+    for name, kind in kinds.items():
         b.prefix = f"{name}_"
         x = b.tensor("codes", "int8", (UNITS,))
-        spikes = {"winners": _winners, "refilled": _refilled, "noise": _noise}[name](b, x)
+        spikes = kind(b, x)
         size = b.tensors[spikes].size
         logits = b.add(Readout, spikes, "int32", (4,), weight=b.weight(f"{name}_w", 4, size), bias=b.bias(f"{name}_b", 4))
         b.head(name, x, logits, Encoding("codes"))
@@ -92,6 +95,35 @@ def _noise(b: Builder, x: str) -> str:
     return b.add(ChaosLayer, _constant(b, x, "noise", drive), "int8", (NEURONS,), **fields)
 
 
+RARE: dict[str, Any] = {"ticks": TICKS, "fail_q": 1}
+"""A spike in 65,536 is lost."""
+
+
+def _sure(b: Builder, x: str) -> str:
+    fields = {"threshold": b.constant("below", np.full(NEURONS, -1, i32), 32), "fail_stream": 12, "noise_stream": 7}
+    return b.add(ChaosLayer, _constant(b, x, "sure", np.zeros(NEURONS, i32)), "int8", (NEURONS,), **RARE, **fields)
+
+
+def _unsure(b: Builder, x: str, neurons: int = NEURONS) -> str:
+    """All but the least of the draws lift the drive over the threshold."""
+    threshold = b.constant(f"least{neurons}", np.full(neurons, MINUS_REACH, i32), 32)
+    fields: dict[str, Any] = {"threshold": threshold, "fail_stream": 17, "noise_stream": 8, "sigma_shift": 16}
+    fields["sigma"] = b.constant(f"sigma{neurons}", np.full(neurons, SIGMA, i32), 32)
+    return b.add(ChaosLayer, _constant(b, x, f"unsure{neurons}", np.zeros(neurons, i32)), "int8", (neurons,), **RARE, **fields)
+
+
+def _one(b: Builder, x: str) -> str:
+    return _unsure(b, x, 1)
+
+
+def _stateful(b: Builder, x: str) -> str:
+    """It fires at every second tick, and once less where one spike of that odd number of ticks is lost."""
+    drive = _scaled(b, _constant(b, x, "stateful", np.full(NEURONS, 9, i32)), "int16", 2**31 - 1, 31)
+    fields: dict[str, Any] = {"mode": "stateful", "refractory_decay_q15": 0, "decay_q15": 32768, "fail_stream": 76, "noise_stream": 9}
+    fields |= {**RARE, "ticks": TICKS - 1, "threshold": b.constant("four", np.full(NEURONS, 4, i32), 32)}
+    return b.add(ChaosLayer, drive, "int8", (NEURONS,), **fields)
+
+
 def _words(b: Builder) -> None:
     """A vocabulary beyond the 1,024 rows by which a flipped one is looked for."""
     b.prefix = ""
@@ -106,6 +138,7 @@ GRAPH = small_graph()
 ITEMS = np.random.default_rng(1).choice(np.array([127, 126, 0, -128], np.int8), (24, UNITS))
 ITEMS[0], ITEMS[1] = 127, -128
 SAMPLES = np.arange(len(ITEMS), dtype=np.uint32)
+HEADS = tuple(h.name for h in GRAPH.heads)
 RANK = next(n.name for n in GRAPH.nodes if isinstance(n, TopK))
 WINNERS: list[tuple[Fault, ...]] = [
     *((WinnerDropped(RANK, ranks=ranks),) for ranks in ((0,), (1,), (4,), (0, 1), (0, 2, 4), (0, 1, 2, 3, 4))),
@@ -124,9 +157,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     instance.close()
 
 
-def agrees(host: HostLibrary, faults: tuple[Fault, ...] = (), heads: tuple[str, ...] = ("winners", "refilled", "noise")) -> None:
+def agrees(host: HostLibrary, faults: tuple[Fault, ...] = (), heads: tuple[str, ...] = HEADS[:-1]) -> None:
     faulty = apply(GRAPH, resolve(GRAPH, FaultPlan(faults)))
-    for index, head in enumerate(h.name for h in GRAPH.heads):
+    for index, head in enumerate(HEADS):
         if head in heads:
             wanted = reference.run(faulty, ITEMS, seed=9, samples=SAMPLES, head=head)
             np.testing.assert_array_equal(host.infer(ITEMS, 9, SAMPLES, index)[0], wanted.logits, err_msg=head)
@@ -157,7 +190,7 @@ def test_flipped_words_of_a_large_vocabulary(host: HostLibrary, flipped: tuple[i
     host.inject(plan)
     texts = np.array([text for row in ROWS for text in ([row, 0, row, 5], [VOCABULARY, row, 0, 0])], np.uint16)
     wanted = reference.run(apply(GRAPH, plan), texts, head="words").logits
-    found = host.infer(texts, 0, np.arange(len(texts)), [h.name for h in GRAPH.heads].index("words"))[0]
+    found = host.infer(texts, 0, np.arange(len(texts)), HEADS.index("words"))[0]
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -192,3 +225,11 @@ def test_the_draws_that_decide_occur() -> None:
     assert by_threshold[1] == 0
     assert every - 100 < by_threshold[2] < every
     assert by_threshold[3] == every
+
+
+@pytest.mark.parametrize("head", ["sure", "unsure", "stateful"])
+def test_a_rare_loss_occurs(head: str) -> None:
+    layer = next(n for n in GRAPH.path(head) if isinstance(n, ChaosLayer))
+    never = apply(GRAPH, FaultPlan((Omission(layer.name, 0.0),)))
+    lossy, clean = (reference.run(g, ITEMS, seed=9, samples=SAMPLES, head=head, keep=(layer.output,)).tensors for g in (GRAPH, never))
+    assert (lossy[layer.output] < clean[layer.output]).any()

@@ -17,7 +17,7 @@ from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.limits import lowest_fail_q
-from edgechaos.firmware_gen.protocol import ErrorCode, Verb
+from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Verb
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, ThermalNoise
 from tests.firmware.test_firmware_protocol import ask, frame, infer, refused
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host, setting
@@ -26,7 +26,7 @@ from tests.helpers.mixed_graphs import items_for, mixed_graph
 from tests.helpers.places import C_SOURCES
 
 GRAPH = chaos_graph(sizes=(12, 8, 300), sampling="binomial", noise=False, ticks=5)
-WRAP = ("-Wl,--wrap=ec_port_timer", "-Wl,--wrap=ec_port_gpio")
+WRAP = tuple(f"-Wl,--wrap={name}" for name in ("ec_port_timer", "ec_port_gpio", "realloc", "calloc"))
 
 
 def table(data: bytes, first: int = 0) -> bytes:
@@ -41,7 +41,7 @@ def loss(fail_q: int, graph: IntegerGraph = GRAPH) -> bytes:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("server")
     flags = ("-O0", "-fPIC", "-shared", *WRAP)
-    return compile_host(generate(GRAPH, None), folder, GCC, flags, (C_SOURCES / "port.c",), "server.so")
+    return compile_host(generate(GRAPH, None), folder, GCC, flags, (C_SOURCES / "port.c", C_SOURCES / "sites.c"), "server.so")
 
 
 @pytest.fixture
@@ -229,3 +229,131 @@ def test_a_temperature_up_to_the_largest(tmp_path: Path) -> None:
         np.testing.assert_array_equal(host.infer(codes, 3, samples)[0], wanted.logits)
     assert refused(host, Verb.PARAM, protocol.PARAM.pack(len(noise), 0)) == (ErrorCode.OUT_OF_RANGE, len(noise))
     host.close()
+
+
+def test_a_library_without_memory(host: HostLibrary, built: Path) -> None:
+    """There is no instance, and what one has no room for is lost; it answers again when there is."""
+    port = ctypes.CDLL(str(built))
+    port.ec_host_new.restype = ctypes.c_void_p
+    port.test_memory_is_full(1)
+    assert port.ec_host_new(1, 0) is None
+    assert host.exchange(frame(Verb.HELLO)) == b""
+    port.test_memory_is_full(0)
+    assert Hello.unpack(ask(host, Verb.HELLO, seq=2)).boot_counter == 1
+
+
+# Setters alone, on tables that have one entry more behind their end (tests/firmware/c/sites.c)
+
+REFUSED, RANGE, BIAS = ErrorCode.REFUSED, ErrorCode.OUT_OF_RANGE, protocol.BIAS_INPUT
+SETS: list[tuple[int, int, bytes, int, int, dict[int, int]]] = [
+    # slot, first entry, bytes; code, detail; what changes in the words
+    (0, 0, b"\x01\xff", 0, 0, {0: 0xFF01}),
+    (0, 8, b"\x07", 0, 0, {0: 0x0700}),
+    (0, 8, b"\x07\x01", RANGE, 24, {}),
+    (0, 16, b"", 0, 0, {}),
+    (0, 16, b"\x01", RANGE, 24, {}),
+    (0, 7, b"\x01", RANGE, 7, {}),
+    (0, 9, b"", RANGE, 9, {}),
+    (1, 0, b"\x03\x2b", 0, 0, {1: 3, 2: 43}),
+    (1, 1, b"\x2a", 0, 0, {2: 42}),
+    (1, 0, b"\x02", RANGE, 2, {}),
+    (1, 0, b"\x03\x2c", RANGE, 44, {}),
+    (1, 1, b"\x03\x03", RANGE, 3, {}),
+    (2, 0, struct.pack("<3h", -5, 5, 0), 0, 0, {3: 2**32 - 5, 4: 5, 5: 0}),
+    (2, 2, struct.pack("<h", -1), 0, 0, {5: 2**32 - 1}),
+    (2, 2, struct.pack("<h", -6), RANGE, 65530, {}),
+    (2, 1, struct.pack("<2h", 0, 6), RANGE, 6, {}),
+    (2, 0, b"\0\0\0", ErrorCode.BAD_LENGTH, 3, {}),
+    (3, 0, struct.pack("<2i", -(2**31), 2**31 - 1), 0, 0, {6: 2**31, 7: 2**31 - 1}),
+    (3, 1, struct.pack("<i", -7), 0, 0, {7: 2**32 - 7}),
+    (3, 2, b"", 0, 0, {}),
+    (3, 3, b"", RANGE, 3, {}),
+    (4, 0, b"", REFUSED, 4, {}),
+    (5, 0, struct.pack("<I", 2), 0, 0, {9: 2}),
+    (5, 0, struct.pack("<I", 0), RANGE, 0, {}),
+    (6, 0, b"\x34\x12\xff\xff", 0, 0, {10: 0x1234, 11: 0xFFFF}),
+    (7, 0, struct.pack("<I", 1), RANGE, 7, {}),
+    (8, 0, b"", RANGE, 8, {}),
+]
+
+
+@pytest.fixture
+def sites(built: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(built))
+    library.test_words.restype = ctypes.POINTER(ctypes.c_uint32)
+    library.test_patch.argtypes = [ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint16, ctypes.c_int32, ctypes.c_void_p]
+    library.test_clear()
+    return library
+
+
+@pytest.mark.parametrize(("slot", "first", "data", "code", "detail", "changes"), SETS)
+def test_entries_of_every_width(
+    sites: ctypes.CDLL, slot: int, first: int, data: bytes, code: int, detail: int, changes: dict[int, int]
+) -> None:
+    """All of them or none; CLEAR brings back what was there."""
+    about, clean = ctypes.c_uint32(0), [0, 11, 22, *[0] * 13]
+    assert sites.test_words()[:16] == clean
+    assert sites.test_set(slot, first, data, len(data), ctypes.byref(about)) == code
+    assert about.value == detail
+    assert sites.test_words()[:16] == [changes.get(k, word) for k, word in enumerate(clean)]
+    sites.test_clear()
+    assert sites.test_words()[:16] == clean
+
+
+WORDS: list[tuple[int, int, int, int, int]] = [
+    # matrix, output, input; what it holds, how many values its width has: dense, by rows, packed by outputs, by inputs, in 2 bits
+    *((0, k // 2, k % 2, w, 256) for k, w in enumerate((0, 10, -20, 30))),
+    *((1, k % 2, k // 2, w, 256) for k, w in enumerate((0, 10, -20, 30))),
+    *((2, k // 4, k % 4, w, 16) for k, w in enumerate((1, 2, 3, -8, -1, 7, 5, 6))),
+    *((3, k % 4, k // 4, w, 16) for k, w in enumerate((1, 2, 3, -8, -1, 7, 5, 6))),
+    *((4, k // 8, k % 8, w, 4) for k, w in enumerate((1, 0, -2, 0, -1, 0, 0, -2, -1, -1, -1, 1, 1, 1, -2, 1))),
+    *((5, k // 4, k % 4, w, 256) for k, w in enumerate((0, 10, -20, 30, 1, 2, 3, 4))),
+]
+
+
+@pytest.mark.parametrize(("matrix", "output", "column", "word", "values"), WORDS)
+def test_a_patched_word_stays_within_its_stored_bits(
+    sites: ctypes.CDLL, matrix: int, output: int, column: int, word: int, values: int
+) -> None:
+    about = ctypes.c_uint32(0)
+    for end, beyond in ((-values // 2 - word, -1), (values // 2 - 1 - word, 1)):
+        assert sites.test_patch(matrix, output, column, end + beyond, ctypes.byref(about)) == RANGE
+        assert about.value == (end + beyond) % 2**32
+        assert sites.test_patch(matrix, output, column, end, ctypes.byref(about)) == 0
+        sites.test_clear()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "output", "column", "detail"),
+    [(6, 0, 0, 6), (7, 0, 0, 7), (5, 2, 0, 2), (5, 0, 4, 4), (3, 4, 0, 4), (3, 0, 2, 2), (1, 0, BIAS, BIAS), (0, 2, BIAS, 2)],
+)
+def test_a_word_that_no_matrix_has(sites: ctypes.CDLL, matrix: int, output: int, column: int, detail: int) -> None:
+    about = ctypes.c_uint32(0)
+    assert sites.test_patch(matrix, output, column, 0, ctypes.byref(about)) == RANGE
+    assert about.value == detail
+
+
+@pytest.mark.parametrize(("output", "bias"), [(0, 0), (1, 1000)])
+def test_a_bias_up_to_its_limit(sites: ctypes.CDLL, output: int, bias: int) -> None:
+    """1,005 either way."""
+    about = ctypes.c_uint32(0)
+    for end, beyond in ((-1005 - bias, -1), (1005 - bias, 1)):
+        assert sites.test_patch(5, output, BIAS, end + beyond, ctypes.byref(about)) == RANGE
+        assert sites.test_patch(5, output, BIAS, end, ctypes.byref(about)) == 0
+        sites.test_clear()
+
+
+def test_as_many_patches_as_there_is_room_for_at_sites_beyond_fifteen_bits(tmp_path: Path) -> None:
+    """None of the first is another's, whichever halves of their numbers agree."""
+    graph = chaos_graph(sizes=(2, 33000, 4), noise=False, ticks=1)
+    wide = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="sites.so"))
+    apart = [(0, 32768, 0), (0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 0, 32768), (0, 32768, BIAS), (1, 0, 32767), (0, 1, 0)]
+    for seq, site in enumerate(apart, 1):
+        assert ask(wide, Verb.PATCH, protocol.PATCH_ROW.pack(*site, 0), seq) == b"", site
+    ask(wide, Verb.CLEAR)
+    room = Hello.unpack(ask(wide, Verb.HELLO)).patch_capacity
+    rows = [protocol.PATCH_ROW.pack(0, k // 2, k % 2, 0) for k in range(room + 1)]
+    for seq, first in enumerate(range(0, room, 100), 1):
+        assert ask(wide, Verb.PATCH, b"".join(rows[first : min(first + 100, room)]), seq) == b""
+    assert refused(wide, Verb.PATCH, rows[room]) == (ErrorCode.NO_SPACE, room)
+    wide.close()

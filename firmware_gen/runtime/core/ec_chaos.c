@@ -226,9 +226,9 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     int16_t *const membrane = run->scratch->membrane;
     uint16_t *const refractory = run->scratch->refractory;
     uint8_t *const spikes = run->scratch->hits;
-    memset(noise, 0, neurons * sizeof noise[0]);
-    memset(membrane, 0, neurons * sizeof membrane[0]);
-    memset(refractory, 0, neurons * sizeof refractory[0]);
+    memset(noise, 0, neurons * sizeof *noise);
+    memset(membrane, 0, neurons * sizeof *membrane);
+    memset(refractory, 0, neurons * sizeof *refractory);
     if (!layer->emit_spikes)
         memset(out, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {

@@ -17,7 +17,7 @@ void ec_embedding_bag(const ec_embedding *bag, const ec_run *run, const uint8_t 
     const uint32_t size = bag->table.inputs;
     int32_t *const sums = run->scratch->sums;
     uint32_t count = 0;
-    memset(sums, 0, size * sizeof sums[0]);
+    memset(sums, 0, size * sizeof *sums);
     for (uint32_t t = 0; t < bag->tokens; t++) {
         const uint32_t id = ec_token(bag, ids, t);
         if (id == EC_TOKEN_PAD)

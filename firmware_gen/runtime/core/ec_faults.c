@@ -26,7 +26,7 @@ void ec_faults_clear(ec_faults *faults, const ec_sites *sites)
     for (uint32_t k = 0; k < sites->slots; k++) {
         const ec_slot *const slot = &sites->slot[k];
         if (slot->clean != NULL)
-            memcpy(faults->word + slot->at, slot->clean, slot->length * sizeof faults->word[0]);
+            memcpy(faults->word + slot->at, slot->clean, slot->length * sizeof *faults->word);
     }
 }
 

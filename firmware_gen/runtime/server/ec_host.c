@@ -81,7 +81,7 @@ uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t 
         const ec_head *const h = &model->head[head];
         memcpy(host->state.input, codes + (size_t)k * h->input_bytes, h->input_bytes);
         labels[k] = model->run(&host->state, head, seed, samples[k]);
-        memcpy(logits + (size_t)k * h->logits, (const uint8_t *)&host->state + h->logits_at, h->logits * sizeof logits[0]);
+        memcpy(logits + (size_t)k * h->logits, (const uint8_t *)&host->state + h->logits_at, h->logits * sizeof *logits);
     }
     return 0;
 }

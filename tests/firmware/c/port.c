@@ -1,5 +1,28 @@
-/* The port of the server under test (ld --wrap): a clock that gains a set amount a look, a pin that counts its edges. */
+/* What surrounds the server under test (ld --wrap): a clock that gains a set amount a look, a pin that counts its edges, and a memory
+ * that may be full.
+ */
+#include <stddef.h>
 #include <stdint.h>
+
+void *__real_realloc(void *old, size_t size);
+void *__real_calloc(size_t count, size_t size);
+
+static int full;
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return full ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return full ? NULL : __real_calloc(count, size);
+}
+
+void test_memory_is_full(int yes)
+{
+    full = yes;
+}
 
 static uint32_t clock, gain = 1000u, edges, looks, between;
 static int level;
