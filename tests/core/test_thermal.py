@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from edgechaos.graph.integer_graph import Node, ThermalNoise
-from edgechaos.graph.thermal import ThermalCodes, thermal_codes, thermal_k
+from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.thermal import ThermalCodes, thermal_codes
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.core.test_graph import with_constant, with_node
 from tests.helpers.mixed_graphs import mixed_graph
@@ -40,34 +40,30 @@ def test_temperatures_out_of_order(temperature: float, largest: float) -> None:
 
 
 GRAPH = mixed_graph(family="thermal")
-NOISE: Node = next(n for n in GRAPH.nodes if isinstance(n, ThermalNoise))
+NOISE = next(n for n in GRAPH.nodes if isinstance(n, ThermalNoise))
 LAYER = with_node(
     with_constant(GRAPH, "layer0_w", GRAPH.value("layer0_w"), 8, (0.01 / 2**6,)), NOISE.name, k=0, k_max=48, shift_a=3, shift_b=11
 )
 """2^(3 + 11 - 13) units per unit of deviation, which is 64 at T = 1: k = 128 sqrt(T), T at most (48 / 128)^2."""
 
 
-@pytest.mark.parametrize(
-    ("root", "k"), [(0.0, 0), (1 / 128, 1), (0.25, 32), (0.375, 48), (48.49 / 128, 48), (0.49 / 128, 0), (0.5 / 128, 1)]
-)
-def test_k_of_a_temperature(root: float, k: int) -> None:
-    assert thermal_k(LAYER, NOISE.name, root**2) == k
+def k_at(temperature: float, graph: IntegerGraph = LAYER) -> int:
+    return graph.node(NOISE.name).parameter_at(graph, temperature)
+
+
+@pytest.mark.parametrize(("units", "k"), [(0, 0), (1, 1), (32, 32), (48, 48), (48.49, 48), (0.49, 0), (0.5, 1)])
+def test_k_of_a_temperature(units: float, k: int) -> None:
+    assert k_at((units / 128) ** 2) == k
 
 
 @pytest.mark.parametrize("temperature", [-0.25, -1e-9, (48.51 / 128) ** 2, 1.0, math.inf, math.nan])
 def test_a_temperature_beyond_the_limit_of_its_node(temperature: float) -> None:
     with pytest.raises(GraphError, match=rf"^node '{NOISE.name}': temperature {temperature:g} is outside 0\.\.0\.140625; quantize"):
-        thermal_k(LAYER, NOISE.name, temperature)
+        k_at(temperature)
 
 
 def test_a_matrix_that_states_no_scale() -> None:
     for scale in ((), (0.1, 0.1)):
         graph = with_constant(GRAPH, "layer0_w", GRAPH.value("layer0_w"), 8, scale)
         with pytest.raises(GraphError, match="the weights of 'matmul0' state no scale; give k"):
-            thermal_k(graph, NOISE.name, 0.5)
-
-
-def test_what_has_no_temperature() -> None:
-    for node in ("matmul0", "requantize2", "argmax6"):
-        with pytest.raises(GraphError, match="not a ThermalNoise: it has no temperature"):
-            thermal_k(GRAPH, node, 0.5)
+            k_at(0.5, graph)

@@ -33,7 +33,7 @@ TARGETS = (
     Target(
         "semantics",
         ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
-        _t("rules_apart", "vectors", "limits", "bounds", "graph", "nodes", "node_faults", "reference", "slots"),
+        _t("rules_apart", "vectors", "limits", "bounds", "thermal", "graph", "nodes", "node_faults", "reference", "slots"),
     ),
     Target("semantics", RULES, _t("rules_apart", "limits", "bounds", "graph", "nodes", "faults", "node_faults", "reference")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "reference")),
