@@ -34,13 +34,13 @@ def test_never_fewer_than_one_degree_of_freedom() -> None:
 
 
 def test_every_interval_is_of_95_percent_by_default() -> None:
-    table = [[0.1, 0.2, 0.4], [0.2, 0.3, 0.6]]
+    one, two = [0.1, 0.2, 0.4], [0.2, 0.3, 0.6]
     for given, default in (
-        (mean_over("seeds", table[0], 0.95), mean_over("seeds", table[0])),
-        (mean_over_masks(table[0], 0.95), mean_over_masks(table[0])),
-        (mean_over_masks_and_seeds(table, 0.95), mean_over_masks_and_seeds(table)),
-        (paired_difference(*table, 0.95), paired_difference(*table)),
-        (non_inferiority(*table, 0.1, 0.95), non_inferiority(*table, 0.1)),
+        (mean_over("seeds", one, 0.95), mean_over("seeds", one)),
+        (mean_over_masks(one, 0.95), mean_over_masks(one)),
+        (mean_over_masks_and_seeds([one, two], 0.95), mean_over_masks_and_seeds([one, two])),
+        (paired_difference(one, two, 0.95), paired_difference(one, two)),
+        (non_inferiority(one, two, 0.1, 0.95), non_inferiority(one, two, 0.1)),
         (proportion(3, 9, 0.95), proportion(3, 9)),
         (sample_size(0.01, 5000, 0.95, 0.5), sample_size(0.01, 5000)),
     ):

@@ -100,7 +100,7 @@ RARE: dict[str, Any] = {"ticks": TICKS, "fail_q": 1}
 
 
 def _sure(b: Builder, x: str) -> str:
-    fields = {"threshold": b.constant("below", np.full(NEURONS, -1, i32), 32), "fail_stream": 12, "noise_stream": 7}
+    fields: dict[str, Any] = {"threshold": b.constant("below", np.full(NEURONS, -1, i32), 32), "fail_stream": 12, "noise_stream": 7}
     return b.add(ChaosLayer, _constant(b, x, "sure", np.zeros(NEURONS, i32)), "int8", (NEURONS,), **RARE, **fields)
 
 
