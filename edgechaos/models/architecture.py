@@ -1,6 +1,7 @@
 """What the weights of a feed-forward network do not say, in one line: its layers in order, with strides, padding, pools, activations.
 
     conv(stride=2, pad=1) relu conv(pad=1) relu maxpool(2) linear relu linear
+    conv(pad=1) relu conv(pad=1) relu conv(pad=1) add(3) relu linear
 
 A ConfigError names the word and lists those there are. Sizes are not written: the weights have them. A size is `3`, or `3x5` for
 height and width. `flatten` and `dropout` may stand where they stood in the program: they change nothing at inference.
@@ -17,7 +18,7 @@ from typing import Literal
 from edgechaos.support.errors import ConfigError
 
 Pair = tuple[int, int]
-Kind = Literal["conv", "linear", "relu", "gelu", "maxpool", "avgpool"]
+Kind = Literal["conv", "linear", "relu", "gelu", "maxpool", "avgpool", "add", "identity"]
 
 MAX_LAYERS = 200
 MAX_SIZE = 255
@@ -31,6 +32,7 @@ WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "gelu": (),
         "maxpool": ("kernel", "stride"),
         "avgpool": ("kernel", "stride"),
+        "add": ("layers",),
     }
 )
 """Every layer and its settings in order; the first may be written without its name."""
@@ -41,7 +43,8 @@ UNSUPPORTED: Mapping[str, str] = MappingProxyType(
                         "train the network with relu or gelu"),
         **dict.fromkeys(("softmax", "logsoftmax"), "leave it out at the end: the class is that of the largest logit"),
         **dict.fromkeys(("batchnorm", "batchnorm2d", "batchnorm1d"), "fold it into the layer before it"),
-        **dict.fromkeys(("add", "residual", "lstm", "gru", "attention"), "no integer graph of this release has it"),
+        "residual": "write add(n) after the n layers whose input is added to what they make of it",
+        **dict.fromkeys(("lstm", "gru", "attention"), "no integer graph of this release has it"),
     }
 )  # fmt: skip
 """Layers that people's networks have and the integer graph has not, and what to do."""
@@ -51,19 +54,24 @@ _SIZE = re.compile(r"([0-9]{1,3})(?:x([0-9]{1,3}))?")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One step. kernel: of a pool or a convolution; stride: of the same; pad: zeros around a convolution's input, on both sides."""
+    """One step. kernel: of a pool or a convolution; stride: of the same; pad: zeros around a convolution's input, on both sides.
+
+    layers: of an add, how many before it make what is added to their input. An identity stands where a network reads a sum, and is not
+    written.
+    """
 
     kind: Kind
     kernel: Pair | None = None
     stride: Pair = (1, 1)
     pad: Pair = (0, 0)
+    layers: int = 0
 
     def __str__(self) -> str:
         """As it is written."""
         if self.kind in ("conv", "maxpool", "avgpool"):
             settings = {"kernel": self.kernel, "stride": self.stride} | ({"pad": self.pad} if self.kind == "conv" else {})
             return f"{self.kind}({', '.join(f'{name}={v[0]}x{v[1]}' for name, v in settings.items() if v is not None)})"
-        return self.kind
+        return f"add({self.layers})" if self.kind == "add" else self.kind
 
 
 def parse(text: str) -> tuple[Layer, ...]:
@@ -111,14 +119,18 @@ def _layer(word: str, written: str, settings: str | None) -> Layer:
         if "kernel" not in given:
             raise _refusal(written, "needs its window, such as maxpool(2)")
         given.setdefault("stride", given["kernel"])
+    if word == "add":
+        if len(set(given.get("layers", (0, 1)))) != 1:
+            raise _refusal(written, "needs how many layers before it are added to what they read, such as add(2)")
+        return Layer("add", layers=given["layers"][0])
     return Layer(word, **given)  # type: ignore[arg-type]  # a key of WORDS is a Kind
 
 
 def _ordered(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """relu before the maxpool that it follows: the same values, in the order that the integer graph has."""
-    done = list(layers)
+    """relu before the maxpool that it follows: the same values, in the order that the integer graph has. An add may begin between them."""
+    done, begins = list(layers), {i - layer.layers for i, layer in enumerate(layers) if layer.kind == "add"}
     for i in range(1, len(done)):
-        if done[i].kind == "relu" and done[i - 1].kind == "maxpool":
+        if done[i].kind == "relu" and done[i - 1].kind == "maxpool" and i not in begins:
             done[i - 1], done[i] = done[i], done[i - 1]
     return tuple(done)
 

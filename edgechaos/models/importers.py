@@ -173,7 +173,7 @@ def _plain(state: State, place: str, options: dict[str, Any]) -> Model:
     hidden = tuple(len(w) for w in list(matrices.values())[:-1])
     # Neither classes nor normalization are known yet, and shapes do not depend on them.
     shapes = SequentialConfig(classes=("",) * len(matrices[last[-1]]), layers=layers, hidden=hidden, **facts).check().steps()
-    features = next(before for _, layer, before, _ in shapes if layer.kind == "linear")
+    features = next(step.before for step in shapes if step.layer.kind == "linear")
     if features != first.shape[1]:
         raise ConfigError(
             f"{place}: {written} leaves {features} features of an image of {image[1]} x {image[2]}, the weights take {first.shape[1]}: "

@@ -1,4 +1,4 @@
-"""A feed-forward network of the user's own form: convolutions, matrices, activations and pools in the order that an architecture names.
+"""A feed-forward network of the user's own form: convolutions, matrices, activations, pools and sums in the order of an architecture.
 
 Modules are called as in most programs: `conv1`, `conv2`, ..., then `fc`, or `fc1`, `fc2`, ...
 """
@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.arithmetic.windows import output_size
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
-from edgechaos.floatgraph.float_nodes import Conv, FailingLayer, FloatNode, Gelu, MatMul, Pool, Readout, Relu
+from edgechaos.floatgraph.float_nodes import Add, Conv, FailingLayer, FloatNode, Gelu, Identity, MatMul, Pool, Readout, Relu
 from edgechaos.graph.integer_graph import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered
 from edgechaos.support.errors import ConfigError
+
+
+class Step(NamedTuple):
+    """A layer at its place: its name, the steps (or "input") that it reads, features or channels before and after it."""
+
+    name: str
+    layer: Layer
+    reads: tuple[str, ...]
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +67,48 @@ class SequentialConfig:
         self.steps()
         return self
 
-    def steps(self) -> list[tuple[str, Layer, int, int]]:
-        """(name, layer, features or channels in, out) of every layer. Raises ConfigError where an image or a vector does not suit one."""
-        shape: tuple[int, ...] = self.image or (self.inputs,)
-        steps: list[tuple[str, Layer, int, int]] = []
-        convolutions = matrices = 0
+    def steps(self) -> list[Step]:
+        """Every layer in order. Raises ConfigError where an image or a vector does not suit one."""
+        shapes: dict[str, tuple[int, ...]] = {"input": self.image or (self.inputs,)}
+        values, kinds, steps = ["input"], dict[str, str](), list[Step]()
+        matrices, convolutions = 0, 0
+
+        def step(name: str, layer: Layer, shape: tuple[int, ...], *reads: str) -> str:
+            before = shapes[reads[0]]
+            steps.append(Step(name, layer, reads, math.prod(before) if layer.kind == "linear" else before[0], shape[0]))
+            shapes[name], kinds[name] = shape, layer.kind
+            return name
+
+        def codes(value: str) -> str:
+            """Of a sum, an identity of it: nothing is added to a sum, or multiplied with one."""
+            name = f"{value}_codes"
+            if kinds.get(value) not in ("conv", "linear", "add"):
+                return value
+            return name if name in shapes else step(name, Layer("identity"), shapes[value], value)
+
         for layer in self.layers:
-            before = shape
+            last = values[-1]
+            shape = shapes[last]
+            if layer.kind in ("conv", "linear", "maxpool", "avgpool") and kinds.get(last) == "add":
+                last = codes(last)
             if layer.kind == "conv":
                 convolutions += 1
-                name, shape = f"conv{convolutions}", (self.channels[convolutions - 1], *self._size(layer, shape))
-            elif layer.kind in ("maxpool", "avgpool"):
-                name, shape = f"{steps[-1][0] if steps else 'input'}_{layer.kind}", (shape[0], *self._size(layer, shape))
+                size = self._size(layer, shape)
+                values.append(step(f"conv{convolutions}", layer, (self.channels[convolutions - 1], *size), last))
             elif layer.kind == "linear":
                 matrices += 1
-                name = f"fc{matrices}" if self.hidden else "fc"
-                before, shape = (math.prod(shape),), ((*self.hidden, len(self.classes))[matrices - 1],)
+                outputs = (*self.hidden, len(self.classes))[matrices - 1]
+                values.append(step(f"fc{matrices}" if self.hidden else "fc", layer, (outputs,), last))
+            elif layer.kind in ("maxpool", "avgpool"):
+                values.append(step(f"{values[-1]}_{layer.kind}", layer, (shape[0], *self._size(layer, shape)), last))
+            elif layer.kind == "add":
+                begin = values[-1 - layer.layers] if layer.layers < len(values) else None
+                if begin is None or shapes[begin] != shape:
+                    what = "so many layers" if begin is None else f"one shape: {shapes[begin]} went in, {shape} came out"
+                    raise ConfigError(f"architecture: '{layer}' has not {what}", "architecture")
+                values.append(step(f"{last}_add", layer, shape, codes(begin), codes(last)))
             else:
-                name = f"{steps[-1][0] if steps else 'input'}_{layer.kind}"
-            steps.append((name, layer, before[0], shape[0]))
+                values.append(step(f"{last}_{layer.kind}", layer, shape, last))
         return steps
 
     def _size(self, layer: Layer, shape: tuple[int, ...]) -> Pair:
@@ -95,7 +128,8 @@ class SequentialNet(Model):
 
     def __init__(self, config: SequentialConfig) -> None:
         super().__init__(config.check())
-        for name, layer, before, after in config.steps():
+        self._steps = config.steps()
+        for name, layer, _, before, after in self._steps:
             if layer.kind == "conv":
                 self.add_module(name, nn.Conv2d(before, after, cast(Pair, layer.kernel), layer.stride, layer.pad))
             elif layer.kind == "linear":
@@ -103,10 +137,10 @@ class SequentialNet(Model):
 
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Logits (batch, classes) of normalized inputs (batch, inputs)."""
-        failing = iter(self.failing_layers())
-        if self.config.image:
-            x = x.reshape(-1, *self.config.image)
-        for name, layer, _, _ in self.config.steps():
+        failing = {layer.name.removesuffix("_in"): layer for layer in self.failing_layers()}
+        values = {"input": x.reshape(-1, *self.config.image) if self.config.image else x}
+        for name, layer, reads, _, _ in self._steps:
+            x = values[reads[0]]
             if layer.kind == "linear":
                 x = self.get_submodule(name)(x.flatten(1))
             elif layer.kind == "conv":
@@ -115,34 +149,41 @@ class SequentialNet(Model):
                 x = nn.functional.max_pool2d(x, cast(Pair, layer.kernel), layer.stride)
             elif layer.kind == "avgpool":
                 x = nn.functional.avg_pool2d(x, cast(Pair, layer.kernel), layer.stride)
+            elif layer.kind == "add":
+                x = x + values[reads[1]]
+            elif layer.kind == "gelu":
+                x = nn.functional.gelu(delivered(x, failing[name], conditions))
             else:
-                x = x.relu() if layer.kind == "relu" else nn.functional.gelu(x)
-                x = delivered(x, next(failing), conditions)
+                x = delivered(x.relu() if layer.kind == "relu" else x, failing[name], conditions)
+            values[name] = x
         return x
 
     def failing_layers(self) -> tuple[FailingLayer, ...]:
-        """The activations: units of a matrix, channels of a convolution."""
-        named = {"relu": "{}", "gelu": "{}_in"}
-        activations = [(named[layer.kind].format(name), units) for name, layer, _, units in self.config.steps() if layer.kind in named]
-        return tuple(FailingLayer(name, units, UNIT_FAIL_STREAM + k) for k, (name, units) in enumerate(activations))
+        """The activations, and the sums that are read without one: units of a matrix, channels of a convolution."""
+        named = {"relu": "{}", "gelu": "{}_in", "identity": "{}"}
+        layers = [(named[s.layer.kind].format(s.name), s.after) for s in self._steps if s.layer.kind in named]
+        return tuple(FailingLayer(name, units, UNIT_FAIL_STREAM + k) for k, (name, units) in enumerate(layers))
 
     def describe(self, name: str = "sequential") -> FloatModel:
         """The network as data, float64, nothing folded yet."""
         nodes: list[FloatNode] = [self.normalization()]
-        steps = self.config.steps()
-        for k, (node, layer, _, _) in enumerate(steps):
-            value = nodes[-1].name
+        activations: dict[str, type[FloatNode]] = {"relu": Relu, "gelu": Gelu, "identity": Identity}
+        for node, layer, reads, _, _ in self._steps:
+            value, *others = (nodes[0].name if read == "input" else read for read in reads)
             if layer.kind in ("conv", "linear"):
                 module: Any = self.get_submodule(node)
                 weight, bias = array(module.weight), None if module.bias is None else array(module.bias)
                 if layer.kind == "conv":
                     nodes.append(Conv(node, value, weight, bias, stride=layer.stride, pad=layer.pad))
                 else:
-                    nodes.append(Readout("logits", value, weight, bias) if k == len(steps) - 1 else MatMul(node, value, weight, bias))
+                    last = node == self._steps[-1].name
+                    nodes.append(Readout("logits", value, weight, bias) if last else MatMul(node, value, weight, bias))
             elif layer.kind in ("maxpool", "avgpool"):
                 nodes.append(Pool(node, value, cast(Pair, layer.kernel), layer.stride, average=layer.kind == "avgpool"))
+            elif layer.kind == "add":
+                nodes.append(Add(node, value, *others))
             else:
-                nodes.append(Relu(node, value) if layer.kind == "relu" else Gelu(node, value))
+                nodes.append(activations[layer.kind](node, value))
         config = self.config
         head = FloatHead("main", "input", config.inputs, "logits", config.classes, Encoding("pixels"), image=config.image or None)
         return FloatModel(name, tuple(nodes), (head,), {"family": self.family, **self.facts}).validate()

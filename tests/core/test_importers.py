@@ -144,6 +144,11 @@ SEQUENTIAL: dict[str, tuple[dict[str, Any], str]] = {
         "conv(kernel=3x3, stride=1x1, pad=0x0) relu maxpool(3, stride=2) avgpool(kernel=2) linear",
     ),
     "gelu": ({"hidden": (6, 5)}, "linear gelu linear relu linear"),
+    "residual": (
+        {"channels": (3, 3, 3), "image": (3, 5, 4), "hidden": (5, 5)},
+        "conv(kernel=3x3, pad=1) add(1) relu conv(kernel=1x1) relu conv(kernel=3x3, pad=1) add(3) maxpool(2, stride=1) "
+        "linear gelu add(1) linear add(1) relu linear",
+    ),
 }  # fmt: skip
 
 
@@ -235,7 +240,13 @@ def test_answers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("linear tanh linear", "'tanh' has no integer form here: train the network with relu or gelu; use conv, linear"),
         ("linear Sigmoid linear", "'Sigmoid' has no integer form here"),
         ("linear relu linear softmax", "'softmax' has no integer form here: leave it out at the end"),
-        ("linear rleu linear", "'rleu' is not a layer; use conv, linear, relu, gelu, maxpool, avgpool, flatten, dropout, such as"),
+        ("linear rleu linear", "'rleu' is not a layer; use conv, linear, relu, gelu, maxpool, avgpool, add, flatten, dropout, such as"),
+        ("linear relu linear relu residual linear", "'residual' has no integer form here: write add\\(n\\) after the n layers"),
+        ("linear relu add linear", "'add' needs how many layers before it"),
+        ("linear relu add(2x3) linear", "needs how many layers before it"),
+        ("linear relu add(0) linear", "has a size that is not in 1..255"),
+        ("linear relu linear relu add(5) linear", "'add\\(5\\)' has not so many layers"),
+        ("linear relu linear add(2) relu linear", "'add\\(2\\)' has not one shape: \\(9,\\) went in, \\(8,\\) came out"),
         ("linear relu", "has not 1 to 200 layers of which the last is linear"),
         ("", "has not 1 to 200 layers"),
         ("linear; relu", "'; relu' is not a layer"),

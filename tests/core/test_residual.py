@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,9 +23,12 @@ from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import Add, ChaosLayer, Identity, MatMul
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import MAX_GAIN, gains
+from edgechaos.models import architecture
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under
 from edgechaos.models.plain import PlainConfig, PlainNet
+from edgechaos.models.sequential import SequentialConfig, SequentialNet
+from edgechaos.models.spiking import Conditions
 from edgechaos.quantize.lower import refuse_unsupported
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import ConfigError, GraphError, UnsupportedError
@@ -134,12 +138,42 @@ def test_what_never_acts_in_the_whole_chain_leaves_it() -> None:
         quantize(model, DIGITS, method="ptq", prune_neurons=0.3)
 
 
+RESIDUAL = "conv(3, pad=1) relu conv(1) relu conv(3, pad=1) add(3) relu maxpool(2) linear relu add(1) gelu linear add(1) linear"
+"""A basic block of convolutions, a sum of a matrix and its activation, and a sum that a matrix reads."""
+
+
+def basic_block() -> SequentialNet:
+    torch.manual_seed(5)
+    sizes: dict[str, Any] = {"inputs": 64, "image": (1, 8, 8), "channels": (3, 3, 3), "hidden": (7, 7)}
+    return SequentialNet(SequentialConfig(classes=DIGITS.classes, layers=architecture.parse(RESIDUAL), **sizes)).eval()
+
+
+def test_an_architecture_adds_what_went_into_so_many_layers() -> None:
+    model = basic_block()
+    assert [layer.name for layer in model.failing_layers()] == [
+        "conv1_relu", "conv2_relu", "conv3_codes", "conv3_add_relu", "fc1_relu", "fc1_codes", "fc1_relu_add_gelu_in", "fc2_codes",
+        "fc2_add_codes",
+    ]  # fmt: skip
+    assert model.failing_layers() == passes.fold(model.describe()).failing_layers()
+    assert model.summary()["architecture"].endswith("linear relu add(1) gelu linear add(1) linear")
+    x = torch.randn(9, 64)
+    conv = torch.nn.functional.conv2d
+    p: Any = dict(model.named_parameters())
+    block = conv(x.reshape(9, 1, 8, 8), p["conv1.weight"], p["conv1.bias"], padding=1).relu()
+    made = conv(conv(block, p["conv2.weight"], p["conv2.bias"]).relu(), p["conv3.weight"], p["conv3.bias"], padding=1)
+    flat = torch.nn.functional.max_pool2d((block + made).relu(), 2).flatten(1)
+    one = flat @ p["fc1.weight"].T + p["fc1.bias"]
+    two = torch.nn.functional.gelu(one + one.relu())
+    three = two + two @ p["fc2.weight"].T + p["fc2.bias"]
+    torch.testing.assert_close(model(x, Conditions(0, torch.arange(9))), three @ p["fc3.weight"].T + p["fc3.bias"])
+
+
 @pytest.mark.slow
 @pytest.mark.trains
-@pytest.mark.parametrize(("method", "bits"), [("ptq", 8), ("qat", 8), ("ptq", 2)])
+@pytest.mark.parametrize(("method", "bits"), [("ptq", 8), ("qat", 8), ("ptq", 2), ("architecture", 4)])
 def test_integers_are_the_same_everywhere(method: str, bits: int) -> None:
-    graph = graph_of(method, bits)
-    assert sum(type(n).__name__ == "Add" for n in graph.nodes) == 2
+    graph = quantize(basic_block(), DIGITS, method="ptq", weight_bits=bits) if method == "architecture" else graph_of(method, bits)
+    assert sum(type(n).__name__ == "Add" for n in graph.nodes) == (3 if method == "architecture" else 2)
     codes = reference.encode(graph, DIGITS.test_items[:12])
     plans = (("clean", FaultPlan()), ("faults", FaultPlan((DeadNeurons(rate=0.3, seed=1), WeightBitFlip(rate=0.01, seed=2)))))
     with open_device("host", graph) as host, open_device("fake", graph) as fake, open_device("unicorn:mps2-an386", graph) as m4:
