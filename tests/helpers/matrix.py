@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
     "dlm": Kind("dlm", {"hidden": (64,)}),
     "tnn": Kind("tnn", {"hidden": (64,), "sparsity": 0.1}),
     "mlp": Kind("mlp", {"hidden": (64,)}),
+    "mlp-residual": Kind("mlp", {"hidden": (32, 32, 32), "residual": True}),
     "cnn": Kind("cnn", {"channels": (2, 4)}),
 }
 SHARED = "shared"
