@@ -32,7 +32,21 @@ ORDER = {
     ],
     "export": ["__init__", "exporters", "onnx", "tvm", "engines", "verify", "plans"],
     "firmware_gen": ["__init__", "places", "core", "cores", "ports", "protocol", "board", "plan", "compilers", "toolchains", "projects"],
-    "devices": ["__init__", "contract", "entry", "conformance", "protocol", "fakes", "boards", "host", "emulators", "kinds", "registry"],
+    "devices": [
+        "__init__",
+        "contract",
+        "entry",
+        "conformance",
+        "protocol",
+        "fakes",
+        "boards",
+        "host",
+        "emulators",
+        "kinds",
+        "registry",
+        "hardware_map",
+        "pytest_plugin",
+    ],
     "hil": ["__init__", "campaign", "execute", "energy", "analysis", "repair", "report", "runner"],
 }
 """Inside a package, from what knows least to what knows most. `devices.kinds` opens the others; `hil.energy` reads counts alone."""

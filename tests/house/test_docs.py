@@ -2,14 +2,17 @@
 
 Commands run with fewer epochs and items than the page's (FEWER), the campaign with two masks. A block after a comment
 `<!-- not run: REASON -->` is checked for what can be checked: that commands have the options, files exist, code compiles.
-TOML or C whose first line is a comment with a file's name is that file, for the blocks that follow.
+A block whose first line is a comment with a file's name is that file, for the blocks that follow. Of a workflow of GitHub Actions, the
+commands of its steps run.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -19,6 +22,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from edgechaos.cli import main
@@ -31,7 +35,7 @@ else:
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"(?:# |/\* )(?P<name>\w+\.(?:toml|c))(?: \*/)?\n")
+FILE = re.compile(r"(?:# |/\* )(?P<name>\w+\.(?:toml|c|py))(?: \*/)?\n")
 FEWER = {
     "train": ("--epochs", "1"),
     "quantize": ("--epochs", "1"),
@@ -51,9 +55,16 @@ class Block:
     reason: str
 
     def commands(self) -> list[list[str]]:
-        """The words of every line, comments and leading assignments left out."""
-        lines = [shlex.split(line, comments=True) for line in self.text.splitlines()]
+        """The words of every line, comments and leading assignments left out; of a workflow, those of its steps."""
+        text = "\n".join(self.steps()) if self.language == "yaml" else self.text
+        lines = [shlex.split(line, comments=True) for line in text.splitlines()]
         return [list(dropwhile(lambda w: "=" in w and w.split("=")[0].isupper(), words)) for words in lines if words]
+
+    def steps(self) -> list[str]:
+        """What a workflow runs; nothing for another YAML document, which must be readable all the same."""
+        document = yaml.safe_load(self.text)
+        jobs = document.get("jobs", {}) if isinstance(document, dict) else {}
+        return [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -92,19 +103,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_blocks_run(page: str) -> None:
     module = ModuleType("page")
     for block in (b for b in EVERY if b.page == page and not b.reason):
-        if block.language == "python":
+        if named_file := FILE.match(block.text):
+            Path(named_file["name"]).write_text(block.text)
+        if block.language == "python" and not named_file:
             exec(compile(block.text, named(block), "exec"), module.__dict__)
-        elif block.language == "sh":
+        elif block.language in ("sh", "yaml"):
             for words in block.commands():
                 execute(words, named(block))
         else:
             check(block)
-            if named_file := FILE.match(block.text):
-                Path(named_file["name"]).write_text(block.text)
 
 
 def execute(words: list[str], where: str) -> None:
-    """One command line of ours, smaller than it stands there."""
+    """One command line of ours, smaller than it stands there; the tests of a page's files."""
+    if words[0] == "pytest":
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p edgechaos.devices.pytest_plugin"}
+        done = subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{where}: {' '.join(words)}\n{done.stdout}{done.stderr}"
+        return
+    if words[0] == "pip":
+        check_command(words)
+        return
     assert words[0] == "edgechaos", f"{where}: '{words[0]}' cannot be run here; mark the block, with the reason"
     fewer = FEWER.get(words[1], ())
     more = [word for option, value in zip(fewer[::2], fewer[1::2], strict=True) if option not in words for word in (option, value)]
@@ -140,6 +159,8 @@ def check_command(words: list[str]) -> None:
             name, _, wanted = requirement.rstrip("]").partition("[")
             assert name == "edgechaos"
             assert set(filter(None, wanted.split(","))) <= extras.keys(), requirement
+    elif words[0] == "pytest":
+        assert words[1:]
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file(), words
     else:
@@ -149,7 +170,7 @@ def check_command(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_block_says_its_language_and_none_hides_in_an_indent(page: Path) -> None:
     text = page.read_text()
-    assert {block.language for block in blocks(page)} <= {"sh", "python", "toml", "c"}
+    assert {block.language for block in blocks(page)} <= {"sh", "python", "toml", "c", "yaml"}
     assert text.count("```") == 2 * len(blocks(page))
     outside = BLOCK.sub("", text)
     assert not re.search(r"^ {4}(edgechaos|pip|python|dask|import|from) ", outside, re.MULTILINE)
