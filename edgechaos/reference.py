@@ -157,4 +157,4 @@ def _run_batch(graph: IntegerGraph, head: Head, codes: NDArray[Any], draws: Draw
     tensors: dict[str, NDArray[Any]] = {head.input: codes}
     for node in graph.path(head.name):
         tensors[node.output] = node.evaluate(graph, tensors, draws)
-    return Result(tensors[head.logits], tensors[head.label][:, 0], {name: tensors[name] for name in keep})
+    return Result(tensors[head.logits], tensors[head.label].squeeze(1), {name: tensors[name] for name in keep})

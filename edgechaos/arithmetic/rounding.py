@@ -61,8 +61,8 @@ def multiplier_shift(factors: ArrayLike, where: str, most: int = 1) -> tuple[NDA
 def bias_codes(codes: ArrayLike, where: str) -> NDArray[np.int64]:
     """A bias in units of its accumulator, rounded. Raises AccumulatorOverflow, naming `where`, beyond int32."""
     rounded = round_half_up(codes)
-    largest = int(np.abs(rounded).max(initial=0))
-    if largest > INT32_MAX:
+    if (np.abs(rounded) > INT32_MAX).any():
+        largest = int(np.abs(rounded).max())
         raise AccumulatorOverflow(f"node '{where}': bias of {largest:,} code units exceeds int32; train with more weight decay", where)
     return rounded
 
@@ -76,7 +76,7 @@ def sigma_multipliers(std_codes: ArrayLike, where: str) -> tuple[NDArray[np.int3
     target = np.asarray(std_codes, np.float64) / 2.0**GAUSSIAN_BITS
     for shift in range(30, 0, -1):
         sigma = round_half_up(target * 2.0**shift)
-        if sigma.max(initial=0) <= SIGMA_MAX:
+        if (sigma <= SIGMA_MAX).all():
             return sigma.astype(np.int32), shift
     largest = float(np.max(std_codes))
     raise UnsupportedError(f"'{where}': noise of {largest:g} code units is beyond what int32 carries; lower noise_std", where)

@@ -13,6 +13,9 @@ from edgechaos.graph.node import Array, Graph, Interval, Node, constant_field
 from edgechaos.graph.rules import ACCUMULATOR, need, require
 from edgechaos.graph.tensors import Constant
 
+FLOAT32_INPUTS = 1024
+"""So many products of two int8 stay within 2^24, below which float32 has every integer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted(Node):
@@ -98,6 +101,6 @@ class Summing(Weighted):
 
 
 def product(x: Array, weight: Array) -> NDArray[np.int32]:
-    """x @ weight.T over int8 in int32. Float products use BLAS; they are exact in float32 below 2^24, else in float64."""
-    real = np.float32 if weight.shape[1] * 2**14 < 2**24 else np.float64
+    """x @ weight.T over int8 in int32. Float products use BLAS; they are exact in float32 up to 2^24, else in float64."""
+    real = np.float32 if weight.shape[1] <= FLOAT32_INPUTS else np.float64
     return np.rint(x.astype(real) @ weight.T.astype(real)).astype(np.int32)

@@ -15,6 +15,7 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import thermal
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
+from edgechaos.graph.kinds.add import Add
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError
 from tests.core.test_graph import with_constant, with_node, with_tensor
 from tests.helpers.graphs import Spec, chaos_graph
@@ -63,6 +64,8 @@ def patch_at(row: int, column: int) -> IntegerGraph:
     return with_node(with_constant(TINY, "p", np.array([[row, column, 0]], i32)), "readout", patch="p")
 
 
+ADDED = mixed_graph(residual=True)
+ADD = node_of(ADDED, Add).name
 WIDE = mixed_graph(family="kwta", hidden=20)
 NOISE, RANK = node_of(THERMAL, ThermalNoise).name, node_of(KWTA, TopK).name
 UNITS = KWTA.tensors[KWTA.node(RANK).input].shape[0]
@@ -84,6 +87,8 @@ LIMITS: dict[str, tuple[tuple[str, Callable[[Any], IntegerGraph]], Any, Any]] = 
     "patched row": (("readout", lambda value: patch_at(value, 0)), 0, 3),
     "patched column": (("readout", lambda value: patch_at(0, value)), 0, 7),
     "k of TopK": (field(KWTA, RANK, "k"), 1, UNITS),
+    "gain": (field(ADDED, ADD, "gain"), 1, 32767),
+    "the other gain": (field(ADDED, ADD, "other_gain"), 1, 32767),
     "dropped winners": (field(KWTA, RANK, "dropped"), 0, 7),
     "the last droppable winner": (field(WIDE, RANK, "dropped", k=17), 0, 65535),
     "k of noise": (field(THERMAL, NOISE, "k", k_max=1000), 0, 1000),

@@ -98,6 +98,7 @@ def kwta(values: list[int], k: int, dead: str | None = None) -> list[int]:
         ([9, 8, 7, 6], 2, "1000", [0, 8, 7, 0]),
         ([9, -32768, 7, 6], 2, "1011", [0, -32768, 0, 0]),
         ([9, 8, 7, 6], 3, "1111", [0, 0, 0, 0]),
+        ([9, -32768], 1, "10", [0, -32768]),
     ],
 )
 def test_winners(values: list[int], k: int, dead: str | None, winners: list[int]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgechaos import reference
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul, Requantize
+from edgechaos.graph.weighted import product
 from edgechaos.support.errors import GraphError, ShapeError
 from tests.helpers import scalar
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
@@ -184,6 +185,14 @@ def test_matrices_beyond_float32_are_exact() -> None:
     codes[0, 0] = 126
     acc = reference.run(graph, codes, keep=("cortex0_acc",)).tensors["cortex0_acc"][0]
     assert (acc == 2999 * 127 * 127 + 126 * 127 + graph.value("cortex0_bias")).all()
+
+
+@pytest.mark.parametrize("inputs", [1024, 1025])
+def test_the_last_matrix_that_float32_can_sum(inputs: int) -> None:
+    """1,024 products of -128 and -128 are 2^24; one more, odd, is no float32."""
+    weight, codes = np.full((1, inputs), -128, np.int8), np.full((1, inputs), -128, np.int8)
+    weight[0, 1024:] = codes[0, 1024:] = 127
+    assert product(codes, weight).tolist() == [[1024 * 128 * 128 + (inputs - 1024) * 127 * 127]]
 
 
 def test_state_hash_covers_counts_and_logits() -> None:

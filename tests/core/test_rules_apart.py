@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.arithmetic.random_bits import RANDOM_ID
+from edgechaos.arithmetic.rounding import multiplier_shift
 from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph import rules
 from edgechaos.graph.analysis import Analysis
+from edgechaos.graph.drawing import GENERATOR
 from edgechaos.graph.integer_graph import (
     NODE_KINDS,
     AveragePool,
@@ -31,7 +34,7 @@ from edgechaos.graph.integer_graph import (
     ThermalNoise,
     TopK,
 )
-from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError
+from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
@@ -223,6 +226,7 @@ def test_masks_that_do_not_meet_are_accepted() -> None:
 DEFAULTS: dict[str, dict[str, Any]] = {
     "AveragePool": {"kernel": (2, 2), "stride": (2, 2)},
     "ChaosLayer": {
+        **dict.fromkeys(GENERATOR, 0),
         "mode": "parallel",
         "ticks": 1,
         "sigma_shift": 0,
@@ -233,14 +237,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "noise_stream": 1,
         "sampling": "ticks",
         "emit": "count",
+        **{"state_from": 0, "state_ticks": 0, "state_of": 0},
     },
     "Conv": {"stride": (1, 1), "pad": (0, 0)},
     "EmbeddingBag": {"low": -128, "high": 127},
     "MaxPool": {"kernel": (2, 2), "stride": (2, 2)},
     "Readout": {"gain": 1},
     "Requantize": {"low": -128, "high": 127},
-    "ThermalNoise": {"k": 0, "k_max": 0, "shift_a": 1, "shift_b": 1, "stream": 0},
-    "TopK": {"k": 1, "dropped": 0},
+    "ThermalNoise": {**dict.fromkeys(GENERATOR, 0), "k": 0, "k_max": 0, "shift_a": 1, "shift_b": 1, "stream": 0},
+    "TopK": {"k": 1, "dropped": 0, "k_shift": 0},
 }
 """What stored graphs leave out: it may never change."""
 
@@ -290,9 +295,12 @@ def test_slots_of_a_layer() -> None:
     ]
     decays = [("decay_q15", "uint16", 1, 0, 32768), ("refractory_decay_q15", "uint16", 1, 0, 32768)]
     ticks = SAMPLED.node(C).ticks  # type: ignore[attr-defined]
-    for graph, more in ((TINY, []), (STATEFUL, decays), (SAMPLED, [("table", "uint32", ticks, 0, 2**31)])):
+    state = [(name, "uint16", 8, 0, 65535) for name in ("state_clear", "state_flip")]
+    state += [("state_from", "uint8", 1, 0, 127), ("state_ticks", "uint8", 1, 0, 127), ("state_of", "uint8", 1, 0, 1)]
+    generator = [(name, "uint32", 1, 0, 2**32 - 1) for name in ("draw_clear", "draw_set", "draw_period", "draw_repeat")]
+    for graph, more in ((TINY, []), (STATEFUL, decays + state), (SAMPLED, [("table", "uint32", ticks, 0, 2**31)])):
         slots = graph.node(C).slots(graph)
-        assert [(s.name, s.dtype, s.length, s.low, s.high) for s in slots] == common + more
+        assert [(s.name, s.dtype, s.length, s.low, s.high) for s in slots] == common + more + generator
         assert [s.name for s in slots if s.refused] == (["stuck"] if graph is SAMPLED else [])
         assert [s.excludes for s in slots][:2] == ["", "dead"]
 
@@ -410,3 +418,51 @@ def test_no_item_that_is_not_finite_becomes_codes() -> None:
     items[2, 5] = np.nan
     with pytest.raises(DataError, match="item 2"):
         reference.encode(graph, items)
+
+
+def test_no_items_become_no_codes() -> None:
+    assert reference.encode(VISION, np.zeros((0, 1, 7, 6), np.uint8)).shape == (0, 1, 7, 6)
+    assert reference.encode(VISION, np.zeros((2, 42), np.uint8)).shape == (2, 1, 7, 6)
+    with pytest.raises(ShapeError, match="takes uint8 items of 42 elements"):
+        reference.encode(VISION, np.zeros((2, 43), np.uint8))
+
+
+def test_noise_of_a_layer_without_sigma() -> None:
+    layer, silent = SAMPLED.node(C), with_constant(TINY, "cortex0_sigma", np.zeros(8, i32))
+    assert isinstance(layer, ChaosLayer)
+    assert layer.noise_bound(SAMPLED) == 0
+    assert silent.node(C).noise_bound(silent) == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("low", "high", "silent"), [(0, 127, True), (-128, 0, True), (1, 127, False), (-128, -1, False), (-1, 1, True)])
+def test_a_clip_that_holds_zero_is_silent_where_a_unit_is_dead(low: int, high: int, silent: bool) -> None:
+    graph = with_node(POOLED, PLAIN, low=low, high=high)
+    assert (graph.node(PLAIN).zero_is_not_silent(graph) is None) == silent  # type: ignore[attr-defined]
+
+
+def test_one_channel_of_an_odd_number_of_samples() -> None:
+    graph = mixed_graph(family="thermal", hidden=8)
+    assert graph.tensors["codes"].size == 11
+    assert validates(with_head(graph, encoding=Encoding("signals", None, (0.0,), (1.0,))))
+    assert validates(with_head(graph, encoding=Encoding("signals", None, (0.0,) * 11, (1.0,) * 11)))
+    assert not validates(with_head(graph, encoding=Encoding("signals", None, (0.0, 0.0), (1.0, 1.0))))
+
+
+@pytest.mark.parametrize("name", ["cortex0.dead", "cortex0.stuck", "readout.bias"])
+def test_a_name_of_faults_that_nobody_reads_is_no_name(name: str) -> None:
+    assert not validates(with_constant(TINY, name, np.zeros(8, i8), 8))
+    assert validates(with_node(with_constant(TINY, "cortex0.dead", np.zeros(8, i8), 8), C, dead="cortex0.dead"))
+
+
+def test_a_factor_of_the_least_multiplier() -> None:
+    multiplier, shift = multiplier_shift([2.0**-31, 1.0, 0.75], "x")
+    assert (multiplier.tolist(), shift.tolist()) == ([2**30, 2**31 - 1, 3 << 29], [61, 31, 31])
+    multiplier, shift = multiplier_shift([128.0, 64.0, 127.0], "x", 128)
+    assert (multiplier.tolist(), shift.tolist()) == ([2**31 - 1, 2**30, 127 << 24], [24, 24, 24])
+    for factors, most in (([1.0, 1.25], 1), ([2.0**-32, 1.0], 1), ([0.5, 128.5], 128)):
+        with pytest.raises(UnsupportedError, match=rf"'x': rescaling by .* is outside 2\^-31\.\.{most};"):
+            multiplier_shift(factors, "x", most)
+
+
+def test_what_draws_the_words_has_a_number() -> None:
+    assert RANDOM_ID == 0xEC000001

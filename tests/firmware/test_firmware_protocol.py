@@ -28,6 +28,7 @@ from tests.helpers.firmware_host import HostLibrary, library, setting
 from tests.helpers.graphs import chaos_graph, codes_for
 
 GRAPH = chaos_graph(sizes=(12, 8, 6, 4))
+SLOTS = len(placed_slots(GRAPH))
 CLASSES = 4
 
 
@@ -86,10 +87,14 @@ def test_hello_says_who_it_is(host: HostLibrary) -> None:
     hello = Hello.unpack(ask(host, Verb.HELLO))
     assert (hello.protocol, hello.random_id, hello.max_payload) == (protocol.VERSION, RANDOM_ID, HOST_PAYLOAD)
     assert hello.levels == Level.MODEL
-    assert (hello.slots, hello.slots_crc) == (8, slots_crc(placed_slots(GRAPH)))
+    assert (hello.slots, hello.slots_crc) == (SLOTS, slots_crc(placed_slots(GRAPH)))
     assert hello.patch_capacity == HOST_PATCHES
     assert hello.model_hash.hex() == content_hash(GRAPH)
     assert hello.firmware_hash.hex() == generate(GRAPH, None).firmware_hash
+    assert (hello.timer_hz, hello.uid, hello.boot_counter, hello.reset_cause) == (0, b"host".ljust(16, b"\0"), 1, 0)
+    host.restart(cause=3)
+    again = Hello.unpack(ask(host, Verb.HELLO))
+    assert (again.boot_counter, again.reset_cause) == (2, 3)
 
 
 def test_inference_and_results(host: HostLibrary) -> None:
@@ -149,7 +154,7 @@ def test_refusals_are_replayed_too(host: HostLibrary) -> None:
         (Verb.INPUT, struct.pack("<I", 12) + b"x", ErrorCode.OUT_OF_RANGE, 12),
         (Verb.INPUT, struct.pack("<I", 2**32 - 1) + b"xx", ErrorCode.OUT_OF_RANGE, 2**32 - 1),
         (Verb.SET, b"\0\0\0", ErrorCode.BAD_LENGTH, 3),
-        (Verb.SET, protocol.SET_HEAD.pack(8, 0), ErrorCode.OUT_OF_RANGE, 8),
+        (Verb.SET, protocol.SET_HEAD.pack(SLOTS, 0), ErrorCode.OUT_OF_RANGE, SLOTS),
         (Verb.SET, protocol.SET_HEAD.pack(65535, 0) + b"\1", ErrorCode.OUT_OF_RANGE, 65535),
         (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1", 8), ErrorCode.OUT_OF_RANGE, 16),
         (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1\1"), ErrorCode.OUT_OF_RANGE, 16),

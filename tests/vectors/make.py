@@ -26,6 +26,7 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.artifact import FORMAT_VERSION
+from edgechaos.graph.drawing import GENERATOR
 from edgechaos.graph.integer_graph import (
     ChaosLayer,
     Constant,
@@ -312,11 +313,15 @@ def graphs() -> list[dict[str, Any]]:
     return written
 
 
+FAULTY = (*GENERATOR, "state_from", "state_ticks", "state_of", "k_shift")
+"""Fields that faults alone set: left out where they are 0."""
+
+
 def describe(graph: IntegerGraph, head: str | None = None) -> list[dict[str, Any]]:
     """The nodes of a head in the vectors' own notation: every field by name, constants inline, `bits` of stored weights."""
     described = []
     for node in graph.path(head):
-        fields_ = {f.name: getattr(node, f.name) for f in fields(node) if getattr(node, f.name) is not None}
+        fields_ = {f.name: value for f in fields(node) if (value := getattr(node, f.name)) is not None and (value or f.name not in FAULTY)}
         inline = {name: graph.value(constant).tolist() for name, constant in node.constants()}
         bits = {"bits": graph.constants[node.weight].bits} if isinstance(node, Weighted) else {}
         described.append({"kind": type(node).__name__, **fields_, **inline, **bits})

@@ -265,6 +265,6 @@ class ChaosLayer(Drawing):
         fires = self.deliver(graph, x > graph.value(self.threshold), False)
         if self.sampling == "expected":
             return fires.astype(np.int8)
-        word = self.drawn(draws, self.fail_stream, 1, x.shape[-1])[:, 0]
+        word = self.drawn(draws, self.fail_stream, 1, x.shape[-1]).squeeze(1)
         table = random_bits.binomial_table(self.ticks, self.fail_q)
         return (np.searchsorted(table, word >> np.uint32(1), side="right") * fires).astype(np.int8)

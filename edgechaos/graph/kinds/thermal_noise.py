@@ -109,5 +109,5 @@ class ThermalNoise(Drawing):
         square = np.square(codes.astype(np.int64)).sum(axis=tuple(range(1, codes.ndim)))
         norm = np.sqrt(square).astype(np.int32)  # exact: below 2^53, a float64 root rounds up to an integer only where it is one
         amplitude = np.minimum(AMPLITUDE_MAX, rounded_shift(norm * np.int32(draws.parameters[self.name]), self.shift_a))
-        word = self.drawn(draws, self.stream, 1, x.shape[1])[:, 0]
+        word = self.drawn(draws, self.stream, 1, x.shape[1]).squeeze(1)
         return x + rounded_shift(random_bits.gaussian(word).astype(np.int32) * amplitude[:, None], self.shift_b)
