@@ -17,11 +17,19 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.generator_biased import GeneratorBiased
+from edgechaos.faults.kinds.generator_period import GeneratorPeriod
+from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
 from edgechaos.faults.kinds.omission import Omission
+from edgechaos.faults.kinds.state_flip import StateFlip
+from edgechaos.faults.kinds.state_set import StateSet
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
+from edgechaos.faults.kinds.winner_count import WinnerCount
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, resolve
+from edgechaos.graph.drawing import Drawing
 from edgechaos.graph.integer_graph import (
     AveragePool,
     ChaosLayer,
@@ -30,6 +38,7 @@ from edgechaos.graph.integer_graph import (
     MatMul,
     MaxPool,
     Readout,
+    Requantize,
     Text,
     TopK,
     expected_gain,
@@ -241,7 +250,7 @@ def items(graph: IntegerGraph, head: str) -> NDArray[Any]:
 
 
 def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
-    """Clean, and every fault at once."""
+    """Clean, every fault of units and words at once, and every fault of states, generators and numbers of winners at once."""
     ticks = [n for n in graph.chaos_layers() if n.sampling == "ticks"]
     faults: list[Fault] = [WeightBitFlip(rate=0.02, seed=2)]
     faults += [WeightBitFlip(n.name, "bias", bits=((0, 3), (1, 9))) for n in graph.weighted() if getattr(n, "bias", None)]
@@ -250,4 +259,24 @@ def plans(graph: IntegerGraph) -> list[ResolvedPlan]:
     faults += [DeadNeurons(n.name, neurons=(1, size[n.name] - 1)) for n in ticks]
     faults += [WinnerDropped(n.name, ranks=(0, 2, 6)) for n in graph.nodes if isinstance(n, TopK)]
     faults += [StuckAtOne(n.name, neurons=(0, size[n.name] - 2)) for n in ticks]
-    return [resolve(graph, FaultPlan(tuple(f))) for f in ((), (*faults, Omission(rate=0.4)))]
+    return [resolve(graph, FaultPlan(tuple(f))) for f in ((), (*faults, Omission(rate=0.4)), _of_states(graph))]
+
+
+def _of_states(graph: IntegerGraph) -> list[Fault]:
+    """Of generators each fault alone and all together; of states and winners one form a layer, in turn."""
+    faults: list[Fault] = []
+    for k, name in enumerate(n.name for n in graph.nodes if isinstance(n, Drawing)):
+        kinds = (GeneratorBiased(name, 3, 0), GeneratorBiased(name, 1, 1), GeneratorPeriod(name, 13), GeneratorRepeated(name, 3))
+        faults += kinds if k % 5 == 4 else kinds[k % 5 : k % 5 + 1]
+    stateful = [n.name for n in graph.chaos_layers() if n.mode == "stateful"]
+    states = (
+        lambda name: StateFlip(name, 0.5, bit=14, onset=1, lifespan=3),
+        lambda name: StateSet(name, 0.5, of="refractoriness", value=20000, onset=2, lifespan=2),
+        lambda name: StateSet(name, 0.5, value=-7000),
+        lambda name: StateFlip(name, 0.5, of="refractoriness", bit=15, onset=3, lifespan=0),
+    )
+    faults += [state(name) for state, name in zip(states, stateful, strict=True)]
+    winners = [n.name for n in graph.nodes if isinstance(n, TopK)]
+    faults += [WinnerCount(name, delta) for name, delta in zip(winners, (5, -3, 200, -200), strict=True)]
+    plain = [n for n in graph.nodes if isinstance(n, Requantize) and any(s.name == "stuck_code" for s in n.slots(graph))]
+    return [*faults, *(UnitStuck(n.name, 0.3, code=(5, n.low, n.high)[k % 3]) for k, n in enumerate(plain))]
