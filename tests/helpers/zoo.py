@@ -6,6 +6,7 @@ and a loss probability equals a word that is drawn: there, one off in a comparis
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -269,7 +270,7 @@ def _of_states(graph: IntegerGraph) -> list[Fault]:
         kinds = (GeneratorBiased(name, 3, 0), GeneratorBiased(name, 1, 1), GeneratorPeriod(name, 13), GeneratorRepeated(name, 3))
         faults += kinds if k % 5 == 4 else kinds[k % 5 : k % 5 + 1]
     stateful = [n.name for n in graph.chaos_layers() if n.mode == "stateful"]
-    states = (
+    states: tuple[Callable[[str], Fault], ...] = (
         lambda name: StateFlip(name, 0.5, bit=14, onset=1, lifespan=3),
         lambda name: StateSet(name, 0.5, of="refractoriness", value=20000, onset=2, lifespan=2),
         lambda name: StateSet(name, 0.5, value=-7000),

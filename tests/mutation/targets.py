@@ -33,9 +33,11 @@ TARGETS = (
     Target(
         "semantics",
         ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
-        _t("rules_apart", "vectors", "limits", "bounds", "thermal", "graph", "nodes", "node_faults", "reference", "slots"),
+        _t("rules_apart", "vectors", "limits", "bounds", "broken_nodes", "thermal", "graph", "nodes", "node_faults", "reference", "slots"),
     ),
-    Target("semantics", RULES, _t("rules_apart", "limits", "bounds", "graph", "nodes", "faults", "node_faults", "reference")),
+    Target(
+        "semantics", RULES, _t("rules_apart", "limits", "bounds", "broken_nodes", "graph", "nodes", "faults", "node_faults", "reference")
+    ),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "rules_apart", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),
