@@ -380,26 +380,45 @@ def test_signals_of_six_or_twelve_inputs(encoding: dict[str, Any], good: bool) -
     assert validates(with_head(THERMAL, encoding=Encoding(**encoding))) == good
 
 
-GLOBAL: list[tuple[Callable[[], IntegerGraph], bool]] = [
-    (lambda: with_head(TINY, classes=("a", "b", "c", "d")), True),
-    (lambda: with_head(TINY, classes=("a", "b", "c", "d\n")), False),
-    (lambda: with_tensor(TINY, "logits", shape=(4, 0)), False),
-    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (1.0, 0.0)), False),
-    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (float("inf"),)), False),
-    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 7), True),
-    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 8), False),
-    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -8), True),
-    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -9), False),
-    (lambda: with_node(TINY, C, site=4095), True),
-    (lambda: with_node(TINY, C, site=4096), False),
-    (lambda: with_node(TINY, C, site=-1), False),
-    (lambda: with_node(TINY, C, site=0), False),
+ACCEPTABLE, POSITIVE, SITE = "is not acceptable", "scale is not a positive number", "two nodes have one site, or one beyond"
+FOUR_BITS = "a value does not fit 4 bits"
+GLOBAL: list[tuple[Callable[[], IntegerGraph], str | None]] = [
+    (lambda: with_head(TINY, classes=("a", "b", "c", "d")), None),
+    (lambda: with_head(TINY, classes=("a", "b", "c", "d\n")), "not printable"),
+    (lambda: with_tensor(TINY, "logits", shape=(4, 0)), ACCEPTABLE),
+    (lambda: with_tensor(TINY, "logits", shape=(0, 4)), ACCEPTABLE),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (1.0, 0.0)), POSITIVE),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (0.0, 1.0)), POSITIVE),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (float("inf"),)), POSITIVE),
+    (lambda: with_constant(TINY, "readout_weight", TINY.value("readout_weight"), 8, (float("nan"),)), POSITIVE),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 7), None),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", 8), FOUR_BITS),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -8), None),
+    (lambda: one_wrong(with_constant(TINY, "readout_weight", 0 * TINY.value("readout_weight"), 4), "readout_weight", -9), FOUR_BITS),
+    (lambda: with_node(TINY, C, site=4095), None),
+    (lambda: with_node(TINY, C, site=4096), SITE),
+    (lambda: with_node(TINY, C, site=-1), SITE),
+    (lambda: with_node(TINY, C, site=0), SITE),
+    (lambda: replace(TINY, heads=()), "at least one node and one head"),
+    (lambda: replace(TINY, nodes=(), heads=()), "at least one node and one head"),
+    (lambda: with_head(TINY, logits="cortex0_acc"), "must be the ArgMax of 'cortex0_acc'"),
+    (lambda: with_head(TINY, label="cortex0_count"), "must be the ArgMax of 'logits'"),
+    (lambda: with_head(TINY, label="input"), "must be the ArgMax of 'logits'"),
+    (lambda: with_tensor(TINY, "input", ticks=1), "output must be int32 with the input's ticks"),
+    (lambda: with_tensor(TEXT, "ids", ticks=1), "takes a uint16 vector"),
+    (lambda: with_head(TEXT, encoding=Encoding("codes")), None),
+    (lambda: with_head(TEXT, encoding=Encoding("signals", None, (0.0,), (1.0,))), "token ids are not signals"),
+    (lambda: with_head(TEXT, encoding=Encoding("codes", TEXT.heads[0].encoding.text)), "encoding 'tokens', and no other, has a text"),
 ]
 
 
-@pytest.mark.parametrize(("graph", "good"), GLOBAL)
-def test_one_wrong_among_several(graph: Callable[[], IntegerGraph], good: bool) -> None:
-    assert validates(graph()) == good
+@pytest.mark.parametrize(("graph", "message"), GLOBAL)
+def test_one_wrong_among_several(graph: Callable[[], IntegerGraph], message: str | None) -> None:
+    if message is None:
+        graph().validate()
+    else:
+        with pytest.raises(GraphError, match=message):
+            graph().validate()
 
 
 def test_pooled_sums_are_int32() -> None:

@@ -24,20 +24,15 @@ def _t(*names: str) -> tuple[str, ...]:
 RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "weighted", "images", "validation"))
 RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
+NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")
 TARGETS = (
-    Target(
-        "semantics",
-        ("edgechaos/reference.py", "edgechaos/graph/analysis.py"),
-        _t("rules_apart", "vectors", "limits", "bounds", "graph", "reference", "node_faults", "nodes"),
-    ),
+    Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "vectors", *NODES)),
     Target(
         "semantics",
         ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
-        _t("rules_apart", "vectors", "limits", "bounds", "broken_nodes", "thermal", "graph", "nodes", "node_faults", "reference", "slots"),
+        _t("rules_apart", "vectors", *NODES, "thermal", "slots"),
     ),
-    Target(
-        "semantics", RULES, _t("rules_apart", "limits", "bounds", "broken_nodes", "graph", "nodes", "faults", "node_faults", "reference")
-    ),
+    Target("semantics", RULES, _t("rules_apart", *NODES, "faults")),
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "rules_apart", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),

@@ -67,10 +67,11 @@ class ThermalNoise(Drawing):
         if matrix is None or len(scale) != 1:
             where = matrix.name if matrix is not None else self.input
             raise GraphError(f"node '{self.name}': the weights of '{where}' state no scale; give k instead of a temperature", self.name)
+        (unit,) = scale
         per_deviation = 2.0 ** (self.shift_a + self.shift_b - random_bits.GAUSSIAN_BITS)
-        k = deviation(temperature, scale[0]) * per_deviation + 0.5 if temperature >= 0 else math.inf
+        k = deviation(temperature, unit) * per_deviation + 0.5 if temperature >= 0 else math.inf
         if not k < self.k_max + 1:
-            limit = (self.k_max / per_deviation * scale[0] / NOISE_PER_ROOT_TEMPERATURE) ** 2
+            limit = (self.k_max / per_deviation * unit / NOISE_PER_ROOT_TEMPERATURE) ** 2
             raise GraphError(
                 f"node '{self.name}': temperature {temperature:g} is outside 0..{limit:g}; quantize with a larger maximum", self.name
             )
