@@ -12,6 +12,7 @@ import pytest
 
 from edgechaos import reference
 from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
@@ -192,6 +193,19 @@ def test_flipped_words_of_a_large_vocabulary(host: HostLibrary, flipped: tuple[i
     wanted = reference.run(apply(GRAPH, plan), texts, head="words").logits
     found = host.infer(texts, 0, np.arange(len(texts)), HEADS.index("words"))[0]
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("of", [0, 1])
+@pytest.mark.parametrize(("first", "lifespan"), [(0, 1), (3, 2), (98, 127), (99, 1)])
+def test_states_that_are_set(host: HostLibrary, of: int, first: int, lifespan: int) -> None:
+    """To both ends of what 16 bits hold, and of what a refractoriness may be."""
+    layer = next(n for n in GRAPH.path("stateful") if isinstance(n, ChaosLayer)).name
+    values = np.resize(np.array([0, 1, 4, 5, 32767, 32768, 32769, 32770, 65534, 65535], np.uint16), NEURONS)
+    when = {"state_from": {layer: first}, "state_ticks": {layer: lifespan}, "state_of": {layer: of}}
+    plan = ResolvedPlan.of(state_clear={layer: np.full(NEURONS, 65535)}, state_flip={layer: values}, **when)
+    host.inject(plan)
+    wanted = reference.run(apply(GRAPH, plan), ITEMS, seed=9, samples=SAMPLES, head="stateful").logits
+    np.testing.assert_array_equal(host.infer(ITEMS, 9, SAMPLES, HEADS.index("stateful"))[0], wanted)
 
 
 def test_scaled_thresholds(host: HostLibrary) -> None:

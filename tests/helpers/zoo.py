@@ -268,7 +268,8 @@ def _of_states(graph: IntegerGraph) -> list[Fault]:
     faults: list[Fault] = []
     for k, name in enumerate(n.name for n in graph.nodes if isinstance(n, Drawing)):
         kinds = (GeneratorBiased(name, 3, 0), GeneratorBiased(name, 1, 1), GeneratorPeriod(name, 13), GeneratorRepeated(name, 3))
-        faults += kinds if k % 5 == 4 else kinds[k % 5 : k % 5 + 1]
+        alone = (*kinds, GeneratorPeriod(name, 1), GeneratorRepeated(name, 1))
+        faults += kinds if k % 7 == 6 else alone[k % 7 : k % 7 + 1]
     stateful = [n.name for n in graph.chaos_layers() if n.mode == "stateful"]
     states: tuple[Callable[[str], Fault], ...] = (
         lambda name: StateFlip(name, 0.5, bit=14, onset=1, lifespan=3),
