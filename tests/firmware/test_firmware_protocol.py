@@ -144,6 +144,8 @@ def test_refusals_are_replayed_too(host: HostLibrary) -> None:
     ("verb", "payload", "code", "detail"),
     [
         (0x33, b"", ErrorCode.BAD_VERB, 0x33),
+        (0x33, b"x", ErrorCode.BAD_VERB, 0x33),
+        (0, b"x", ErrorCode.BAD_VERB, 0),
         (Verb.ERROR, b"", ErrorCode.BAD_VERB, 0x7F),
         (Verb.HELLO, b"x", ErrorCode.BAD_LENGTH, 1),
         (Verb.INFER, b"", ErrorCode.BAD_LENGTH, 0),

@@ -17,9 +17,10 @@ from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.limits import lowest_fail_q
+from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Verb
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, ThermalNoise
-from tests.firmware.test_firmware_protocol import ask, frame, infer, refused
+from tests.firmware.test_firmware_protocol import ask, frame, infer, refused, replies
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host, setting
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.mixed_graphs import items_for, mixed_graph
@@ -85,6 +86,29 @@ def test_all_logits_in_pieces(host: HostLibrary) -> None:
     assert refused(host, Verb.RESULT, struct.pack("<H", 300)) == (ErrorCode.OUT_OF_RANGE, 300)
 
 
+@pytest.mark.parametrize("size", [*range(236, 262), *range(494, 514)])
+def test_requests_without_a_zero(host: HostLibrary, size: int) -> None:
+    """Blocks of COBS are full at 254 bytes: then no zero follows, wherever the frame ends."""
+    assert refused(host, Verb.INPUT, b"\1" * size) == (ErrorCode.OUT_OF_RANGE, 0x01010101)
+
+
+@pytest.mark.parametrize("byte", range(4))
+def test_replies_without_a_zero(host: HostLibrary, byte: int) -> None:
+    """Logits are 01 01 01 01 but every 64th, of which one byte is 0, in turn: 254 others, or 258, lie between two of them."""
+    wanted = np.full(300, 0x01010101, np.int64)
+    for k, at in enumerate(range(3, 300, 64)):
+        wanted[at] -= 1 << 8 * ((byte - k) % 4)
+    delta = wanted - GRAPH.value("readout_bias")
+    rows = [protocol.PATCH_ROW.pack(1, o, protocol.BIAS_INPUT, int(d)) for o, d in enumerate(delta)]
+    for seq, first in enumerate(range(0, 300, 100), 1):
+        assert ask(host, Verb.PATCH, b"".join(rows[first : first + 100]), seq) == b""
+    ask(host, Verb.SET, setting(GRAPH, "cortex0", "dead", b"\xff"), seq=4)
+    ask(host, Verb.INFER, infer(), seq=5)
+    for seq, first in enumerate(range(0, 300, 7), 0x0101):
+        piece = np.frombuffer(ask(host, Verb.RESULT, struct.pack("<H", first), seq=seq), "<i4")
+        np.testing.assert_array_equal(piece, wanted[first : first + 256])
+
+
 def test_the_last_byte_of_the_input(host: HostLibrary) -> None:
     ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(11) + b"\x05")
     ask(host, Verb.INPUT, protocol.INPUT_HEAD.pack(12), seq=2)
@@ -131,7 +155,7 @@ TABLE_BYTES = binomial_table(5, 20000).astype("<u4").tobytes()
         (Verb.SET, setting(GRAPH, "cortex0", "stuck", b"\1"), ErrorCode.REFUSED),  # a sampled layer sends no spikes
         (Verb.SET, setting(GRAPH, "cortex0", "dead", b"\1", 8), ErrorCode.OUT_OF_RANGE),
         (Verb.SET, setting(GRAPH, "cortex0", "dead", b"")[:-1], ErrorCode.BAD_LENGTH),
-        (Verb.SET, protocol.SET_HEAD.pack(5, 0), ErrorCode.OUT_OF_RANGE),
+        (Verb.SET, protocol.SET_HEAD.pack(len(placed_slots(GRAPH)), 0), ErrorCode.OUT_OF_RANGE),
         (Verb.PARAM, protocol.PARAM.pack(0, 0), ErrorCode.OUT_OF_RANGE),
     ],
 )
@@ -240,6 +264,25 @@ def test_a_library_without_memory(host: HostLibrary, built: Path) -> None:
     assert host.exchange(frame(Verb.HELLO)) == b""
     port.test_memory_is_full(0)
     assert Hello.unpack(ask(host, Verb.HELLO, seq=2)).boot_counter == 1
+
+
+def test_a_server_that_begins_in_used_memory(built: Path) -> None:
+    """No session, no result, nothing counted, no fault."""
+    codes, out = codes_for(GRAPH, 1, 4), ctypes.create_string_buffer(1 << 14)
+    asked = [
+        frame(Verb.COUNTERS, seq=1),
+        frame(Verb.RESULT, b"\0\0", seq=2),
+        frame(Verb.HELLO, seq=3),
+        frame(Verb.INPUT, protocol.INPUT_HEAD.pack(0) + codes[0].tobytes(), seq=4),
+        frame(Verb.INFER, infer(), seq=5),
+    ]
+    count = ctypes.CDLL(str(built)).test_begin(b"".join(asked), sum(map(len, asked)), out)
+    counters, refusal, hello, _, logits = replies(out.raw[:count])
+    assert protocol.COUNTERS_REPLY.unpack(counters[2]) == (0, 1, 0, 0, 0)
+    assert refusal[2][0] == ErrorCode.NO_RESULT
+    assert Hello.unpack(hello[2]).session == 0
+    held = np.frombuffer(logits[2][protocol.INFER_REPLY.size :], "<i4")
+    np.testing.assert_array_equal(held, reference.run(GRAPH, codes, seed=3, samples=[7]).logits[0][: len(held)])
 
 
 # Setters alone, on tables that have one entry more behind their end (tests/firmware/c/sites.c)

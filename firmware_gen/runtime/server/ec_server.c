@@ -314,15 +314,11 @@ void ec_server_init(ec_server *server, const ec_model *model, void *state, const
 
 void ec_server_feed(ec_server *server, uint8_t byte)
 {
-    switch (ec_parser_feed(&server->parser, byte)) {
-    case EC_FRAME_GOOD:
+    const int verdict = ec_parser_feed(&server->parser, byte);
+    if (verdict == EC_FRAME_GOOD) {
         server->good_frames++;
         answer(server);
-        break;
-    case EC_FRAME_BAD:
-        server->bad_frames++;
-        break;
-    default:
-        break;
     }
+    if (verdict == EC_FRAME_BAD)
+        server->bad_frames++;
 }

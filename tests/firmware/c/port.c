@@ -36,7 +36,7 @@ uint32_t __wrap_ec_port_timer(void)
 
 void __wrap_ec_port_gpio(int to)
 {
-    edges += to != level;
+    edges += to == !level;
     level = to;
     if (to == 0)
         between = looks;

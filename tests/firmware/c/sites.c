@@ -1,5 +1,11 @@
-/* Slots and matrices of a made-up model, each table with one entry behind its end: whoever looks there is seen. */
+/* Slots and matrices of a made-up model, each table with one entry behind its end: whoever looks there is seen. And a server that begins
+ * in memory where something stood.
+ */
+#include <string.h>
+
 #include "ec_faults.h"
+#include "ec_server.h"
+#include "ec_target.h"
 
 enum { TEST_SLOTS = 7, TEST_MATRICES = 6 };
 
@@ -52,4 +58,28 @@ uint8_t test_patch(uint8_t index, uint16_t output, uint16_t input, int32_t delta
 {
     const ec_patch patch = {delta, output, input, index};
     return ec_faults_add_patch(&faults, &sites, patch, detail);
+}
+
+static uint8_t *answer;
+
+static void keep(void *port, const uint8_t *bytes, uint32_t count)
+{
+    (void)port;
+    memcpy(answer, bytes, count);
+    answer += count;
+}
+
+/* What a server answers that was started where every byte was 0xFF; returns the bytes written to `out`. */
+uint32_t test_begin(const uint8_t *bytes, uint32_t count, uint8_t *out)
+{
+    static const ec_identity identity;
+    static EC_TARGET_STATE state;
+    static ec_server server;
+    memset(&state, 0xFF, sizeof state);
+    memset(&server, 0xFF, sizeof server);
+    answer = out;
+    ec_server_init(&server, &EC_TARGET_MODEL, &state, &identity, keep, NULL);
+    for (uint32_t k = 0; k < count; k++)
+        ec_server_feed(&server, bytes[k]);
+    return (uint32_t)(answer - out);
 }
