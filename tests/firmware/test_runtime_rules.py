@@ -201,7 +201,7 @@ def test_states_that_are_set(host: HostLibrary, of: int, first: int, lifespan: i
     """To both ends of what 16 bits hold, and of what a refractoriness may be."""
     layer = next(n for n in GRAPH.path("stateful") if isinstance(n, ChaosLayer)).name
     values = np.resize(np.array([0, 1, 4, 5, 32767, 32768, 32769, 32770, 65534, 65535], np.uint16), NEURONS)
-    when = {"state_from": {layer: first}, "state_ticks": {layer: lifespan}, "state_of": {layer: of}}
+    when: dict[str, Any] = {"state_from": {layer: first}, "state_ticks": {layer: lifespan}, "state_of": {layer: of}}
     plan = ResolvedPlan.of(state_clear={layer: np.full(NEURONS, 65535)}, state_flip={layer: values}, **when)
     host.inject(plan)
     wanted = reference.run(apply(GRAPH, plan), ITEMS, seed=9, samples=SAMPLES, head="stateful").logits
