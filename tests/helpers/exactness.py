@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import apply
-from edgechaos.floatgraph.float_nodes import ChaosLayer, Conv, MatMul, Readout
+from edgechaos.floatgraph.float_nodes import Add, ChaosLayer, Conv, MatMul, Readout
 from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.models.spiking import Conditions, torch_faults
@@ -87,11 +87,16 @@ def assert_training_computes_the_same(fake: FakeQuantModel, codes: NDArray[Any],
     """What fine-tuning differentiates, in float32, against the exact sums of the same inputs, matrix by matrix.
 
     A float32 sum of n products differs from the exact one by at most (n + 2) 2^-23 sum |w x|, and the exact one has its bias in whole
-    units of the accumulator.
+    units of the accumulator. An Add's exact terms, of at most 128 codes, are off by at most half a unit of each code.
     """
     conditions = Conditions(0, torch.arange(len(codes)))
     exact = exact_tensors(fake, torch.from_numpy(codes), conditions, head)
     for node in fake.described.path(fake.head(head)):
+        if isinstance(node, Add):
+            terms = {name: exact[name].float() for name in node.inputs()}
+            difference = (fake._evaluate(node, terms, conditions).double() - exact[node.name]).abs()
+            (unit,), largest = fake.step(node.name), sum(term.abs() for term in terms.values())
+            assert bool((difference <= 64 * unit + 2.0**-22 * largest).all()), f"{node.name}: more than the gains are rounded by"
         if isinstance(node, MatMul | Conv):
             layer: Any = fake.layers[node.name]
             x, step = exact[node.input], torch.from_numpy(fake.step(node.name))
