@@ -20,7 +20,13 @@ from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import write_sources
 from edgechaos.firmware_gen.toolchains.zig import zig_cc
-from edgechaos.graph.integer_graph import ArgMax, Constant, Conv, Encoding, Head, IntegerGraph, Readout, Requantize, Tensor
+from edgechaos.graph.heads import Encoding, Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.tensors import Constant, Tensor
 
 BOARD = load_board("mps2-an386")
 SHAPES = ((1, 28, 28, 8), (1, 28, 28, 16), (8, 14, 14, 16), (16, 14, 14, 32))

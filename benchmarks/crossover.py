@@ -21,7 +21,11 @@ from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.core import Costs
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import build
-from edgechaos.graph.integer_graph import ArgMax, Constant, Encoding, Head, IntegerGraph, Readout, Tensor
+from edgechaos.graph.heads import Encoding, Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.tensors import Constant, Tensor
 
 ACTIVITIES = (0.05, 0.2, 0.5, 1.0)
 SIZES = ((128, 16), (128, 64), (512, 16), (512, 32), (784, 64), (1024, 96))

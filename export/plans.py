@@ -19,8 +19,9 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.analysis import UNIT_KINDS
-from edgechaos.graph.integer_graph import IntegerGraph, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.node import Node
+from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import FaultError
 
 PATCH_ROWS = 64

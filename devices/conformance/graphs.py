@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.graph.integer_graph import (
-    ArgMax,
-    ChaosLayer,
-    Constant,
-    Encoding,
-    Head,
-    IntegerGraph,
-    MatMul,
-    Node,
-    Readout,
-    Requantize,
-    Tensor,
-    ThermalNoise,
-    expected_gain,
-)
+from edgechaos.graph.heads import Encoding, Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, expected_gain
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.graph.thermal import thermal_codes
 
 

@@ -20,7 +20,8 @@ from edgechaos.devices.protocol import frames
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
 from edgechaos.reference import Result, readout_input, run, state_hash
 
 UID = bytes.fromhex("fa4e") + bytes(14)

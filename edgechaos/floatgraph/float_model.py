@@ -29,7 +29,8 @@ from edgechaos.floatgraph.float_nodes import (
     Thermal,
     TopK,
 )
-from edgechaos.graph.integer_graph import IDENTIFIER, Encoding
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.support.errors import GraphError
 
 ARRAYS = ("weight", "bias", "mean", "std", "values", "scale", "offset")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph.integer_graph import TickMode
+from edgechaos.graph.kinds.chaos_layer import TickMode
 from edgechaos.graph.node import tensor_field
 from edgechaos.support.errors import GraphError
 

@@ -20,7 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from edgechaos.graph.integer_graph import NODE_KINDS, Constant, Head, IntegerGraph, Node, Tensor
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.node import NODE_KINDS, Node
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import read_file, write_atomic
 from edgechaos.support.registry import load_all

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgechaos.arithmetic import torch_words as words
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, Normalize
-from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.heads import Encoding
 from edgechaos.graph.signals import RANGE
 from edgechaos.models.spiking import Conditions
 from edgechaos.support.errors import ShapeError

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, FloatNode, MatMul, Readout
-from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.heads import Encoding
 from edgechaos.graph.tokenizer import FIRST_WORD
 from edgechaos.models import fronts
 from edgechaos.models.base import Model, array

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from edgechaos.data import Dataset
-from edgechaos.graph.integer_graph import TickMode
+from edgechaos.graph.kinds.chaos_layer import TickMode
 from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import ConfigError
 

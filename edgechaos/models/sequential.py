@@ -15,7 +15,7 @@ from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.arithmetic.windows import output_size
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import Add, Conv, FailingLayer, FloatNode, Gelu, Identity, MatMul, Pool, Readout, Relu
-from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.heads import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
 from edgechaos.models.spiking import Conditions

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgechaos.data import Dataset
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, FloatNode, MatMul
-from edgechaos.graph.integer_graph import IDENTIFIER
+from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet, Cortex
 from edgechaos.models.chaosnet_config import ChaosNetConfig, config_for

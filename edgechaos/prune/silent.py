@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.graph.integer_graph import Constant, Conv, IntegerGraph, MatMul, Node
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import UnsupportedError
 
 Mask = NDArray[np.bool_]

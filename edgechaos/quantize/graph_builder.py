@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
 from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, Shape, stored_name
-from edgechaos.graph.integer_graph import Constant, Dtype, Node, Requantize, Sampling, Tensor
+from edgechaos.graph.kinds.chaos_layer import Sampling
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Constant, Dtype, Tensor
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
 

@@ -31,26 +31,18 @@ from edgechaos.floatgraph.float_nodes import (
     Thermal,
     TopK,
 )
-from edgechaos.graph.integer_graph import (
-    MAX_TICKS,
-    ArgMax,
-    EmbeddingBag,
-    Head,
-    IntegerGraph,
-    Requantize,
-    Sampling,
-    Tensor,
-    expected_gain,
-)
-from edgechaos.graph.integer_graph import (
-    ChaosLayer as ChaosLayerNode,
-)
-from edgechaos.graph.integer_graph import Conv as ConvNode
-from edgechaos.graph.integer_graph import (
-    MatMul as MatMulNode,
-)
-from edgechaos.graph.integer_graph import Readout as ReadoutNode
-from edgechaos.graph.rules import FINER_BITS
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer as ChaosLayerNode
+from edgechaos.graph.kinds.chaos_layer import Sampling, expected_gain
+from edgechaos.graph.kinds.conv import Conv as ConvNode
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.matmul import MatMul as MatMulNode
+from edgechaos.graph.kinds.readout import Readout as ReadoutNode
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.rules import FINER_BITS, MAX_TICKS
+from edgechaos.graph.tensors import Tensor
 from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
 from edgechaos.quantize.lower_activations import ActivationLowering

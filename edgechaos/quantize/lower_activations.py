@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
 from edgechaos.floatgraph.float_nodes import Add, Gelu, Identity, Lut, Pool, Relu, Thermal, TopK
-from edgechaos.graph.integer_graph import AveragePool, Dtype, MaxPool, ThermalNoise
-from edgechaos.graph.integer_graph import Lut as LutNode
-from edgechaos.graph.integer_graph import TopK as TopKNode
 from edgechaos.graph.kinds.add import Add as AddNode
 from edgechaos.graph.kinds.add import gains
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.lut import Lut as LutNode
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK as TopKNode
+from edgechaos.graph.tensors import Dtype
 from edgechaos.graph.thermal import thermal_codes
 from edgechaos.quantize.activations import Quantizer, gelu_table
 from edgechaos.quantize.graph_builder import GraphBuilder

@@ -19,7 +19,8 @@ from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, stored_name
-from edgechaos.graph.integer_graph import IntegerGraph, Sampling
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.prune.silent import without_silent
 from edgechaos.quantize.heads import CALIBRATION_ITEMS, by_head, calibration

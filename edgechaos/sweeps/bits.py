@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgechaos.data import Dataset
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import IntegerGraph, Sampling
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.prune.criteria import DEFAULT, Criterion
 from edgechaos.quantize.pipeline import Method, quantize
 from edgechaos.support.errors import AccumulatorOverflow, UnsupportedError

@@ -26,7 +26,8 @@ from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import Conv, MatMul
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import IntegerGraph, Sampling
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.prune import criteria as prune_criteria
 from edgechaos.prune import removal as prune
 from edgechaos.prune.criteria import Criterion, NeuronActivity

@@ -13,7 +13,8 @@ from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowers
 from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift, shift_right
 from edgechaos.export.onnx.writer import OnnxWriter
-from edgechaos.graph.integer_graph import Q15, ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import Q15, ChaosLayer
 
 
 @lowers(ChaosLayer)

@@ -15,22 +15,18 @@ from edgechaos.arithmetic.windows import window_index
 from edgechaos.export.onnx.lowering import SAMPLE, SEED, lowers
 from edgechaos.export.onnx.random_words import Words, gaussian, rounded_shift
 from edgechaos.export.onnx.writer import OnnxWriter
-from edgechaos.graph.integer_graph import (
-    ArgMax,
-    AveragePool,
-    Conv,
-    EmbeddingBag,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Readout,
-    Requantize,
-    ThermalNoise,
-    TopK,
-)
-from edgechaos.graph.kinds.lut import LUT_ENTRIES
-from edgechaos.graph.kinds.topk import DEAD_RANK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import LUT_ENTRIES, Lut
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import DEAD_RANK, TopK
 from edgechaos.graph.thermal import AMPLITUDE_MAX
 from edgechaos.graph.tokenizer import PAD, UNKNOWN
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edgechaos.graph.integer_graph import Tensor
+from edgechaos.graph.tensors import Tensor
 
 
 class OnnxWriter:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgechaos.graph.inspect import LayerInfo, inspect
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, TopK, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.weighted import Weighted
 
 
 def model_facts(graph: IntegerGraph, head: str | None = None) -> dict[str, Any]:

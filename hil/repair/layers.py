@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.graph.integer_graph import IntegerGraph, Node, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.node import Node
 from edgechaos.graph.weighted import Summing
 
 SPIKING, K_WTA = "spiking", "k-WTA"

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from edgechaos.cli import main
 from edgechaos.data import load
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import Conv, EmbeddingBag
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import config_for
 from edgechaos.models.tnn import Tnn, TnnConfig

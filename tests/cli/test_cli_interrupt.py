@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from edgechaos.cli import COMMANDS, main
 from edgechaos.cli.interrupts import imports_are_finished
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.heads import Encoding
 from edgechaos.models import checkpoint
 from edgechaos.models.plain import PlainConfig, PlainNet
 from tests.helpers.graphs import chaos_graph

@@ -14,7 +14,8 @@ from edgechaos.data import load
 from edgechaos.devices.contract import Device
 from edgechaos.export import verify as verification
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
 from tests.helpers.graphs import chaos_graph
 
 pytestmark = [pytest.mark.trains, pytest.mark.backends]

@@ -14,8 +14,9 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
 from edgechaos.firmware_gen.plan.limits import check_supported
-from edgechaos.graph.integer_graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
+from edgechaos.graph.node import Node
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.helpers.mixed_graphs import items_for, mixed_graph
 

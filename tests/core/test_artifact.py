@@ -18,7 +18,9 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.artifact import FORMAT_VERSION, KEY, content_hash, from_bytes, load, save, to_bytes
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import ArtifactError, EdgeChaosError, GraphError
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 

@@ -9,21 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.graph.integer_graph import (
-    NODE_KINDS,
-    AveragePool,
-    Conv,
-    EmbeddingBag,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Node,
-    Readout,
-    Requantize,
-    ThermalNoise,
-    TopK,
-)
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import NODE_KINDS, Node
 from edgechaos.support.errors import AccumulatorOverflow
 from tests.core.test_graph import with_constant, with_node, with_tensor
 from tests.helpers.graphs import chaos_graph

@@ -11,8 +11,11 @@ import pytest
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.graph.drawing import GENERATOR
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, Requantize, ThermalNoise, TopK
-from edgechaos.graph.kinds.chaos_layer import ChaosState
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, ChaosState
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.node import Array, Draws
 from edgechaos.graph.tensors import Slot
 from edgechaos.support.errors import GraphError

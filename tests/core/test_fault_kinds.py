@@ -36,8 +36,10 @@ from edgechaos.faults.kinds.winner_count import WinnerCount
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.drawing import Drawing
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, Requantize, TopK
-from edgechaos.graph.kinds.chaos_layer import ChaosState
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, ChaosState
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.node import Draws
 from edgechaos.hil.campaign.outcomes import activated
 from edgechaos.support.errors import FaultError

@@ -21,7 +21,9 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import nested_sites
-from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import FaultError
 from tests.helpers import scalar
 from tests.helpers.graphs import chaos_graph, codes_for

@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.graph.integer_graph import ArgMax, Constant, Head, IntegerGraph, Node, Tensor, expected_gain
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.chaos_layer import expected_gain
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import AccumulatorOverflow, ConfigError, GraphError
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 

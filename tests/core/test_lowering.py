@@ -19,7 +19,12 @@ from edgechaos.data import Dataset
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_nodes import Gelu, Relu, Thermal
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import ChaosLayer, Conv, IntegerGraph, Lut, ThermalNoise, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.tokenizer import Text
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet

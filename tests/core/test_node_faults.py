@@ -20,7 +20,12 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import Constant, EmbeddingBag, IntegerGraph, MatMul, TopK, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.tensors import Constant
+from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import FaultError, GraphError
 from tests.core.test_graph import with_constant, with_node
 from tests.helpers import scalar

@@ -14,24 +14,20 @@ from hypothesis import strategies as st
 from edgechaos import reference
 from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.graph.artifact import content_hash, from_bytes, to_bytes
-from edgechaos.graph.integer_graph import (
-    NODE_KINDS,
-    AveragePool,
-    Conv,
-    EmbeddingBag,
-    Encoding,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Node,
-    Requantize,
-    Text,
-    ThermalNoise,
-    TopK,
-)
-from edgechaos.graph.node import Draws
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import NODE_KINDS, Draws, Node
 from edgechaos.graph.thermal import ThermalCodes, thermal_codes
+from edgechaos.graph.tokenizer import Text
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers import scalar_nodes

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import ChaosLayer, FloatNode, MatMul, Normalize, Readout
-from edgechaos.graph.integer_graph import Encoding
+from edgechaos.graph.heads import Encoding
 from edgechaos.support.errors import GraphError, UnsupportedError
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,8 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.analysis import Analysis
-from edgechaos.graph.integer_graph import Constant, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import FaultError
 from tests.helpers.graphs import chaos_graph
 

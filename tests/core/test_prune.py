@@ -22,8 +22,8 @@ from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import MatMul
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer as ChaosLayerNode
 from edgechaos.models import checkpoint
 from edgechaos.models.base import Model
 from edgechaos.models.chaosnet import ChaosNet

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from edgechaos import reference
+from edgechaos.graph.heads import Encoding
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import Encoding, IntegerGraph, MaxPool, Readout
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
 from edgechaos.prune.silent import without_silent
 from tests.helpers.mixed_graphs import Builder, Mixed, embedded, items_for
 

@@ -16,7 +16,8 @@ from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import MatMul, stored_name
 from edgechaos.graph import artifact
 from edgechaos.graph.inspect import inspect
-from edgechaos.graph.integer_graph import IntegerGraph, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.weighted import Weighted
 from edgechaos.prune.criteria import CRITERIA, Criterion, NeuronActivity, neuron_layers, neuron_scores, over_heads
 from edgechaos.prune.removal import least_neurons, remove_neurons
 from edgechaos.quantize.importance import activity

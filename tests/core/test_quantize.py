@@ -19,7 +19,11 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, MatMul, Readout, Requantize
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
 from edgechaos.models.chaosnet import ChaosNet
 from edgechaos.models.chaosnet_config import ChaosNetConfig
 from edgechaos.models.evaluate import evaluate_under

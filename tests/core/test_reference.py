@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgechaos import reference
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul, Requantize
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.tensors import Constant
 from edgechaos.graph.weighted import product
 from edgechaos.support.errors import GraphError, ShapeError
 from tests.helpers import scalar

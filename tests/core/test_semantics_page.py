@@ -7,7 +7,8 @@ import pytest
 from edgechaos.arithmetic import random_bits, streams
 from edgechaos.faults.base import fault_kinds
 from edgechaos.graph.artifact import FORMAT_VERSION
-from edgechaos.graph.integer_graph import IDENTIFIER, NODE_KINDS
+from edgechaos.graph.node import NODE_KINDS
+from edgechaos.graph.tensors import IDENTIFIER
 from tests.helpers.places import ROOT
 
 PAGE = (ROOT / "docs" / "semantics.md").read_text()

@@ -24,7 +24,8 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.floatgraph import passes
 from edgechaos.floatgraph.float_nodes import MatMul
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import IntegerGraph, Weighted
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.weighted import Weighted
 from edgechaos.models import checkpoint
 from edgechaos.models.build import build
 from edgechaos.models.evaluate import evaluate_under

@@ -27,7 +27,8 @@ from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.projects.host import build_host
 from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph import artifact, signals
-from edgechaos.graph.integer_graph import Encoding, IntegerGraph
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ArtifactError, DataError, GraphError, ShapeError
 from tests.helpers.firmware_host import GCC, ZIG
 from tests.helpers.graphs import Spec, chaos_graph

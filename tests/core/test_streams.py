@@ -14,8 +14,10 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import Constant, IntegerGraph, Lut, Tensor
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.lut import Lut
 from edgechaos.graph.sites import with_sites_of
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import GraphError
 from tests.helpers.mixed_graphs import mixed_graph
 from tests.helpers.places import ROOT

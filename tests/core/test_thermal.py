@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
 from edgechaos.graph.thermal import ThermalCodes, thermal_codes
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.core.test_graph import with_constant, with_node

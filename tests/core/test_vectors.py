@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgechaos.graph.integer_graph import NODE_KINDS
+from edgechaos.graph.node import NODE_KINDS
 from tests.helpers import scalar, scalar_nodes
 from tests.helpers.places import VECTOR_FOLDER
 from tests.helpers.vector_cases import vectors

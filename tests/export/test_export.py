@@ -24,7 +24,9 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import Constant, IntegerGraph, Readout, Tensor
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support import registry
 from edgechaos.support.errors import (
     BuildError,

@@ -18,7 +18,8 @@ from edgechaos.export.verify import engine_backend, verify
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.core.test_graph import with_constant
 from tests.export.test_export import ONNX_ENGINES, SEEDS, TVM

@@ -16,7 +16,7 @@ from edgechaos.export.verify import Answer, Backend, Case, combine, engine_backe
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import MatMul
+from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.reference import Result
 from edgechaos.support.errors import EdgeChaosError, FaultError, ShapeError, VerificationError
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs

@@ -25,7 +25,10 @@ from edgechaos.firmware_gen.projects.host import build_host, build_host_server
 from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchains import zig as toolchain
 from edgechaos.firmware_gen.toolchains.zig import compile_in
-from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Readout
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import BuildError, ConfigError, MissingExtra, UnsupportedError
 from tests.firmware.test_firmware_exact import NATIVE, WIDE
 from tests.firmware.test_firmware_protocol import frame, replies

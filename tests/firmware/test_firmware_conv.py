@@ -16,7 +16,10 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.kernels import Choice, crossover
 from edgechaos.firmware_gen.projects.elf import build
-from edgechaos.graph.integer_graph import Conv, Encoding, IntegerGraph, Readout
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.readout import Readout
 from tests.firmware.test_firmware_exact import NATIVE
 from tests.firmware.test_firmware_nodes import check
 from tests.helpers.firmware_host import library

@@ -22,7 +22,9 @@ from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.kernels import Choice
-from edgechaos.graph.integer_graph import ChaosLayer, Head, IntegerGraph
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from tests.helpers.firmware_host import HostLibrary, library
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 

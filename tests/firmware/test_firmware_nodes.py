@@ -36,7 +36,14 @@ from edgechaos.firmware_gen.plan.kernels import Choice, choose_kernels
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.protocol import PARAM, ErrorCode, Verb
-from edgechaos.graph.integer_graph import Constant, Encoding, IntegerGraph, Lut, Readout, Requantize, ThermalNoise, TopK
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import GraphError
 from tests.firmware.test_firmware_exact import NATIVE, WIDE
 from tests.firmware.test_firmware_protocol import ask, refused

@@ -23,7 +23,7 @@ from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLO
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Level, Verb
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import Constant
+from edgechaos.graph.tensors import Constant
 from tests.helpers.firmware_host import HostLibrary, library, setting
 from tests.helpers.graphs import chaos_graph, codes_for
 

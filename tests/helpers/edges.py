@@ -12,18 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import random_bits
-from edgechaos.graph.integer_graph import (
-    ChaosLayer,
-    EmbeddingBag,
-    Encoding,
-    IntegerGraph,
-    MatMul,
-    Readout,
-    Requantize,
-    Text,
-    ThermalNoise,
-    expected_gain,
-)
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, expected_gain
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.tokenizer import Text
 from tests.helpers.mixed_graphs import WORDS, Builder
 
 SEED = 2026

@@ -17,8 +17,8 @@ from edgechaos import reference
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import apply
 from edgechaos.floatgraph.float_nodes import Add, ChaosLayer, Conv, MatMul, Readout
-from edgechaos.graph.integer_graph import ChaosLayer as ChaosLayerNode
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer as ChaosLayerNode
 from edgechaos.models.spiking import Conditions, torch_faults
 from edgechaos.quantize.exact import exact_tensors
 from edgechaos.quantize.fake_quant import FakeQuantModel

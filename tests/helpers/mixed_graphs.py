@@ -11,30 +11,26 @@ from numpy.typing import NDArray
 
 from edgechaos.arithmetic.rounding import multiplier_shift
 from edgechaos.arithmetic.windows import output_size
-from edgechaos.graph.integer_graph import (
-    ArgMax,
-    AveragePool,
-    ChaosLayer,
-    Constant,
-    Conv,
-    EmbeddingBag,
-    Encoding,
-    Head,
-    IntegerGraph,
-    Lut,
-    MatMul,
-    MaxPool,
-    Node,
-    Readout,
-    Requantize,
-    Tensor,
-    Text,
-    ThermalNoise,
-    TopK,
-)
+from edgechaos.graph.heads import Encoding, Head
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
+from edgechaos.graph.kinds.argmax import ArgMax
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import Node
 from edgechaos.graph.rules import FINER_BITS
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.graph.thermal import thermal_codes
+from edgechaos.graph.tokenizer import Text
 
 WORDS = tuple(f"word{i}" for i in range(28))
 REACH = {8: 127, 4: 7, 2: 1}

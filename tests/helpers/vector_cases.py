@@ -15,7 +15,10 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph.artifact import FORMAT_VERSION
-from edgechaos.graph.integer_graph import NODE_KINDS, Constant, Dtype, Head, IntegerGraph, Node, Tensor
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.node import NODE_KINDS, Node
+from edgechaos.graph.tensors import Constant, Dtype, Tensor
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import VECTOR_FOLDER
 

@@ -20,7 +20,10 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import to_bytes
-from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout, ThermalNoise
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
 from edgechaos.hil.campaign.config import Images, Sweep, read_campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import check_plan, plan_campaign, seeds

@@ -23,7 +23,8 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import Constant, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import Constant
 from edgechaos.hil.repair.damaged import DamagedDevice, added
 from edgechaos.hil.repair.diagnose import diagnose
 from edgechaos.hil.repair.diagnosis import Diagnosis

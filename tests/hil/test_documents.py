@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos.graph.integer_graph import Encoding, IntegerGraph, Readout
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
 from edgechaos.hil.campaign.config import EnergySettings, Sweep
 from edgechaos.hil.report import figures
 from edgechaos.hil.report.page import Inputs, compose, load_inputs

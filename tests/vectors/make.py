@@ -27,20 +27,17 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.drawing import GENERATOR
-from edgechaos.graph.integer_graph import (
-    ChaosLayer,
-    Constant,
-    Head,
-    IntegerGraph,
-    MatMul,
-    Readout,
-    Requantize,
-    ThermalNoise,
-    TopK,
-    Weighted,
-)
-from edgechaos.graph.kinds.chaos_layer import ChaosState
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, ChaosState
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.node import Draws
+from edgechaos.graph.tensors import Constant
+from edgechaos.graph.weighted import Weighted
 from tests.helpers.edges import SAMPLES, SEED, edge_graph, edge_items
 from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph

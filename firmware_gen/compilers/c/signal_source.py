@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.firmware_gen.compilers.c.writer import Names, Writer, model_prefix
-from edgechaos.graph.integer_graph import Head, IntegerGraph
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.signals import factors
 
 KINDS = {"float": "float", "int16": "int16_t"}
