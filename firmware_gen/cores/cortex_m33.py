@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgechaos.firmware_gen.core import InstructionSet
+from edgechaos.firmware_gen.core import Cycles, CycleTable, InstructionSet
 from edgechaos.firmware_gen.cores import cortex_m4
 
 _LACKS = {group: name for group, name in cortex_m4.CORE.instructions.lacks.items() if group != "ARM_GRP_V8"}
@@ -15,5 +15,15 @@ CORE = replace(
     gcc=("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=soft"),
     instructions=InstructionSet("Armv8-M Mainline", modes=("THUMB", "MCLASS", "V8"), lacks=_LACKS),
     unicorn="UC_CPU_ARM_CORTEX_M33",
-    cycles=None,  # its Technical Reference Manual (100230) publishes none
+    # Pairs of short instructions may issue together, a load may hide behind what follows: the low edge. The high edge is the Cortex-M4's.
+    cycles=CycleTable(
+        {
+            **cortex_m4.CYCLES,
+            "alu": Cycles(0.5, 1, 1),
+            "load": Cycles(1, 1.5, 2),
+            "pipelined": Cycles(0, 0, 0),  # within the band of load
+            "address_stalls": Cycles(0, 0, 1),
+        },
+        "a band around the Cortex-M4's figures: the Cortex-M33 Technical Reference Manual (100230) publishes no table",
+    ),
 )

@@ -5,6 +5,25 @@ from __future__ import annotations
 from edgechaos.firmware_gen.core import Core, Costs, Cycles, CycleTable, InstructionSet
 from edgechaos.firmware_gen.places import KERNELS
 
+CYCLES = {
+    "alu": Cycles(1, 1, 1),
+    "mul_mac": Cycles(1, 1, 1),
+    "div": Cycles(2, 7, 12),
+    "load": Cycles(2, 2, 2),
+    "pipelined": Cycles(-1, -1, -1),  # a neighbour of a load, see EXTRAS
+    "literal_loads": Cycles(0, 0, 1),  # "might add a cycle because of contention with the fetch unit"
+    "store": Cycles(1, 1, 2),  # with an immediate "always one cycle"; the second where the write buffer is full
+    "register_stores": Cycles(1, 1, 1),
+    "address_stalls": Cycles(0, 1, 1),  # "no forwarding path for this scenario"
+    "load_store_multiple": Cycles(1, 1, 1),  # 1 + N, LDRD and STRD with N = 2, never pipelined
+    "multiple_registers": Cycles(1, 1, 1),
+    "branch_taken": Cycles(2, 3, 4),  # 1 + P, P = 1 to 3 to refill the pipeline
+    "branch_not_taken": Cycles(1, 1, 1),
+    "table_branches": Cycles(1, 3, 3),  # 2 + P in the table, "at least six" in the text
+    "pc_loads": Cycles(1, 2, 3),  # P
+    "fp": Cycles(1, 1, 14),  # VDIV and VSQRT take 14, VMLA 3
+    "other": Cycles(1, 1, 4),
+}
 CORE = Core(
     title="Cortex-M4",
     # Integers only: without the FPU there is nothing to enable at start-up and nothing to save on exceptions.
@@ -28,25 +47,7 @@ CORE = Core(
     ),
     unicorn="UC_CPU_ARM_CORTEX_M4",
     cycles=CycleTable(
-        {
-            "alu": Cycles(1, 1, 1),
-            "mul_mac": Cycles(1, 1, 1),
-            "div": Cycles(2, 7, 12),
-            "load": Cycles(2, 2, 2),
-            "pipelined": Cycles(-1, -1, -1),  # a neighbour of a load, see EXTRAS
-            "literal_loads": Cycles(0, 0, 1),  # "might add a cycle because of contention with the fetch unit"
-            "store": Cycles(1, 1, 2),  # with an immediate "always one cycle"; the second where the write buffer is full
-            "register_stores": Cycles(1, 1, 1),
-            "address_stalls": Cycles(0, 1, 1),  # "no forwarding path for this scenario"
-            "load_store_multiple": Cycles(1, 1, 1),  # 1 + N, LDRD and STRD with N = 2, never pipelined
-            "multiple_registers": Cycles(1, 1, 1),
-            "branch_taken": Cycles(2, 3, 4),  # 1 + P, P = 1 to 3 to refill the pipeline
-            "branch_not_taken": Cycles(1, 1, 1),
-            "table_branches": Cycles(1, 3, 3),  # 2 + P in the table, "at least six" in the text
-            "pc_loads": Cycles(1, 2, 3),  # P
-            "fp": Cycles(1, 1, 14),  # VDIV and VSQRT take 14, VMLA 3
-            "other": Cycles(1, 1, 4),
-        },
+        CYCLES,
         "Arm Cortex-M4 Technical Reference Manual (100166), table 3-1 and load/store timings, zero wait states",
     ),
 )
