@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_H
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import Head, IntegerGraph
 from edgechaos.reference import check_inputs, check_parameters
-from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError
+from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError, ShapeError
 
 GROUP = 64
 """Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory, and to find a restart soon."""
@@ -109,6 +109,25 @@ class ProtocolDevice(Device):
                 labels[i], logits[i] = self._read_item(outputs, [(r, next(replies)) for r in item])
             session.client.check_session()
         return checked(Inference(logits, labels), len(codes), outputs, self.name)
+
+    def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
+        """Run one item, (1, *input shape), `times` times between two edges of the marker pin; nothing is on the link meanwhile.
+
+        Raises ShapeError or GraphError for what is no item of the head, or no count from 1 on; DeviceError as `infer` does.
+        """
+        spec = self.graph.head(head)
+        check_inputs(self.graph, spec, codes, None, seed)
+        if len(codes) != 1 or not 1 <= times < 2**32:
+            raise ShapeError(f"repeat takes one item and 1 to {2**32 - 1} times, not {len(codes)} items {times} times")
+        session = self._opened()
+        item = np.ascontiguousarray(codes.astype(codes.dtype.newbyteorder("<"))).tobytes()
+        usual = session.client.timeouts
+        session.client.timeouts = replace(usual, infer_s=usual.infer_s * times)
+        try:
+            session.client.requests([*self._infer_requests(session.hello, spec, item, seed, 0, times)])
+        finally:
+            session.client.timeouts = usual
+        session.client.check_session()
 
     def inject(self, plan: ResolvedPlan) -> None:
         """As the contract says. Everything that can be known beforehand is checked before anything is loaded."""
@@ -210,11 +229,11 @@ class ProtocolDevice(Device):
             reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",
         )
 
-    def _infer_requests(self, hello: Hello, head: Head, codes: bytes, seed: int, sample: int) -> Iterator[Request]:
+    def _infer_requests(self, hello: Hello, head: Head, codes: bytes, seed: int, sample: int, times: int = 1) -> Iterator[Request]:
         step = (hello.max_payload - OFFSET.size) & ~3  # whole words, so that no element is split
         for offset in range(0, len(codes), step):
             yield Request(Verb.INPUT, OFFSET.pack(offset) + codes[offset : offset + step])
-        yield Request(Verb.INFER, INFER_HEAD.pack(self.graph.heads.index(head), seed, sample, 1))
+        yield Request(Verb.INFER, INFER_HEAD.pack(self.graph.heads.index(head), seed, sample, times))
         per_reply = (hello.max_payload - INFER_REPLY.size) // 4
         for first in range(per_reply, self.graph.tensors[head.logits].size, hello.max_payload // 4):
             yield Request(Verb.RESULT, FIRST_LOGIT.pack(first))

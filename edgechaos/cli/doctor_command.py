@@ -22,6 +22,7 @@ EXTRAS = {
     "emulate": ("unicorn", "capstone"),
     "report": ("matplotlib",),
     "dask": ("distributed",),
+    "joulescope": ("pyjoulescope_driver",),
 }
 
 

@@ -37,6 +37,7 @@ ORDER = {
         "contract",
         "entry",
         "conformance",
+        "meters",
         "protocol",
         "fakes",
         "boards",
@@ -49,7 +50,7 @@ ORDER = {
     ],
     "hil": ["__init__", "campaign", "execute", "energy", "analysis", "repair", "report", "runner"],
 }
-"""Inside a package, from what knows least to what knows most. `devices.kinds` opens the others; `hil.energy` reads counts alone."""
+"""Inside a package, from what knows least to what knows most. `devices.kinds` opens the others."""
 REGISTRY = "edgechaos.support.registry"
 
 

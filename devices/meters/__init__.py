@@ -1,0 +1,1 @@
+"""Power meters: a contract, one that is simulated, and a driver."""
