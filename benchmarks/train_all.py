@@ -188,7 +188,7 @@ def costs(graph: IntegerGraph, items: data.Dataset) -> dict[str, Any]:
     """
     codes = reference.encode(graph, items.test_items[:COUNTED_ITEMS])
     about = inspect(graph)
-    with EmulatedDevice(graph, emulated_firmware(graph, BOARD), BOARD) as device:
+    with EmulatedDevice(graph, emulated_firmware(graph, BOARD, faults=False), BOARD) as device:
         result = device.infer(codes)
         mix = {kind: count / len(codes) for kind, count in device.counters().instructions.items()}
     if result.instructions is None or not np.array_equal(result.logits, reference.run(graph, codes).logits):

@@ -105,6 +105,14 @@ class Memory(Protocol):
         """Set, clear or toggle the bits of `mask` in the 32-bit word at `address`, a multiple of 4, now and once. Raises FaultError."""
 
 
+@runtime_checkable
+class Product(Protocol):
+    """A device whose firmware carries hooks for faults, and that also exists without them, as it would be shipped."""
+
+    def product(self) -> Device | None:
+        """The same model on the same kind of machine, built without hooks, not yet open; None where there is no such build."""
+
+
 class Device(ABC):
     """Lifecycle: open, any number of inject / infer / counters / reset, close. close is safe at any time, repeatedly."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,10 @@ def check_installed() -> None:
 
 
 class EmulatedDevice(ProtocolDevice):
-    """`compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same."""
+    """`compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same.
+
+    product_elf: builds, when it is asked for, the same firmware without fault hooks.
+    """
 
     def __init__(
         self,
@@ -47,13 +50,14 @@ class EmulatedDevice(ProtocolDevice):
         board: str = "mps2-an386",
         *,
         compiled_hooks: bool = True,
+        product_elf: Callable[[], Path] | None = None,
         guard_s: float = GUARD_S,
     ) -> None:
         super().__init__(graph, f"unicorn:{board}", "emulated", attempts=1)
         self.elf = Path(elf)
         self.board = board
         self.compiled_hooks = compiled_hooks
-        self._guard_s = guard_s
+        self._guard_s, self._product_elf = guard_s, product_elf
         self._link: EmulatorLink | None = None
 
     def infer(
@@ -82,6 +86,12 @@ class EmulatedDevice(ProtocolDevice):
         """As the contract says, with `instructions` by class."""
         with self._poked_firmware():
             return replace(super().counters(), instructions=self._opened_link().counts())
+
+    def product(self) -> EmulatedDevice | None:
+        """As the protocol Product says."""
+        if self._product_elf is None:
+            return None
+        return EmulatedDevice(self.graph, self._product_elf(), self.board, compiled_hooks=self.compiled_hooks, guard_s=self._guard_s)
 
     def read_memory(self, address: int, count: int) -> bytes:
         """As the protocol Memory says."""

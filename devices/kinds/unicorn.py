@@ -16,13 +16,13 @@ from edgechaos.support.suggest import suggestion
 DEFAULT_BOARD = "mps2-an386"
 
 
-def emulated_firmware(graph: IntegerGraph, board: str) -> Path:
-    """The ELF of a model for a board, built once and kept in the user's cache under the hash of its sources."""
+def emulated_firmware(graph: IntegerGraph, board: str, *, faults: bool = True) -> Path:
+    """The ELF of a model for a board, with fault hooks or without, built once and cached under the hash of its sources."""
     from edgechaos.firmware_gen.compilers.c.generate import generate
     from edgechaos.firmware_gen.projects.elf import build
     from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_version
 
-    firmware = generate(graph, load_board(board))
+    firmware = generate(graph, load_board(board), faults=faults)
     folder = cache_folder("firmware") / f"{firmware.firmware_hash[:32]}-zig{zig_version()}"
     elf = folder / f"{firmware.name}.elf"
     return elf if elf.exists() else build(firmware, folder).elf
@@ -34,7 +34,7 @@ def _open(argument: str, graph: IntegerGraph) -> Device:
     check_installed(DEVICE.needs)
     _check(argument)
     board = argument or DEFAULT_BOARD
-    return EmulatedDevice(graph, emulated_firmware(graph, board), board)
+    return EmulatedDevice(graph, emulated_firmware(graph, board), board, product_elf=lambda: emulated_firmware(graph, board, faults=False))
 
 
 def _check(argument: str) -> None:

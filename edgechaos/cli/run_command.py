@@ -65,6 +65,7 @@ def command(
     \b
     Example: edgechaos run pixels.ecm --device unicorn --items 100 --fault omission=0.5
     """
+    from edgechaos.devices.contract import Product
     from edgechaos.devices.registry import check_spec, open_device
     from edgechaos.faults.plan import resolve
     from edgechaos.graph import artifact
@@ -77,7 +78,10 @@ def command(
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
     codes, labels = items_for(graph, data_name, items, head=head)
     count = len(codes)
-    with open_device(spec, graph) as device:
+    opened = open_device(spec, graph)
+    if not faults and isinstance(opened, Product):  # nothing is injected: run what would be shipped
+        opened = opened.product() or opened
+    with opened as device:
         if board is not None:
             _require_counts(device, spec, codes, head)
         device.inject(resolve(graph, plan))

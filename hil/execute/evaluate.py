@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Device, DeviceInfo, checked
+from edgechaos.devices.contract import Device, DeviceInfo, Product, checked
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import from_bytes
@@ -144,6 +144,8 @@ class Fatal:
 Event = Opened | NotBegun | Began | Finished | Failed | Fatal
 OPEN_PAUSES_S = (0.1, 0.5)
 """Between the tries to open a device: a board that restarted comes back on its port, an emulator that was killed starts again."""
+PRODUCT_ITEMS = 64
+"""Items of a clean trial whose instructions are counted on the build without fault hooks: their spread is small."""
 OPENINGS_ALLOWED = 2
 """How often a device that never opened may fail to open, each time after all these tries."""
 
@@ -166,6 +168,7 @@ class Bench:
         self._setup = setup
         self._graph = from_bytes(setup.artifact)
         self._devices: dict[str, Device] = {}
+        self._products: dict[str, Device] = {}
 
     def evaluate(self, work: Work) -> Iterator[Event]:
         """Began and one more event per trial, in order; nothing after NotBegun, Fatal or a clean run that failed."""
@@ -232,13 +235,16 @@ class Bench:
 
     def _drop(self, spec: str) -> None:
         """Close a device, which is opened anew for the next trial; one that is broken may fail even to close."""
-        with suppress(EdgeChaosError, OSError):
-            self._devices.pop(spec).close()
+        for held in (self._products, self._devices):
+            with suppress(EdgeChaosError, OSError, KeyError):
+                held.pop(spec).close()
 
     def _measure(self, device: Device, trial: Trial, baseline: bytes | None) -> TrialResult:
         codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
         plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
         seen = self._observe(device, trial, plan, codes)
+        if trial.clean and seen.counted and isinstance(device, Product):
+            self._count_product(device, trial, seen, codes[:PRODUCT_ITEMS])
         right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
         classes = len(self._graph.head(self._setup.images.head).classes)
         outcomes: dict[str, int] = {}
@@ -259,6 +265,22 @@ class Bench:
             instructions=seen.instructions,
             counted=seen.counted,
         )
+
+    def _count_product(self, device: Product, trial: Trial, seen: _Observed, codes: NDArray[Any]) -> None:
+        """Under no fault, count the build without hooks in its place. Raises EdgeChaosError where its answers differ."""
+        if trial.device not in self._products:
+            made = device.product()
+            if made is None:
+                return
+            self._products[trial.device] = made
+            made.open()
+        product = self._products[trial.device]
+        images, before = self._setup.images, product.counters().instructions
+        given = product.infer(codes, seed=trial.seed, head=images.head, parameters=images.parameters)
+        if not np.array_equal(given.logits, seen.logits[: len(codes)]):
+            raise EdgeChaosError("the build without fault hooks gives other logits than the one with them: a defect, please report it")
+        seen.instructions = {name: count - before.get(name, 0) for name, count in product.counters().instructions.items()}
+        seen.counted = len(codes)
 
     def _observe(self, device: Device, trial: Trial, plan: ResolvedPlan, codes: NDArray[Any]) -> _Observed:
         """All images under the trial's resolved plan. Images on which the device fails are found by halving."""
