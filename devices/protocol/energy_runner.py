@@ -99,8 +99,8 @@ class EnergyRunnerAdapter:
         return f"m-[Expecting {needed} bytes]\r\n"
 
     def _infer(self, words: list[str]) -> str:
-        numbers = [int(w) if w.isascii() and w.isdecimal() and len(w) < 10 else -1 for w in words[:2]]
-        times, warmups = (*numbers, *(1, WARMUPS)[len(numbers) :])
+        given = [int(w) if w.isascii() and w.isdecimal() and len(w) < 10 else -1 for w in words[:2]]
+        times, warmups = (*given, *(1, WARMUPS)[len(given) :])
         if times <= 0:
             return "e-[Inference iterations must be >0]\r\n"
         if warmups < 0:
