@@ -98,16 +98,16 @@ def test_a_session_over_a_serial_port(adapter: EnergyRunnerAdapter) -> None:
 
     def serve() -> None:
         os.write(pty.far, adapter.greeting())
-        while data := os.read(pty.far, 64):
-            os.write(pty.far, adapter.feed(data))
-            if b"name" in data:
-                return
+        answered = b""
+        while b"m-name" not in answered:
+            answered = adapter.feed(os.read(pty.far, 64))
+            os.write(pty.far, answered)
 
     thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    with serial.Serial(pty.path, 115_200, timeout=10) as port:
+    with serial.Serial(pty.path, 115_200, timeout=60) as port:
+        thread.start()  # opening a port empties its buffers
         assert port.read_until(b"m-ready\r\n") == adapter.greeting()
         port.write(b"name%")
         assert port.read_until(b"m-ready\r\n") == b"m-name-dut-[EdgeChaos]\r\nm-ready\r\n"
-    thread.join(10)
+    thread.join(60)
     pty.close()

@@ -151,6 +151,16 @@ def test_no_idle_stretch_is_an_error() -> None:
         evaluate(replace(taken, missing=~taken.marker), SimulatedMeter().accuracy, COUNT)
 
 
+def test_the_ends_of_an_idle_stretch_are_left_out() -> None:
+    meter = SimulatedMeter(voltage_v=VOLTS)
+    meter.start()
+    for _ in range(6):
+        for seconds, current_a, marker in ((2e-4, 5e-3, False), (9.6e-3, IDLE_A, False), (2e-4, 5e-3, False), (0.02, ACTIVE_A, True)):
+            meter.draw(seconds, current_a, marker=marker)
+    meter.draw(1e-2, IDLE_A)
+    assert evaluate(meter.stop(), meter.accuracy, COUNT).idle_w == pytest.approx(IDLE_A * VOLTS)
+
+
 def test_calibration_is_fitted_and_says_so() -> None:
     meter, taken = recording(gain=1.0)
     found = evaluate(taken, replace(meter.accuracy, gain=0.01), COUNT, name="JS220 000123")
