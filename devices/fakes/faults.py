@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
 from edgechaos.firmware_gen import protocol as p
-from edgechaos.firmware_gen.plan.limits import bias_limit
 from edgechaos.firmware_gen.plan.slots import placed_slots
-from edgechaos.graph.integer_graph import Conv, IntegerGraph, MatMul
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.weighted import Summing
 
 Site = tuple[int, int, int]
 """Matrix, row, column; the column is BIAS_INPUT for a bias."""
@@ -44,7 +44,6 @@ class LoadedFaults:
         self._slots = placed_slots(graph)
         self._set: dict[tuple[str, str], NDArray[Any]] = {}
         self._rows: dict[Site, int] = {}
-        self._limits: dict[int, int] = {}
 
     def clear(self) -> None:
         """Make the model clean."""
@@ -99,7 +98,7 @@ class LoadedFaults:
         node = nodes[matrix]
         weights = self.graph.value(node.weight)
         weights = weights.reshape(len(weights), -1)
-        bias = self.graph.value(node.bias) if isinstance(node, MatMul | Conv) else None
+        bias = self.graph.value(node.bias) if isinstance(node, Summing) else None
         if row >= len(weights):
             raise out_of_range(row)
         if bias is None if column == p.BIAS_INPUT else column >= weights.shape[1]:
@@ -107,11 +106,8 @@ class LoadedFaults:
         if len(self._rows) >= capacity:
             raise Refusal(p.ErrorCode.NO_SPACE, capacity)
         if column == p.BIAS_INPUT:
-            assert isinstance(node, MatMul | Conv)
             assert bias is not None
-            if matrix not in self._limits:
-                self._limits[matrix] = bias_limit(self.graph, node)
-            limit = self._limits[matrix]
+            limit = node.bias_limit(self.graph, self.graph.analysis.bounds)
             fits = -limit <= int(bias[row]) + delta <= limit
         else:
             reach = 1 << (self.graph.constants[node.weight].bits - 1)

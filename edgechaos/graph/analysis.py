@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cached_property
 
 from edgechaos.graph.node import Graph, Interval, Node
-from edgechaos.graph.slots import slot_table
 from edgechaos.graph.tensors import DTYPE_RANGE, Slot
 
 UNIT_KINDS = ("spiking", "k-WTA", "plain")
@@ -33,8 +32,12 @@ class Analysis:
 
     @cached_property
     def slot_table(self) -> tuple[tuple[str, Slot], ...]:
-        """`edgechaos.graph.slots.slot_table`."""
-        return slot_table(self.graph)
+        """(node name, slot) of every slot; the index is the slot's number on the wire.
+
+        By `added`, so that what comes later renumbers nothing; then nodes in execution order, slots in their class's.
+        """
+        slots = ((node.name, slot) for node in self.graph.nodes for slot in node.slots(self.graph))
+        return tuple(sorted(slots, key=lambda pair: pair[1].added))
 
     @cached_property
     def unit_nodes(self) -> tuple[Node, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.graph.heads import Head
-from edgechaos.graph.tensors import Constant, Slot, Tensor, fault_constant
+from edgechaos.graph.tensors import DTYPE_RANGE, Constant, Slot, Tensor, fault_constant
 from edgechaos.support.errors import ConfigError, FaultError, GraphError
 from edgechaos.support.suggest import suggestion
 
@@ -88,6 +88,10 @@ class Graph:
         """The nodes that read a tensor, in execution order."""
         return self._readers.get(tensor, ())
 
+    def room(self, tensor: str, bounds: Mapping[str, Interval]) -> int:
+        """The largest |value| of an int32 tensor with which every proof of what reads it holds."""
+        return min((node.room(self, bounds) for node in self.readers(tensor)), default=DTYPE_RANGE["int32"][1])
+
     def site(self, node: Node) -> int:
         """The number by which a node's fault sites are drawn: as stored, or its index."""
         return self.nodes.index(node) if node.site is None else node.site
@@ -129,6 +133,9 @@ class Node:
     """Whether entry n of axis 0 of its output is made of the entries n of its inputs: where all of them are removed, so may it be."""
     unit_kind: ClassVar[Literal["", "spiking", "k-WTA", "plain"]] = ""
     """What its units are, where it has a `dead` slot."""
+
+    set_by_faults: ClassVar[tuple[str, ...]] = ()
+    """Fields that are set by faults alone."""
 
     name: str
     input: str
@@ -270,6 +277,26 @@ class Node:
     def readout_gain(self) -> int:
         """The gain that a Readout of its output needs."""
         return 1
+
+    def largest_gain(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """The same under any fault that keeps the Readout's proof."""
+        return self.readout_gain()
+
+    def gain_room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """The largest gain of its products with which its own sums hold; 1 where it has none."""
+        return 1
+
+    def room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """The largest |input|, where that is int32, with which every proof holds: a faulty bias before it may use what is left."""
+        return DTYPE_RANGE["int32"][1]
+
+    def lowest(self, graph: Graph, bounds: Mapping[str, Interval], slot: Slot) -> int:
+        """The least entry of one of its slots with which every proof holds."""
+        return slot.low
+
+    def most_active(self, graph: Graph) -> float | None:
+        """The share of its output that is not 0 at most, whatever the input; None where that may be all of it."""
+        return None
 
 
 def constant_field(default: Any = ...) -> Any:

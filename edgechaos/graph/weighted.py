@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class Weighted(Node):
     patch: (k, 3) int32 rows (row, column, delta) of flipped words, where weight is read as a matrix of weight.shape[0] rows;
     `delta * what that word is multiplied with` is added after the sum. Set by faults alone.
     """
+
+    set_by_faults: ClassVar[tuple[str, ...]] = ("patch",)
 
     weight: str = constant_field()
     patch: str | None = constant_field(None)
@@ -45,6 +48,14 @@ class Weighted(Node):
         """Products per sample, ticks included."""
         positions = math.prod(graph.tensors[self.output].shape[1:])
         return graph.value(self.weight).size * positions * max(graph.tensors[self.input].ticks, 1)
+
+    def patchable(self, graph: Graph) -> int:
+        """How many stored words a fault may change."""
+        return graph.value(self.weight).size
+
+    def bias_limit(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """The largest |bias| with which every sum, and what is made of it, keeps its proof; 0 without one."""
+        return 0
 
     def faulty_weight(self, graph: Graph) -> Array:
         """The int8 weights with the flips of the node's patch: the same integers as delta times input after the sum."""
@@ -77,9 +88,25 @@ class Summing(Weighted):
 
     bias: str | None = constant_field(None)
 
+    slides: ClassVar[bool] = False
+    """Whether the matrix is applied to windows, at many positions."""
+
     def product_gain(self) -> int:
         """What the products are multiplied with."""
         return 1
+
+    def largest_product_gain(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """The same under any fault."""
+        return 1
+
+    def patchable(self, graph: Graph) -> int:
+        """Weights and biases."""
+        return graph.value(self.weight).size + graph.value(self.bias).size
+
+    def bias_limit(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """What the products leave of what the readers have room for."""
+        products = self.reach(graph, max(map(abs, bounds[self.input]))) * self.largest_product_gain(graph, bounds)
+        return graph.room(self.output, bounds) - products
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
         """Every stored word at its worst, and the bias as it is."""

@@ -7,16 +7,14 @@ from typing import Any, TypeVar
 
 from edgechaos.export.onnx.writer import OnnxWriter
 from edgechaos.graph.integer_graph import IntegerGraph, Node
-from edgechaos.support.errors import UnsupportedError
-from edgechaos.support.registry import load_all
+from edgechaos.graph.kind_table import KindTable
 
 SAMPLE = "sample"
 SEED = "seed"
-KINDS = "edgechaos.export.onnx.kinds"
-"""The folder of kinds that have a file of their own, and the entry-point group of plug-ins' modules."""
 Lowering = Callable[[OnnxWriter, IntegerGraph, Any], None]
 F = TypeVar("F", bound=Lowering)
-LOWERINGS: dict[type[Node], Lowering] = {}
+LOWERINGS: KindTable[Lowering] = KindTable("ONNX", "edgechaos.export.onnx.kinds")
+lowering_of = LOWERINGS.of
 
 
 def lowers(*kinds: type[Node]) -> Callable[[F], F]:
@@ -27,12 +25,3 @@ def lowers(*kinds: type[Node]) -> Callable[[F], F]:
         return lowering
 
     return register
-
-
-def lowering_of(node: Node) -> Lowering:
-    """What writes a node. Raises UnsupportedError where ONNX has no words for its kind."""
-    if type(node) not in LOWERINGS:
-        load_all(KINDS, KINDS)
-    if type(node) not in LOWERINGS:
-        raise UnsupportedError(f"node '{node.name}': kind {type(node).__name__} is not written in ONNX; add a module to {KINDS}", node.name)
-    return LOWERINGS[type(node)]

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
-from edgechaos.graph.integer_graph import Conv, IntegerGraph, Lut, MatMul, Requantize, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.weighted import Summing
 
 Kernel = Literal["dense", "event", "packed"]
 Choice = Literal["auto", "dense", "event"]
 
 
-ZERO = 128
-"""Where a table holds what becomes of code 0."""
 UNMEASURED = 0.5
 """Activity where none was measured."""
 
@@ -55,9 +54,8 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
     chosen: dict[str, KernelChoice] = {}
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
-        if isinstance(node, MatMul | Conv):
-            weight = graph.value(node.weight)
-            limit = crossover(weight.size // len(weight), len(weight), core.conv_costs if isinstance(node, Conv) else core.costs)
+        if isinstance(node, Summing):
+            limit = crossover(node.terms(graph), len(graph.value(node.weight)), core.conv_costs if node.slides else core.costs)
             activity = _activity(graph, node.input)
             if graph.constants[node.weight].bits < 8:
                 chosen[node.name] = KernelChoice(node.name, "packed", activity, limit)
@@ -74,6 +72,4 @@ def _activity(graph: IntegerGraph, tensor: str) -> float | None:
     if tensor in measured:
         return float(measured[tensor])
     node = graph.producer(tensor)
-    while isinstance(node, Requantize) or (isinstance(node, Lut) and not graph.value(node.table)[..., ZERO].any()):
-        node = graph.producer(node.input)
-    return node.k / graph.tensors[tensor].size if isinstance(node, TopK) else None
+    return None if node is None else node.most_active(graph)

@@ -7,13 +7,13 @@ stay in place after a run, because STATE_HASH and RESULT read them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
 from edgechaos.firmware_gen.plan.slots import placed_slots
-from edgechaos.graph.integer_graph import ArgMax, Conv, EmbeddingBag, IntegerGraph, MatMul, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
@@ -23,8 +23,6 @@ PATCH_BYTES = 12
 """sizeof(ec_patch)."""
 EVENT_PADDING = 6
 """Event lists come in groups of four, one growing up and one down (ec_run.h)."""
-CONV_BLOCK = 4
-"""Positions that a dense convolution takes at a time, and inputs that it takes together (ec_conv_dense.h)."""
 FOREVER = 1 << 30
 
 
@@ -34,6 +32,23 @@ class Capacities:
 
     slot_words: int
     patches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Elements of each array of ec_scratch (ec_run.h), which no value outlives."""
+
+    events: int = 0
+    neurons: int = 0
+    stateful: int = 0
+    sums: int = 0
+    block: int = 0
+    window: int = 0
+
+    @staticmethod
+    def shared(all_of: Iterable[Scratch]) -> Scratch:
+        """Each array as long as whoever needs most of it."""
+        return Scratch(*map(max, zip(*map(astuple, (Scratch(), *all_of)), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +66,15 @@ class MemoryPlan:
     places: Mapping[str, Place]
     pools: Mapping[str, int]
     input_bytes: int
-    scratch_events: int
-    scratch_neurons: int
-    scratch_stateful: int
-    scratch_sums: int
-    scratch_block: int
-    scratch_window: int
+    scratch: Scratch
     parameters: int
     capacities: Capacities
     state_bytes: int
 
 
-def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, dense: Collection[str]) -> MemoryPlan:
-    """Place every tensor. `dense`: names of the nodes with the dense kernel; every other matrix needs a list of its active inputs."""
+def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, scratch: Scratch) -> MemoryPlan:
+    """Place every tensor."""
     places, pools = _place(graph)
-    layers = graph.chaos_layers()
-    convs = [n for n in graph.nodes if isinstance(n, Conv)]
-    sizes = {n.name: graph.tensors[n.input].shape[0] for n in layers}
     capacities = Capacities(
         slot_words=sum(slot.words for slot in placed_slots(graph)),
         patches=patch_capacity if faults else 0,
@@ -76,42 +83,17 @@ def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, dense: C
         places=places,
         pools=pools,
         input_bytes=max(input_bytes(graph, h.input) for h in graph.heads),
-        scratch_events=max((fan_in(graph, n) for n in graph.nodes if isinstance(n, MatMul | Conv) and n.name not in dense), default=0),
-        scratch_neurons=max(sizes.values(), default=0),
-        scratch_stateful=max((sizes[n.name] for n in layers if n.mode == "stateful"), default=0),
-        scratch_sums=max((_sums(graph, n, n.name in dense) for n in graph.nodes if isinstance(n, Conv | EmbeddingBag)), default=0),
-        scratch_block=max((CONV_BLOCK * padded_fan_in(graph, n) for n in convs if n.name in dense), default=0),
-        scratch_window=max((fan_in(graph, n) for n in convs if n.name not in dense), default=0),
-        parameters=sum(isinstance(n, ThermalNoise) for n in graph.nodes),
+        scratch=scratch,
+        parameters=sum(n.parameter() is not None for n in graph.nodes),
         capacities=capacities,
         state_bytes=0,
     )
     return replace(plan, state_bytes=_state_bytes(plan, faults))
 
 
-def fan_in(graph: IntegerGraph, node: MatMul | Conv) -> int:
-    """How many inputs each output sums: a tick's, or a window's."""
-    weight = graph.value(node.weight)
-    return weight.size // len(weight)
-
-
-def padded_fan_in(graph: IntegerGraph, node: Conv) -> int:
-    """A window's inputs, and zeros up to whole fours."""
-    return math.ceil(fan_in(graph, node) / CONV_BLOCK) * CONV_BLOCK
-
-
 def input_bytes(graph: IntegerGraph, tensor: str) -> int:
     """Of a head's input on the wire and in the state."""
     return graph.tensors[tensor].size * np.dtype(graph.tensors[tensor].dtype).itemsize
-
-
-def _sums(graph: IntegerGraph, node: Conv | EmbeddingBag, dense: bool) -> int:
-    outputs, size = graph.value(node.weight).shape[:2]
-    if isinstance(node, EmbeddingBag):
-        return int(size)
-    if dense:  # sums go straight to their places, unless a block is wider than a row
-        return CONV_BLOCK * outputs if graph.tensors[node.output].shape[2] < CONV_BLOCK else 0
-    return int(outputs)
 
 
 def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
@@ -125,7 +107,7 @@ def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
     alive: dict[str, list[tuple[int, int, int]]] = {pool: [] for pool in BYTES}
     pools = dict.fromkeys(BYTES, 0)
     for step, node in enumerate(graph.nodes):
-        if isinstance(node, ArgMax) or node.output in inputs:
+        if node.is_class or node.output in inputs:
             continue  # the class is returned, not stored
         tensor = graph.tensors[node.output]
         pool = POOL[tensor.dtype]
@@ -151,10 +133,11 @@ def _struct(members: list[tuple[int, int]]) -> int:
 
 
 def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
-    events = plan.scratch_events + EVENT_PADDING if plan.scratch_events else 1
-    stateful, neurons = max(plan.scratch_stateful, 1), max(plan.scratch_neurons, 1)
+    s = plan.scratch
+    events = s.events + EVENT_PADDING if s.events else 1
+    stateful, neurons = max(s.stateful, 1), max(s.neurons, 1)
     lists = [(8 * events, 4), (4 * stateful, 4), (2 * stateful, 2), (2 * stateful, 2), (2 * neurons, 2), (neurons, 1)]
-    scratch = _struct([*lists, (4 * max(plan.scratch_sums, 1), 4), (2 * max(plan.scratch_block, 1), 2), (max(plan.scratch_window, 1), 1)])
+    scratch = _struct([*lists, (4 * max(s.sums, 1), 4), (2 * max(s.block, 1), 2), (max(s.window, 1), 1)])
     pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
     parameters = [(4 * plan.parameters, 4)] if plan.parameters else []
     members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]

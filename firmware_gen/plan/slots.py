@@ -1,7 +1,7 @@
 """Where a model's fault slots live on a device, and the checksum by which host and device know that they mean the same table.
 
-A slot's number on the wire is its index in the graph's table (`edgechaos.graph.slots`). On a device every slot begins at a word of its own:
-a bool slot as bits, low first, any other as one word an entry. One that its node refuses keeps its number and has no memory.
+A slot's number on the wire is its index in `edgechaos.graph.analysis.Analysis.slot_table`. On a device every slot begins at a word of its
+own: a bool slot as bits, low first, any other as one word an entry. One that its node refuses keeps its number and has no memory.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from edgechaos.firmware_gen.plan.limits import lowest_fail_q
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
-from edgechaos.graph.slots import Slot, slot_table
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import Slot
 
 WIDTHS = {"bool": 0, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4}
 """Bytes of an entry on the wire; 0: a bit."""
@@ -43,11 +42,9 @@ class PlacedSlot:
 def placed_slots(graph: IntegerGraph) -> tuple[PlacedSlot, ...]:
     """Every slot in the order of its number."""
     placed: list[PlacedSlot] = []
-    for number, (name, slot) in enumerate(slot_table(graph)):
+    for number, (name, slot) in enumerate(graph.analysis.slot_table):
         at = placed[-1].at + placed[-1].words if placed else 0
-        node = graph.node(name)
-        # A lower loss would void the proof of the readout after an `expected` layer.
-        low = lowest_fail_q(graph, node) if slot.name == "fail_q" and isinstance(node, ChaosLayer) else slot.low
+        low = graph.node(name).lowest(graph, graph.analysis.bounds, slot)
         placed.append(PlacedSlot(number, name, slot, at, low))
     return tuple(placed)
 

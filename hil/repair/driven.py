@@ -20,7 +20,6 @@ from edgechaos import reference
 from edgechaos.devices.contract import Device
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
-from edgechaos.firmware_gen.plan.limits import bias_limit
 from edgechaos.graph.integer_graph import Conv, IntegerGraph, MatMul, Requantize, TopK
 from edgechaos.graph.weighted import Summing
 from edgechaos.hil.repair.damaged import merged
@@ -124,7 +123,7 @@ class DrivenTests:
             threshold = layer.units.slot_value(self.graph, "threshold").copy()
             threshold[list(units)] = -MOST - 1 if up else MOST
             return ResolvedPlan({(layer.name, "threshold"): threshold})
-        limit = bias_limit(self.graph, _plain(layer.driver))
+        limit = _plain(layer.driver).bias_limit(self.graph, self.graph.analysis.bounds)
         bias = self.graph.value(layer.driver.bias)
         rows = [(u, -1, max(-MOST, min(MOST, (limit if up else -limit) - int(bias[u])))) for u in units]
         return ResolvedPlan({}, {layer.driver.name: np.array(rows, np.int32)})

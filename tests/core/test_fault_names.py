@@ -106,5 +106,5 @@ def test_firmware_of_a_faulty_bias_is_refused_by_name() -> None:
     readout = faulty.node("readout")
     assert isinstance(readout, MatMul)
     assert readout.bias == "readout.bias"
-    with pytest.raises(UnsupportedError, match=r"node 'readout': the graph carries a faulty bias.*load the plan"):
+    with pytest.raises(UnsupportedError, match=r"node 'readout': the graph carries a fault in 'bias'.*load the plan"):
         generate(faulty, None)

@@ -11,7 +11,6 @@ from edgechaos import reference
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph, Node, TopK
-from edgechaos.graph.slots import slot_table
 from edgechaos.support.errors import FaultError, GraphError
 from tests.export.test_export import ONNX_ENGINES
 from tests.helpers.graphs import chaos_graph
@@ -37,7 +36,7 @@ def with_slot(graph: IntegerGraph, name: str, slot: str, values: object) -> Inte
 @pytest.mark.parametrize("which", GRAPHS)
 def test_what_is_set_is_read_back_and_setting_the_clean_value_changes_nothing(which: str) -> None:
     graph = GRAPHS[which]()
-    table = slot_table(graph)
+    table = graph.analysis.slot_table
     assert table, "a graph without slots proves nothing"
     for name, slot in table:
         clean = graph.node(name).slot_value(graph, slot.name)
@@ -53,17 +52,17 @@ def test_what_is_set_is_read_back_and_setting_the_clean_value_changes_nothing(wh
             wanted = np.full(slot.length, slot.high)
             faulty = with_slot(graph, name, slot.name, wanted)
             assert np.array_equal(faulty.node(name).slot_value(faulty, slot.name), wanted.astype(slot.dtype))
-            assert slot_table(faulty) == table
+            assert faulty.analysis.slot_table == table
             assert artifact.from_bytes(artifact.to_bytes(faulty)).node(name) == faulty.node(name)
 
 
 def test_the_graph_numbers_slots_by_execution_and_class() -> None:
-    assert [(name, slot.name) for name, slot in slot_table(GRAPHS["stateful"]())][:6] == [
+    assert [(name, slot.name) for name, slot in GRAPHS["stateful"]().analysis.slot_table][:6] == [
         ("cortex0", name) for name in ("dead", "stuck", "fail_q", "threshold", "decay_q15", "refractory_decay_q15")
     ]
-    binomial = [slot for _, slot in slot_table(GRAPHS["binomial"]())]
+    binomial = [slot for _, slot in GRAPHS["binomial"]().analysis.slot_table]
     assert [slot.name for slot in binomial if not slot.added][-1] == "table"
-    stateful = slot_table(GRAPHS["stateful"]())
+    stateful = GRAPHS["stateful"]().analysis.slot_table
     assert [slot.added for _, slot in stateful] == sorted(slot.added for _, slot in stateful), "a later slot renumbers none"
 
 

@@ -17,6 +17,7 @@ from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.compilers.c.lowering import working_memory
 from edgechaos.firmware_gen.plan.memory import BYTES, plan_memory
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.protocol import REPLY, SET_HEAD, Verb
@@ -95,7 +96,8 @@ class Memory:
 def beyond(head: str) -> list[Any]:
     """Per array, the bytes that a head has no business with, as a mask; of the event list nothing is said."""
     path = graph().path(head)
-    alone = plan_memory(replace(graph(), nodes=path, heads=(graph().head(head),)), 0, False, dense())
+    own = replace(graph(), nodes=path, heads=(graph().head(head),))
+    alone = plan_memory(own, 0, False, working_memory(own, firmware().kernels))
     masks = {pool: np.ones(BYTES[pool] * size, bool) for pool, size in firmware().plan.pools.items()}
     for node in path:
         place, tensor = firmware().plan.places.get(node.output), graph().tensors[node.output]
@@ -103,17 +105,13 @@ def beyond(head: str) -> list[Any]:
             width = BYTES[place.pool]
             masks[place.pool][width * place.first : width * (place.first + tensor.size * max(tensor.ticks, 1))] = False
     used: tuple[int, ...] = (
-        4 * alone.scratch_stateful,
-        *(2 * alone.scratch_stateful,) * 2,
-        2 * alone.scratch_neurons,
-        alone.scratch_neurons,
+        4 * alone.scratch.stateful,
+        *(2 * alone.scratch.stateful,) * 2,
+        2 * alone.scratch.neurons,
+        alone.scratch.neurons,
     )
-    used += (4 * alone.scratch_sums, 2 * alone.scratch_block, alone.scratch_window)
+    used += (4 * alone.scratch.sums, 2 * alone.scratch.block, alone.scratch.window)
     return [*(masks[pool] for pool in ("words", "halves", "codes")), *(np.arange(1 << 16) >= size for size in used)]
-
-
-def dense() -> set[str]:
-    return {name for name, choice in firmware().kernels.items() if choice.kernel == "dense"}
 
 
 @pytest.mark.slow

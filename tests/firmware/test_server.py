@@ -16,7 +16,6 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.random_bits import binomial_table
 from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import generate
-from edgechaos.firmware_gen.plan.limits import lowest_fail_q
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Verb
 from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, ThermalNoise
@@ -232,7 +231,7 @@ def test_a_loss_below_which_the_readout_could_overflow(tmp_path: Path) -> None:
     graph = replace(graph, constants={**graph.constants, "readout_bias": Constant(bias, 32)}).validate()
     layer = graph.node("cortex0")
     assert isinstance(layer, ChaosLayer)
-    lowest = lowest_fail_q(graph, layer)
+    lowest = layer.lowest(graph, graph.analysis.bounds, layer.slot(graph, "fail_q"))
     assert 0 < lowest < layer.fail_q
     host = HostLibrary(graph, compile_host(generate(graph, None), tmp_path, GCC, ("-O0", "-fPIC", "-shared"), output="expected.so"))
     assert ask(host, Verb.SET, loss(lowest, graph)) == b""

@@ -9,7 +9,6 @@ import pytest
 from edgechaos.export.onnx import lowering as onnx_lowering
 from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
-from edgechaos.firmware_gen.compilers.c.node_source import _KNOWN
 from edgechaos.graph.node import NODE_KINDS, Node
 from edgechaos.support.registry import load_all, modules
 from tests.helpers.places import ROOT
@@ -23,12 +22,12 @@ def in_onnx(kind: type[Node]) -> bool:
 
 
 def in_c(kind: type[Node]) -> bool:
-    return issubclass(kind, _KNOWN) or kind in c_lowering.LOWERINGS
+    return kind in c_lowering.LOWERINGS
 
 
 @pytest.mark.parametrize(("target", "written"), [("onnx", in_onnx), ("c", in_c)])
 def test_every_kind_is_written_or_refused(target: str, written: Callable[[type[Node]], bool]) -> None:
-    for package in (onnx_lowering.KINDS, c_lowering.KINDS, "edgechaos.graph.kinds"):
+    for package in (onnx_lowering.LOWERINGS.package, c_lowering.LOWERINGS.package, "edgechaos.graph.kinds"):
         load_all(package)
     own = {name: kind for name, kind in NODE_KINDS.items() if kind.__module__.startswith("edgechaos.")}
     assert callable(to_onnx), "what imports the exporter fills its table"
@@ -44,7 +43,7 @@ def test_a_kind_is_one_file() -> None:
 
 def test_the_base_and_the_checks_name_no_kind() -> None:
     load_all("edgechaos.graph.kinds")
-    for name in ("node", "rules", "validation", "analysis", "slots", "tensors", "artifact"):
+    for name in ("node", "rules", "validation", "analysis", "kind_table", "tensors", "artifact"):
         text = (ROOT / "edgechaos" / "graph" / f"{name}.py").read_text()
         assert "graph.kinds import" not in text
         assert "edgechaos.graph.kinds." not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -55,6 +56,8 @@ class ChaosLayer(Drawing):
     keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["spiking"]] = "spiking"
 
+    set_by_faults: ClassVar[tuple[str, ...]] = ("dead", "stuck")
+
     mode: TickMode = "parallel"
     ticks: int = 1
     threshold: str = constant_field()
@@ -86,6 +89,21 @@ class ChaosLayer(Drawing):
     def state_bytes(self, graph: Graph) -> int:
         """Of stateful ticks an int16 membrane and a uint16 refractoriness per neuron."""
         return 4 * graph.tensors[self.output].shape[0] if self.mode == "stateful" else 0
+
+    def largest_gain(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """At the lowest loss."""
+        return expected_gain(self.ticks, self.lowest(graph, bounds, self.slot(graph, "fail_q"))) if self.sampling == "expected" else 1
+
+    def room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """What the noise leaves."""
+        return ACCUMULATOR - ((self.noise_bound(graph) >> self.sigma_shift) + 1 if self.sigma is not None else 0)
+
+    def lowest(self, graph: Graph, bounds: Mapping[str, Interval], slot: Slot) -> int:
+        """Of an `expected` layer's loss: the first with which no readout of it overflows, whose gain falls with the loss."""
+        if slot.name != "fail_q" or self.sampling != "expected":
+            return slot.low
+        room = min((reader.gain_room(graph, bounds) for reader in graph.readers(self.output)), default=ACCUMULATOR)
+        return bisect_left(range(slot.high), True, key=lambda fail_q: expected_gain(self.ticks, fail_q) <= room)
 
     def slots(self, graph: Graph) -> tuple[Slot, ...]:
         """Masks, loss, thresholds; the decays and the state of stateful ticks; the generator; and the table that follows the loss, which

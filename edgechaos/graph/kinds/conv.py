@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Conv(Summing):
     Input int8 (C, H, W), padded by `pad` rows and columns of code 0 on both sides; weight (out, C, kh, kw) int8; bias (out,) int32;
     output (out, (H + 2 pad[0] - kh) // stride[0] + 1, likewise). patch rows are (out, flat index over (C, kh, kw), delta).
     """
+
+    slides: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)

@@ -32,6 +32,11 @@ class Lut(Node):
         """The table, where each channel has its own."""
         return (self.table,) if graph.value(self.table).ndim == 2 else ()
 
+    def most_active(self, graph: Graph) -> float | None:
+        """As before it where 0 stays 0."""
+        source = graph.producer(self.input)
+        return source.most_active(graph) if source is not None and self.maps_zero_to_zero(graph) else None
+
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)

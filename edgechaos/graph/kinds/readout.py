@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from edgechaos.graph.kinds.matmul import MatMul
-from edgechaos.graph.node import Graph, Node
-from edgechaos.graph.rules import require
+from edgechaos.graph.node import Graph, Interval, Node
+from edgechaos.graph.rules import ACCUMULATOR, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,16 @@ class Readout(MatMul):
     def product_gain(self) -> int:
         """As stored."""
         return self.gain
+
+    def largest_product_gain(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """Of the layer before it, at the lowest loss that a fault may set."""
+        layer = graph.producer(self.input)
+        return 1 if layer is None else layer.largest_gain(graph, bounds)
+
+    def gain_room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """What the bias leaves, by what the products reach."""
+        bias = int(np.abs(graph.value(self.bias).astype(np.int64)).max(initial=0))
+        return (ACCUMULATOR - bias) // self.reach(graph, max(map(abs, bounds[self.input])))
 
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""

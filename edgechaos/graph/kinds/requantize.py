@@ -24,6 +24,8 @@ class Requantize(Node):
     codes are 0; stuck_code, (axis 0,) uint16, 0, or 1 + c - low of a unit whose codes are all c.
     """
 
+    set_by_faults: ClassVar[tuple[str, ...]] = ("dead",)
+
     multiplier: str = constant_field()
     shift: str = constant_field()
     low: int = -128
@@ -75,6 +77,15 @@ class Requantize(Node):
             require(good, self, f"stuck_code must be uint16 {x.shape[:1]} in 0..{most}")
             both = np.flatnonzero((stuck > 0) & (self.slot_value(graph, "dead") > 0))
             require(not len(both), self, f"unit {both[0] if len(both) else 0} is both dead and stuck")
+
+    def room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """Of a shifted operand."""
+        return SHIFTABLE
+
+    def most_active(self, graph: Graph) -> float | None:
+        """As before it: 0 stays 0."""
+        source = graph.producer(self.input)
+        return None if source is None else source.most_active(graph)
 
     def bound(self, graph: Graph, bounds: Mapping[str, Interval]) -> Interval:
         """Of the clip."""

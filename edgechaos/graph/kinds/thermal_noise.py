@@ -77,6 +77,11 @@ class ThermalNoise(Drawing):
             )
         return math.floor(k)
 
+    def room(self, graph: Graph, bounds: Mapping[str, Interval]) -> int:
+        """What the noise leaves."""
+        noise = bounds[self.output][1] - bounds[self.input][1]
+        return min(ACCUMULATOR, graph.room(self.output, bounds) - noise)
+
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)

@@ -29,6 +29,8 @@ class TopK(Node):
     keeps_units: ClassVar[bool] = True
     unit_kind: ClassVar[Literal["k-WTA"]] = "k-WTA"
 
+    set_by_faults: ClassVar[tuple[str, ...]] = ("dead", "dropped")
+
     k: int = 1
     dead: str | None = constant_field(None)
     dropped: int = 0
@@ -42,6 +44,10 @@ class TopK(Node):
             Slot("dropped", "uint16", 1, 0, (1 << min(self.k, DROPPABLE)) - 1),
             Slot("k_shift", "int32", 1, -self.k, n - self.k, added=1),
         )
+
+    def most_active(self, graph: Graph) -> float:
+        """k of n."""
+        return self.k / graph.tensors[self.input].size
 
     def check(self, graph: Graph) -> None:
         """Raises GraphError where a rule of docs/semantics.md is broken."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.firmware_gen.board import Board
+from edgechaos.firmware_gen.compilers.c.lowering import lowering_of, working_memory
 from edgechaos.firmware_gen.compilers.c.model_source import ModelSource
 from edgechaos.firmware_gen.compilers.c.protocol_header import protocol_header
 from edgechaos.firmware_gen.compilers.c.signal_source import signal_files
@@ -22,7 +23,7 @@ from edgechaos.firmware_gen.plan.kernels import Choice, KernelChoice, choose_ker
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, plan_memory
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.rules import GAUSSIAN_MAX
 from edgechaos.support.errors import BuildError
 from edgechaos.support.version import __version__
@@ -87,9 +88,8 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     graph.validate()
     check_supported(graph)
     kernels = choose_kernels(graph, kernel, board.core if board else None)
-    dense = {name for name, choice in kernels.items() if choice.kernel == "dense"}
     patches = board.patch_capacity if board else HOST_PATCHES
-    plan = plan_memory(graph, patches, faults, dense)
+    plan = plan_memory(graph, patches, faults, working_memory(graph, kernels))
     if board:
         _check_fits(graph, board, plan)
     model_hash = content_hash(graph)
@@ -107,7 +107,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         "src/ec_target.h": _target(model.prefix).encode(),
         "flags.txt": "".join(f"{flag}\n" for flag in _flags(board)).encode(),
     }
-    files |= {f"src/{path.name}": path.read_bytes() for lowering in model.nodes.own_lowerings() for path in lowering.sources}
+    files |= {f"src/{path.name}": path.read_bytes() for lowering in model.lowerings for path in lowering.sources}
     files |= {path: text.encode() for path, text in signal_files(graph, title).items()}
     if _noisy(graph):
         files["src/ec_gaussian.c"] = _gaussian().encode()
@@ -144,7 +144,7 @@ def _digest(model_hash: str, files: Mapping[str, bytes]) -> str:
 
 
 def _noisy(graph: IntegerGraph) -> bool:
-    return any(n.sigma is not None for n in graph.chaos_layers()) or any(isinstance(n, ThermalNoise) for n in graph.nodes)
+    return any(lowering_of(node).noisy(node) for node in graph.nodes)
 
 
 def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool) -> str:
@@ -155,12 +155,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_PACKED": int(any(graph.constants[n.weight].bits < 8 for n in graph.weighted())),
         "EC_MAX_PAYLOAD": f"{board.max_payload if board else HOST_PAYLOAD}u",
         "EC_INPUT_BYTES": f"{plan.input_bytes}u",
-        "EC_SCRATCH_EVENTS": plan.scratch_events,
-        "EC_SCRATCH_NEURONS": plan.scratch_neurons,
-        "EC_SCRATCH_STATEFUL": plan.scratch_stateful,
-        "EC_SCRATCH_SUMS": plan.scratch_sums,
-        "EC_SCRATCH_BLOCK": plan.scratch_block,
-        "EC_SCRATCH_WINDOW": plan.scratch_window,
+        **{f"EC_SCRATCH_{what.upper()}": size for what, size in asdict(plan.scratch).items()},
         "EC_SLOT_WORDS": plan.capacities.slot_words,
         "EC_PATCH_CAPACITY": f"{plan.capacities.patches}u",
     }

@@ -1,39 +1,43 @@
-"""What the C target makes of a kind of node that has a file of its own: description, call, cost, C sources."""
+"""What the C target makes of a kind of node: its limits, working memory, description, call, cost and C sources, in a file each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.kernels import KernelChoice
+from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.graph.integer_graph import IntegerGraph, Node
-from edgechaos.support.errors import UnsupportedError
-from edgechaos.support.registry import load_all
+from edgechaos.graph.kind_table import KindTable
 
-KINDS = "edgechaos.firmware_gen.compilers.c.kinds"
-"""The folder of kinds that have a file of their own, and the entry-point group of plug-ins' modules."""
+CALL = 300
+"""Instructions of a kernel's own beginning and end, its loops over nothing included."""
 
-
-class Source(Protocol):
-    """Of what is being written, what a lowering may ask."""
-
-    graph: IntegerGraph
-
-    def at(self, tensor: str) -> str:
-        """The C expression of a tensor's first element."""
-        ...
-
-    def description(self, node: Node) -> str:
-        """The C name of a node's `static const` description."""
-        ...
+BROKEN = 120
+"""Of a word from a generator with faults: two prefixes of its own, divisions by period and repeat."""
 
 
 class Lowering:
-    """One kind of node in C. header: what the model includes for it; sources: its C files outside of the runtime's own."""
+    """One kind of node in C.
+
+    header: what the model includes for it. sources: its C files that the runtime does not have. matrix: of a kind with weights, the
+    member of its description that is an ec_matrix; "": the description is one.
+    """
 
     header: ClassVar[str] = ""
     sources: ClassVar[tuple[Path, ...]] = ()
+    matrix: ClassVar[str] = ""
+
+    def noisy(self, node: Any) -> bool:
+        """Whether it draws Gaussian words: their table is linked then."""
+        return False
+
+    def scratch(self, graph: IntegerGraph, node: Any, dense: bool) -> Scratch:
+        """The working memory that it needs. dense: whether its matrix has the dense kernel."""
+        return Scratch()
 
     def describe(self, source: Source, w: Writer, node: Any) -> None:
         """Its tables and its `static const` description, where it needs any."""
@@ -42,13 +46,28 @@ class Lowering:
         """The statement that runs it."""
         raise NotImplementedError
 
+    def readout_gain(self, source: Source, node: Any) -> str:
+        """The C expression of `node.readout_gain()`, whatever faults hold."""
+        return "1"
+
     def instructions(self, graph: IntegerGraph, node: Any) -> int:
-        """An upper bound of the instructions of one inference on a Cortex-M4, whatever the input."""
+        """An upper bound of the instructions of one inference on a Cortex-M4, whatever the input; patch rows apart."""
+        raise NotImplementedError
+
+    def row_instructions(self, graph: IntegerGraph, node: Any) -> int:
+        """The same of one patch row, of a kind with weights."""
         raise NotImplementedError
 
 
 L = TypeVar("L", bound=type[Lowering])
-LOWERINGS: dict[type[Node], Lowering] = {}
+LOWERINGS: KindTable[Lowering] = KindTable("C", "edgechaos.firmware_gen.compilers.c.kinds")
+lowering_of = LOWERINGS.of
+
+
+def working_memory(graph: IntegerGraph, kernels: Mapping[str, KernelChoice]) -> Scratch:
+    """Of a whole model."""
+    dense = {name for name, choice in kernels.items() if choice.kernel == "dense"}
+    return Scratch.shared(lowering_of(node).scratch(graph, node, node.name in dense) for node in graph.nodes)
 
 
 def lowers(*kinds: type[Node]) -> Callable[[L], L]:
@@ -59,12 +78,3 @@ def lowers(*kinds: type[Node]) -> Callable[[L], L]:
         return lowering
 
     return register
-
-
-def lowering_of(node: Node) -> Lowering:
-    """What writes a node. Raises UnsupportedError where C has no words for its kind."""
-    if type(node) not in LOWERINGS:
-        load_all(KINDS, KINDS)
-    if type(node) not in LOWERINGS:
-        raise UnsupportedError(f"node '{node.name}': kind {type(node).__name__} is not written in C; add a module to {KINDS}", node.name)
-    return LOWERINGS[type(node)]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgechaos.firmware_gen.compilers.c.node_source import NodeSource, up
+from edgechaos.firmware_gen.compilers.c.lowering import lowering_of
+from edgechaos.firmware_gen.compilers.c.matrix import up
+from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import C_TYPES, Names, Writer, model_prefix
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, input_bytes
@@ -28,7 +30,8 @@ class ModelSource:
         own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "run"))
         tables = ("all_heads", "all_slots", "all_matrices", "all_parameters", "all_parameter_limits")
         names = Names(*own, "init_any", "run_any", *tables)
-        self.nodes = NodeSource(graph, kernels, plan, names)
+        self.nodes = Source(graph, kernels, plan, names)
+        self.lowerings = tuple(dict.fromkeys(map(lowering_of, graph.nodes)))
         self._runs = {h.name: names.take(f"run_{h.name}") for h in graph.heads}
 
     def header(self) -> str:
@@ -66,9 +69,10 @@ class ModelSource:
         w = Writer()
         w.comment(*self.title, "", *self._overview())
         w.lines(f'#include "{self.prefix}.h"', "", "#include <string.h>", "")
-        w.lines(*(f'#include "{name}"' for name in (*INCLUDES, *self.nodes.headers())), "")
+        headers = {lowering.header for lowering in self.lowerings} - {"", *INCLUDES}
+        w.lines(*(f'#include "{name}"' for name in (*INCLUDES, *sorted(headers))), "")
         for node in self.graph.nodes:
-            self.nodes.describe(w, node)
+            lowering_of(node).describe(self.nodes, w, node)
         self.nodes.slots(w)
         for head in self.graph.heads:
             self._run_head(w, head)
@@ -87,9 +91,8 @@ class ModelSource:
 
     def _run_head(self, w: Writer, head: Head) -> None:
         with w.block(f"static uint16_t {self._runs[head.name]}({self.prefix}_state *state, const ec_run *run)"):
-            for node in self.graph.path(head.name)[:-1]:
-                self.nodes.call(w, node)
-            w.line(f"return ec_argmax({self.nodes.at(head.logits)}, {self.graph.tensors[head.logits].size});")
+            for node in self.graph.path(head.name):
+                lowering_of(node).call(self.nodes, w, node)
         w.line()
 
     def _public(self, w: Writer) -> None:
@@ -121,13 +124,14 @@ class ModelSource:
     def _sites(self, w: Writer) -> None:
         """Matrices and parameters in the order of their numbers on the wire."""
         nodes = self.nodes
-        addresses = [nodes.matrix_address(n) for n in nodes.matrices]
+        addresses = [f"&{nodes.description(n)}{lowering_of(n).matrix}" for n in nodes.matrices]
         w.line("#if EC_FAULTS")
         w.line(f"static const ec_matrix *const all_matrices[{max(len(addresses), 1)}] = {{{', '.join(addresses) or 'NULL'}}};")
         w.lines("#endif", "")
-        if nodes.thermals:
-            w.array("all_parameters", np.array([n.k for n in nodes.thermals]), "int32")
-            w.array("all_parameter_limits", np.array([n.k_max for n in nodes.thermals]), "int32")
+        if nodes.parameters:
+            stored, largest = np.array([n.parameter() for n in nodes.parameters]).T
+            w.array("all_parameters", stored, "int32")
+            w.array("all_parameter_limits", largest, "int32")
             w.line()
 
     def _model(self, w: Writer) -> None:
@@ -152,9 +156,9 @@ class ModelSource:
         w.line()
         with w.block(f"const ec_model {p}_model =", "};"):
             w.lines(".head = all_heads,", f".input_at = offsetof({p}_state, input),", f".heads = {len(self.graph.heads)},")
-            if nodes.thermals:
+            if nodes.parameters:
                 w.lines(f".parameters_at = offsetof({p}_state, parameters),", ".parameter_max = all_parameter_limits,")
-                w.line(f".parameters = {len(nodes.thermals)},")
+                w.line(f".parameters = {len(nodes.parameters)},")
             w.lines(
                 ".model_hash = EC_MODEL_HASH,",
                 ".firmware_hash = EC_FIRMWARE_HASH,",

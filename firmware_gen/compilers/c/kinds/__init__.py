@@ -1,1 +1,1 @@
-"""One file per kind of node in C; the older kinds stand in `node_source` and `work`."""
+"""One file per kind of node in C, or of kinds that share everything."""

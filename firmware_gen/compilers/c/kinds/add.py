@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgechaos.firmware_gen.compilers.c.lowering import Lowering, Source, lowers
+from edgechaos.firmware_gen.compilers.c.lowering import CALL, Lowering, lowers
+from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
@@ -21,4 +22,4 @@ class AddInC(Lowering):
 
     def instructions(self, graph: IntegerGraph, node: Add) -> int:
         """Two loads, two products, a store."""
-        return 300 + 12 * graph.tensors[node.output].size
+        return CALL + 12 * graph.tensors[node.output].size

@@ -1,0 +1,60 @@
+"""MatMul and Readout in C."""
+
+from __future__ import annotations
+
+from edgechaos.firmware_gen.compilers.c.lowering import Lowering, lowering_of, lowers
+from edgechaos.firmware_gen.compilers.c.matrix import matrix, matrix_instructions
+from edgechaos.firmware_gen.compilers.c.source import Source
+from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.memory import Scratch
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+
+
+@lowers(MatMul)
+class MatMulInC(Lowering):
+    """One call, or one per tick."""
+
+    header = "ec_matmul.h"
+
+    def scratch(self, graph: IntegerGraph, node: MatMul, dense: bool) -> Scratch:
+        """The list of active inputs."""
+        return Scratch(events=0 if dense else node.terms(graph))
+
+    def describe(self, source: Source, w: Writer, node: MatMul) -> None:
+        """An ec_matrix."""
+        source.fields(w, "ec_matrix", node, *matrix(source, w, node))
+
+    def gain(self, source: Source, node: MatMul) -> str:
+        """The C expression of what the products are multiplied with."""
+        return "1"
+
+    def call(self, source: Source, w: Writer, node: MatMul) -> None:
+        """ec_matmul(about, run, gain, x, acc)."""
+        about, x, y = f"&{source.description(node)}, run, {self.gain(source, node)}", source.at(node.input), source.at(node.output)
+        t = source.graph.tensors[node.output]
+        if t.ticks:
+            with w.block(f"for (uint32_t t = 0; t < {t.ticks}; t++)"):
+                w.line(f"ec_matmul({about}, {x} + {node.terms(source.graph)} * t, {y} + {t.shape[0]} * t);")
+        else:
+            w.line(f"ec_matmul({about}, {x}, {y});")
+
+    def instructions(self, graph: IntegerGraph, node: MatMul) -> int:
+        """A vector per tick."""
+        written = graph.tensors[node.output]
+        return max(written.ticks, 1) * matrix_instructions(node.terms(graph), written.shape[0])
+
+    def row_instructions(self, graph: IntegerGraph, node: MatMul) -> int:
+        """Once per tick."""
+        return 24 * max(graph.tensors[node.output].ticks, 1)
+
+
+@lowers(Readout)
+class ReadoutInC(MatMulInC):
+    """Its gain is that of the layer before it."""
+
+    def gain(self, source: Source, node: MatMul) -> str:
+        """As the layer before it says."""
+        layer = source.graph.producer(node.input)
+        return "1" if layer is None else lowering_of(layer).readout_gain(source, layer)

@@ -1,0 +1,57 @@
+"""What the kinds of node with stored weights share in C: the layouts of a matrix, and the cost of one with one vector."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgechaos.firmware_gen.compilers.c.lowering import CALL
+from edgechaos.firmware_gen.compilers.c.packing import pack
+from edgechaos.firmware_gen.compilers.c.source import Fields, Source
+from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.graph.integer_graph import Weighted
+from edgechaos.graph.weighted import Summing
+
+
+def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1) -> tuple[Fields, Fields]:
+    """The members of an ec_matrix, those for faults apart; its tables are written. multiple: of which a dense row is a whole number."""
+    constant, choice = source.graph.constants[node.weight], source.kernels[node.name]
+    outputs, inputs = len(constant.value), node.terms(source.graph)
+    weight = constant.value.reshape(outputs, inputs)
+    stride, offset = up(outputs, 8), 1 << (constant.bits - 1)
+    w.comment(f"{node.name}: {outputs} outputs <- {inputs} inputs, {constant.bits}-bit weights; {choice}")
+    if choice.kernel == "dense":
+        stride = up(inputs, multiple)
+        layout, note = ("windows", f"[out][in], padded to {stride}") if node.slides else ("dense", "[out][in]")
+        table = source.table(w, node.weight, layout, np.pad(weight, ((0, 0), (0, stride - inputs))), "int8", note)
+    elif choice.kernel == "packed":
+        packed = pack(weight.T, constant.bits)
+        stride = packed.shape[1]
+        table = source.table(w, node.weight, "packed", packed, "uint8", f"[in][out], {8 // constant.bits} weights a byte")
+    else:
+        rows = np.full((inputs, stride), offset, np.int16)
+        rows[:, :outputs] += weight.T
+        note = f"[in][out], weight + {offset}, padded to {stride}"
+        table = source.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", note)
+    dense, bias = choice.kernel == "dense", source.int32(w, node.bias)
+    return members(table, dense, bias, (outputs, inputs, stride), constant.bits), hooks(source, node)
+
+
+def members(table: str, dense: bool, bias: str, shape: tuple[int, int, int], bits: int) -> dict[str, object]:
+    """Of an ec_matrix. shape: outputs, inputs, bytes of a stored row."""
+    fields: dict[str, object] = {"dense": table if dense else "NULL", "rows": "NULL" if dense else table, "bias": bias}
+    return fields | dict(zip(("outputs", "inputs", "stride"), shape, strict=True)) | {"offset": 1 << (bits - 1), "bits": bits}
+
+
+def hooks(source: Source, node: Weighted) -> Fields:
+    """Of an ec_matrix, where faults are compiled in."""
+    return {"index": source.matrices.index(node), "bias_limit": node.bias_limit(source.graph, source.graph.analysis.bounds)}
+
+
+def matrix_instructions(inputs: int, outputs: int) -> int:
+    """One vector, by the costlier kernel: every input is listed, whole groups of inputs meet whole eights of outputs."""
+    return CALL + 32 * inputs + 120 * up(outputs, 8) + 4 * (inputs + 8) * up(outputs, 8)
+
+
+def up(n: int, multiple: int) -> int:
+    """n rounded up to a multiple."""
+    return -(-n // multiple) * multiple
