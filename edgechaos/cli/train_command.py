@@ -42,7 +42,7 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Of earlier training items, for rehearsal.  [default: 0.05]")
 @click.option("--download", is_flag=True, help="Fetch the files into the cache, where EDGECHAOS_DATA is not set.")
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Neurons of a layer; repeat for more layers.  [default: 64]")
-@click.option("--residual", is_flag=True, default=None, help="Every hidden layer but the first adds its input (mlp; one width).")
+@click.option("--residual", is_flag=True, default=None, help="Every hidden layer but the first adds its input (mlp, cnn; one width).")
 @click.option("--channels", type=click.IntRange(1), multiple=True, help="Of a convolution; repeat (vision, cnn, shared).")
 @click.option("--average", is_flag=True, default=None, help="Average over the whole image before the projection (vision, shared).")
 @click.option("--embed", type=click.IntRange(1), help="Values into the cortex (vision, language, shared).  [default: 16]")

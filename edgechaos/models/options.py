@@ -16,7 +16,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "dlm": ("hidden", "temperature", "temperature_max", "current_strength", "dissipation", "injection"),
         "tnn": ("hidden", "sparsity", "softness"),
         "mlp": ("hidden", "residual", "dropout", "noise_std"),
-        "cnn": ("channels", "dropout", "noise_std"),
+        "cnn": ("channels", "residual", "dropout", "noise_std"),
     }
 )
 """Fields of a kind's configuration that a user may set and that the kind reads."""

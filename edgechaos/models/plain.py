@@ -1,9 +1,9 @@
 """Plain networks: the comparison that every spiking or sparse result needs, at equal accuracy.
 
-An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...), where `residual` with x + ReLU(Linear(x)) in place of every hidden layer but the
-first (He et al., Identity mappings in deep residual networks, ECCV 2016: nothing acts on the sum); a CNN is Conv3x3, ReLU, MaxPool2 per
-entry of `channels`, then Linear (`conv1`, ..., `fc`). Both may train with dropout or with Gaussian noise on their activations, which are
-the usual ways to a fault-tolerant network, and, as every model, with units that are dead or lose what they send.
+An MLP is Linear, ReLU, ..., Linear (`fc1`, `fc2`, ...); a CNN is Conv3x3, ReLU, MaxPool2 per entry of `channels`, then Linear (`conv1`,
+..., `fc`). Where `residual`, x + ReLU(Linear(x)), or x + ReLU(Conv3x3(x)), stands in place of every ReLU(...) but the first (He et al.,
+Identity mappings in deep residual networks, ECCV 2016: nothing acts on the sum). Both may train with dropout or with Gaussian noise on the
+activations, which are the usual ways to a fault-tolerant network, and, as every model, with units that are dead or lose what they send.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgechaos.support.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainConfig:
-    """hidden: of an MLP, one width where residual; channels: of a CNN, with image (C, H, W). dropout in 0..1 and noise_std: in training."""
+    """hidden: of an MLP; channels: of a CNN, with image (C, H, W); of one size where residual. dropout in 0..1, noise_std: in training."""
 
     inputs: int
     classes: tuple[str, ...]
@@ -49,7 +49,7 @@ class PlainConfig:
             ("hidden", bool(self.channels) or (len(self.hidden) > 0 and min(self.hidden) > 0), "one or more sizes of at least 1"),
             ("channels", all(c > 0 for c in self.channels), "sizes of at least 1"),
             ("image", not self.channels or halved, "(channels, height, width) that hold the inputs and every halving"),
-            ("residual", not self.residual or self._one_width(), "false, or hidden two or more sizes, all the same"),
+            ("residual", not self.residual or self._one_width(), "false, or hidden (channels of a CNN) two or more sizes, all the same"),
             ("dropout", 0 <= self.dropout < 1, "in 0..1, below 1"),
             ("noise_std", self.noise_std >= 0, "at least 0"),
             ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
@@ -61,7 +61,8 @@ class PlainConfig:
         return self
 
     def _one_width(self) -> bool:
-        return not self.channels and len(self.hidden) > 1 and len(set(self.hidden)) == 1
+        sizes = self.channels or self.hidden
+        return len(sizes) > 1 and len(set(sizes)) == 1
 
 
 class PlainNet(Model):
@@ -107,7 +108,7 @@ class PlainNet(Model):
 
     def _adds(self, layer: str) -> bool:
         """Whether the input of a layer is added to what it makes of it."""
-        return self.config.residual and layer != "fc1"
+        return self.config.residual and layer not in ("fc1", "conv1")
 
     def failing_layers(self) -> tuple[FailingLayer, ...]:
         """The ReLUs, and the sums of a residual network: units of an MLP, channels of a CNN."""
@@ -133,13 +134,13 @@ class PlainNet(Model):
         nodes: list[FloatNode] = [self.normalization()]
         for layer_name, layer in self.body():
             value, weight, bias = nodes[-1].name, array(layer.weight), array(layer.bias)
-            if self.config.channels:
-                nodes += [Conv(layer_name, value, weight, bias, pad=(1, 1)), Relu(f"{layer_name}_relu", layer_name)]
-                nodes.append(Pool(f"{layer_name}_pool", f"{layer_name}_relu", (2, 2), (2, 2)))
-            else:
-                nodes += [MatMul(layer_name, value, weight, bias), Relu(f"{layer_name}_relu", layer_name)]
+            convolves = bool(self.config.channels)
+            nodes.append(Conv(layer_name, value, weight, bias, pad=(1, 1)) if convolves else MatMul(layer_name, value, weight, bias))
+            nodes.append(Relu(f"{layer_name}_relu", layer_name))
             if self._adds(layer_name):
                 nodes += [Add(f"{layer_name}_add", value, f"{layer_name}_relu"), Identity(f"{layer_name}_sum", f"{layer_name}_add")]
+            if convolves:
+                nodes.append(Pool(f"{layer_name}_pool", nodes[-1].name, (2, 2), (2, 2)))
         nodes.append(Readout("logits", nodes[-1].name, array(self.last().weight), array(self.last().bias)))
         config = self.config
         image = config.image if config.channels else None

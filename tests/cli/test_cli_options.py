@@ -38,7 +38,7 @@ def run(*arguments: object, code: int = 0) -> str:
         (("--model", "tnn", "--dropout", 0.1), "it is one of mlp, cnn"),
         (("--model", "dlm", "--noise-std", 0.1), "'--noise-std'"),
         (("--model", "mlp", "--temperature", 1), "it is one of dlm"),
-        (("--model", "cnn", "--residual"), "'--residual': model 'cnn' has no option 'residual'; it is one of mlp"),
+        (("--model", "tnn", "--residual"), "'--residual': model 'tnn' has no option 'residual'; it is one of mlp, cnn"),
         (("--model", "mlp", "--fail-prob", 0.1), "'--fail-prob': model 'mlp' has no option"),
         (("--decay", 0.1), "'--decay': acts in stateful mode alone"),
         (("--refractory-decay", 0.1, "--mode", "parallel"), "'--refractory-decay': acts in stateful mode alone"),

@@ -58,10 +58,11 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "tnn": ("tnn", {"hidden": (12, 16), "sparsity": 0.5}),
     "mlp": ("mlp", {"hidden": (12, 8), "dropout": 0.3, "noise_std": 0.2}),
     "residual": ("mlp", {"hidden": (8, 8), "residual": True, "dropout": 0.3, "noise_std": 0.2}),
+    "residual cnn": ("cnn", {"channels": (3, 3), "residual": True}),
     "cnn": ("cnn", {"channels": (3, 4), "dropout": 0.3, "noise_std": 0.2}),
 }
 RECIPE = Recipe(epochs=1, omission=0.3, omission_draw="fixed", dead=0.4)
-PLAIN = ("dlm", "tnn", "mlp", "residual", "cnn")
+PLAIN = ("dlm", "tnn", "mlp", "residual", "residual cnn", "cnn")
 
 
 def data_of(name: str) -> Any:
@@ -184,7 +185,7 @@ def without(model: Model, dead: Mapping[str, np.ndarray]) -> Model:
     return model
 
 
-@pytest.mark.parametrize("name", [name for name in PLAIN if name != "residual"])
+@pytest.mark.parametrize("name", [name for name in PLAIN if "residual" not in name])
 def test_dead_units_of_a_float_model_send_nothing(name: str) -> None:
     model = untrained(name)
     if name == "dlm":

@@ -80,6 +80,7 @@ FAMILIES: dict[str, Any] = {
     "tnn": lambda: Tnn(TnnConfig(hidden=(48, 32), sparsity=0.25, **COMMON)),
     "mlp": lambda: PlainNet(PlainConfig(hidden=(32,), dropout=0.2, noise_std=0.1, **COMMON)),
     "mlp, residual": lambda: PlainNet(PlainConfig(hidden=(24, 24, 24), residual=True, dropout=0.1, **COMMON)),
+    "cnn, residual": lambda: PlainNet(PlainConfig(channels=(4, 4), residual=True, image=(1, 8, 8), **COMMON)),
     "cnn": lambda: PlainNet(PlainConfig(channels=(4, 6), image=(1, 8, 8), **COMMON)),
 }
 
