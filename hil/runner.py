@@ -17,7 +17,9 @@ from pathlib import Path
 from edgechaos.devices.registry import check_specs
 from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.hil.analysis.live import Watch
 from edgechaos.hil.analysis.results import Results, summarize
+from edgechaos.hil.analysis.stopping import first_plan, next_plan
 from edgechaos.hil.campaign.config import Campaign, refuse
 from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices, check_plan, plan_campaign
 from edgechaos.hil.energy.model import board_energy
@@ -48,13 +50,14 @@ def run_campaign(
     opener: Opener | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     notice: Notice | None = None,
 ) -> Results:
     """Run what the ledger does not hold yet, then summarize it.
 
     items: at least `campaign.image_count`. opener: by default `edgechaos.devices.registry.open_device`; workers import it by name.
     executor: by default worker processes on this machine; with one of your own, give the opener of its setup too.
-    notice: hears what a user should know, by default as a warning.
+    watch: hears every plan and result. notice: hears what a user should know, by default as a warning.
     Raises DataError (too few items), ConfigError (an impossible value, a device that there is not, a plan that the model or a device
     cannot carry), EdgeChaosError (ledger, disk, a device that does not open).
     """
@@ -66,9 +69,9 @@ def run_campaign(
     _check_inputs(graph, items)
     _check_devices_named(campaign, opener, executor)
     progress = progress or (lambda done, total: None)
-    plan = plan_campaign(campaign)
+    check_plan(plan_campaign(campaign), graph)
+    plan = first_plan(campaign)
     progress(0, len(plan.trials))
-    check_plan(plan, graph)
     if campaign.energy is not None:
         board_energy(campaign.energy.board)  # refused now, not after hours of trials
     with open_ledger(campaign, graph, items, Path(ledger_path), resume=resume) as ledger:
@@ -76,7 +79,11 @@ def run_campaign(
             (notice or _warn)(text)
         setup = Setup(to_bytes(graph), items, opener or _default_opener())
         with executor or PoolExecutor(setup, workers=workers, trial_timeout_s=campaign.timeout) as running:
-            run_trials(plan, graph, ledger, running, attempts=campaign.attempts, progress=progress)
+            more: CampaignPlan | None = plan
+            while more is not None:
+                plan = more
+                run_trials(plan, graph, ledger, running, attempts=campaign.attempts, progress=progress, watch=watch)
+                more = next_plan(campaign, plan, ledger.result)
         return summarize(campaign, graph, items, plan, ledger)
 
 
@@ -109,13 +116,27 @@ def open_ledger(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, p
     return Ledger.open(path, identity, data, resume=resume)
 
 
-def run_trials(plan: CampaignPlan, graph: IntegerGraph, ledger: Ledger, executor: Executor, *, attempts: int, progress: Progress) -> None:
+def run_trials(
+    plan: CampaignPlan,
+    graph: IntegerGraph,
+    ledger: Ledger,
+    executor: Executor,
+    *,
+    attempts: int,
+    progress: Progress,
+    watch: Watch | None = None,
+) -> None:
     """Rounds over what has no outcome yet; each round decides or uses up one attempt of a trial of every group.
 
     First every device that this campaign has never opened is opened once: one that is absent, holds another model or cannot carry a
     sweep's faults is found before any trial runs.
     """
-    run = _Run(ledger, executor, attempts)
+    run = _Run(ledger, executor, attempts, watch)
+    if watch is not None:
+        watch.planned(plan)
+        for trial in plan.trials:
+            if (result := ledger.result(trial)) is not None:
+                watch.finished(trial, result)
     devices = tuple(dict.fromkeys(t.device for t in plan.trials))
     check_devices(plan, graph, ledger.devices())
     while new := [d for d in devices if d not in ledger.devices()]:
@@ -140,8 +161,9 @@ class _Run:
     with the reason; their trials are left to a later run.
     """
 
-    def __init__(self, ledger: Ledger, executor: Executor, attempts: int) -> None:
+    def __init__(self, ledger: Ledger, executor: Executor, attempts: int, watch: Watch | None) -> None:
         self._ledger = ledger
+        self._watch = watch
         self._executor = executor
         self._attempts = attempts
         self._opened = set(ledger.devices())
@@ -169,6 +191,8 @@ class _Run:
                     self._worked.add(event.trial.device)
                     pending.append(event)
                     left -= 1
+                    if self._watch is not None:
+                        self._watch.finished(event.trial, event.result)
                     progress(left)
                 else:
                     self._take(event)

@@ -18,6 +18,8 @@ from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from edgechaos.graph.integer_graph import IntegerGraph
+    from edgechaos.hil.campaign.config import Campaign
+    from edgechaos.hil.execute.evaluate import EvaluationSet
 
 
 @click.command("campaign")
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
+@click.option("--estimate", is_flag=True, help="Say what it would cost, from a few inferences on each device, and run nothing.")
 @gate_options
 @json_option
 @output_option("ledger and results", default="campaign", folder=True)
@@ -37,6 +40,7 @@ def command(
     workers: int | None,
     dask: str | None,
     resume: bool,
+    estimate: bool,
     gates: tuple[str, ...],
     policy: Path | None,
     junit: Path | None,
@@ -54,6 +58,7 @@ def command(
     from edgechaos.devices.registry import open_device
     from edgechaos.graph import artifact
     from edgechaos.hil.analysis.gates import check_run, judge, refuse_unanswerable
+    from edgechaos.hil.analysis.live import Live
     from edgechaos.hil.campaign.config import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
     from edgechaos.hil.report.terminal import results_table
@@ -80,11 +85,15 @@ def command(
     data = dataset_for(graph, campaign.images.dataset or None, head)
     codes, labels = codes_of(graph, data, campaign.image_count, head=head)
     items = EvaluationSet(data.name, codes, labels, head, parameters_for(graph, campaign.temperature), data.content_hash)
+    if estimate:
+        _print_cost(campaign, graph, items, workers, as_json)
+        return
     executor = None
     if dask is not None:
         from edgechaos.hil.execute.dask_executor import DaskExecutor
 
         executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
+    live = Live(1 - campaign.alpha)
     ledger, trials = output / "ledger.sqlite", {"done": 0, "all": 0}
 
     def kept_so_far() -> str:
@@ -96,7 +105,7 @@ def command(
 
         def progress(done: int, total: int) -> None:
             trials.update(done=done, all=total)
-            bar(done, total)
+            bar(done, total, live.text())
 
         results = run_campaign(
             campaign,
@@ -107,6 +116,7 @@ def command(
             workers=workers,
             executor=executor,
             progress=progress,
+            watch=live,
             notice=lambda text: note(f"note: {text}"),
         )
     if campaign.energy is not None:
@@ -122,6 +132,46 @@ def command(
     about = {"model": results.about["model"]["hash"], "data": results.about["data"]["name"], "seed": str(campaign.seed)}
     cases = point_cases(results.curves, results.statements())
     conclude(f"campaign {campaign.name}", cases, verdicts, problems, about, junit, quiet=as_json)
+
+
+def _print_cost(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, workers: int | None, as_json: bool) -> None:
+    """The table of --estimate."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from edgechaos.devices.registry import open_device
+    from edgechaos.hil.analysis.quantities import size
+    from edgechaos.hil.analysis.stopping import first_plan
+    from edgechaos.hil.campaign.plan import check_plan, plan_campaign
+    from edgechaos.hil.execute.estimate import estimate_cost
+    from edgechaos.hil.execute.pool import default_workers
+
+    whole = plan_campaign(campaign)
+    check_plan(whole, graph)
+    cost = estimate_cost(campaign, graph, items, (first_plan(campaign), whole), open_device, workers or default_workers())
+    if as_json:
+        print_json(asdict(cost))
+        return
+    table = Table("device", "trials", "inferences", "workers", "per item", "about", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for c in cost.devices:
+        counts = [_span(*(f"{n:,}" for n in pair)) for pair in (c.trials, c.inferences)]
+        table.add_row(c.device, *counts, str(c.workers), f"{c.item_s * 1e3:.3g} ms", _span(*map(_duration, c.seconds)))
+    print_table(table)
+    say(f"in all about {_span(*map(_duration, cost.seconds))} here, and a ledger of at most {size(cost.ledger_bytes)}; nothing was run")
+
+
+def _span(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
+
+
+def _duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _record_memory(graph: IntegerGraph, board: str, path: Path) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total); total may change between calls."""
+Progress = Callable[..., None]
+"""Called with (done, total) and, where there is something to say beside the bar, a text; total may change between calls."""
 LEAST_TEXT = 16
 """Columns of text that may wrap get at least these; below, the table is no table any more."""
 UNLIMITED = 10_000
@@ -56,12 +56,13 @@ def print_json(document: Any) -> None:
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
     """A bar on stderr, fed by calls (done, total)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<28}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    start = (TextColumn("{task.description:<28}", markup=False), BarColumn(), MofNCompleteColumn())
+    columns = (*start, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[beside]}", markup=False))
     with Progress(*columns, console=terminal(stderr=True)) as bar:
-        task = bar.add_task(printable(description), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(printable(description), total=None, beside="")
+        yield lambda done, total, beside="": bar.update(task, completed=done, total=total, beside=printable(beside))
 
 
 def print_table(table: Table, console: Console | None = None) -> None:

@@ -44,7 +44,7 @@ def mean_over(units: str, values: Sequence[float], confidence: float = 0.95) -> 
 
     Raises ValueError for fewer than two.
     """
-    mean, error = _mean_and_error(units, values)
+    mean, error = mean_and_error(units, values)
     half = _t_quantile(0.5 + confidence / 2, len(values) - 1) * error
     return Estimate(mean, mean - half, mean + half, len(values), f"t over {units}", confidence)
 
@@ -90,7 +90,7 @@ def non_inferiority(faulty: Sequence[float], clean: Sequence[float], margin: flo
     """
     if margin < 0:
         raise ValueError(f"margin {margin} is negative")
-    mean, error = _mean_and_error("masks", _differences(faulty, clean))
+    mean, error = mean_and_error("masks", _differences(faulty, clean))
     n = len(faulty)
     lower = mean - _t_quantile(confidence, n - 1) * error
     if error > 0:
@@ -147,7 +147,8 @@ def _differences(faulty: Sequence[float], clean: Sequence[float]) -> list[float]
     return [f - c for f, c in zip(faulty, clean, strict=True)]
 
 
-def _mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
+def mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard error of independent units. Raises ValueError for fewer than two."""
     if len(values) < 2:
         raise ValueError(f"an interval over {units} needs two {units} at least, not {len(values)}")
     array = np.asarray(values, np.float64)

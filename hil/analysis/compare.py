@@ -16,7 +16,8 @@ from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
 from edgechaos.hil.analysis.results import Curve, Point
 from edgechaos.support.errors import ConfigError
-from edgechaos.support.statistics import Estimate, NonInferiority, mean_over_masks, non_inferiority, paired_difference
+from edgechaos.support.sequences import FIXED, SEQUENTIAL, intervals_like
+from edgechaos.support.statistics import Estimate, NonInferiority
 
 MIN_PAIRS = 2
 
@@ -142,23 +143,25 @@ def _point(a: Point, b: Point, images: int, confidence: float, margin: float) ->
     shared = sorted(rows_a.keys() & rows_b.keys())
     if len(shared) < MIN_PAIRS:
         return None
+    # Where one of the two chose its number of masks by looking, so does the pair.
+    made = SEQUENTIAL if SEQUENTIAL in (intervals_like(a.accuracy), intervals_like(b.accuracy)) else FIXED
     one, two = [rows_a[m] for m in shared], [rows_b[m] for m in shared]
 
     def change(column: int) -> Estimate:
-        return paired_difference([r[column] for r in two], [r[column] for r in one], confidence)
+        return made.difference([r[column] for r in two], [r[column] for r in one], confidence)
 
     accuracy = [r[0] for r in one], [r[0] for r in two]
     return ComparedPoint(
         rate=a.rate,
         masks=len(shared),
         alone=len(rows_a.keys() ^ rows_b.keys()),
-        first=mean_over_masks(accuracy[0], confidence),
-        second=mean_over_masks(accuracy[1], confidence),
+        first=made.mean(accuracy[0], confidence),
+        second=made.mean(accuracy[1], confidence),
         change=change(0),
         clean_change=change(1),
         loss_change=change(2),
         sdc_change=change(3),
-        no_worse=non_inferiority(accuracy[1], accuracy[0], margin, confidence),
+        no_worse=made.no_harm(accuracy[1], accuracy[0], margin, confidence),
     )
 
 

@@ -22,8 +22,9 @@ from edgechaos.hil.analysis.results import Curve, Point
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ConfigError
+from edgechaos.support.sequences import intervals_like
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
-from edgechaos.support.statistics import Estimate, mean_over_masks, proportion
+from edgechaos.support.statistics import Estimate, proportion
 from edgechaos.support.suggest import suggestion
 
 POLICY = 1
@@ -222,7 +223,7 @@ def outcome_share(point: Point, outcome: str, images: int) -> Estimate:
     confidence = point.accuracy.confidence
     if {*counts} in ({0}, {images}):
         return proportion(counts[0], images, confidence)
-    return mean_over_masks([count / images for count in counts], confidence)
+    return intervals_like(point.accuracy).mean([count / images for count in counts], confidence)
 
 
 def _violation(gate: Gate, estimate: Estimate) -> str:

@@ -33,8 +33,9 @@ from edgechaos.hil.energy.model import EnergyEstimate, bits_overwritten, board_e
 from edgechaos.hil.execute.evaluate import EvaluationSet, TrialResult
 from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
+from edgechaos.support.sequences import FIXED, SEQUENTIAL
 from edgechaos.support.shown import html_table
-from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, mean_over_masks, non_inferiority, paired_difference, proportion
+from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, proportion
 from edgechaos.support.version import __version__
 
 FORMAT = 2
@@ -238,7 +239,7 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
         curves.setdefault((campaign.sweep.index(cell.sweep), cell.device), []).append(cell)
     for (_, device), cells in curves.items():
         sweep = cells[0].sweep
-        points = {cell.rate: _point(campaign, cell, results) for cell in sorted(cells, key=lambda c: c.rate)}
+        points = {cell.rate: point_of(campaign, cell, results) for cell in sorted(cells, key=lambda c: c.rate)}
         yield Curve(
             sweep.fault,
             sweep.pattern.persistence,
@@ -252,14 +253,16 @@ def _curves(campaign: Campaign, plan: CampaignPlan, results: dict[Trial, TrialRe
         )
 
 
-def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) -> Point | None:
+def point_of(campaign: Campaign, cell: Cell, results: Mapping[Trial, TrialResult]) -> Point | None:
+    """A cell's point; None where fewer than two pairs have both results."""
     pairs = [(t.mask, results[t], results[c]) for t, c in zip(cell.trials, cell.clean, strict=True) if t in results and c in results]
     if len(pairs) < 2:
         return None
     images, confidence = cell.trials[0].images, 1 - campaign.alpha
     tolerated = math.floor(campaign.margin * images + 1e-9)  # in images, because shares do not compare exactly
+    made = SEQUENTIAL if campaign.stop else FIXED
     faulty, clean = [r.correct / images for _, r, _ in pairs], [c.correct / images for _, _, c in pairs]
-    difference = paired_difference(faulty, clean, confidence)
+    difference = made.difference(faulty, clean, confidence)
     worst = min(range(len(pairs)), key=lambda k: (faulty[k], k))
     # At rate 0 the trial is its own clean run: nothing was injected.
     of_masks = [result.outcomes or {"not_activated": images} for _, result, _ in pairs]
@@ -270,13 +273,13 @@ def _point(campaign: Campaign, cell: Cell, results: dict[Trial, TrialResult]) ->
         rate=cell.rate,
         masks=len(pairs),
         lost=len(cell.trials) - len(pairs),
-        accuracy=mean_over_masks(faulty, confidence),
+        accuracy=made.mean(faulty, confidence),
         accuracy_over_images=_over_images(faulty, images, confidence),
-        clean=mean_over_masks(clean, confidence),
+        clean=made.mean(clean, confidence),
         clean_over_images=_over_images(clean, images, confidence),
         difference=difference,
-        no_harm=non_inferiority(faulty, clean, campaign.margin, confidence),
-        harmed=proportion(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
+        no_harm=made.no_harm(faulty, clean, campaign.margin, confidence),
+        harmed=made.share(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
         worst_mask=pairs[worst][0],
         worst_accuracy=faulty[worst],
         outcomes={name: sum(of) for name, of in counts.items()},

@@ -33,6 +33,10 @@ MIN_MASKS = 2
 GOOD_MASKS = 30
 """Below this the t interval leans on the masks' accuracies being normal; the report says so."""
 MAX_MASKS = 100_000
+FEWEST_LOOKED_AT = 20
+"""Masks before which a confidence sequence says next to nothing."""
+STOPPED_BY = ("accuracy", "difference")
+"""What the width of a point's interval may be asked of."""
 MAX_TRIALS = 250_000
 """Of a campaign: what is planned, and kept in memory of the ledger, stays within some hundred megabytes."""
 SHOWN = 5
@@ -106,13 +110,33 @@ class EnergySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSettings:
+    """A point takes no more masks once the confidence sequence of `quantity` is no wider than `width`, from bound to bound.
+
+    first: masks before the first look. The campaign's masks are then the most that a point may take.
+    """
+
+    width: Share
+    quantity: str = "accuracy"
+    first: int = GOOD_MASKS
+
+    def looks(self, most: int) -> Iterator[int]:
+        """The numbers of masks at which a point is looked at: a quarter more each time, at last the most."""
+        masks = min(self.first, most)
+        while masks < most:
+            yield masks
+            masks = min(most, masks + max(1, masks // 4))
+        yield most
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """A whole campaign.
 
     seed: of the masks and of the models' random words. masks: M, independent repetitions. alpha: 1 - confidence.
     margin: the loss of accuracy, as a share, that still counts as no harm. attempts: of a trial that the
     infrastructure failed. timeout: of one trial, in seconds, before its worker is replaced. head: which task of a model
-    with several. temperature: of a DLM's weights; by default the model's.
+    with several. temperature: of a DLM's weights; by default the model's. stop: masks only until intervals are narrow enough.
     """
 
     name: str
@@ -129,6 +153,7 @@ class Campaign:
     energy: EnergySettings | None = None
     head: str = ""
     temperature: float | None = None
+    stop: StopSettings | None = None
 
     def devices_of(self, sweep: Sweep) -> tuple[str, ...]:
         """The devices that a sweep runs on."""
@@ -187,6 +212,11 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
     yield from _range("timeout", campaign.timeout, 1e-3, 86400.0)
     if campaign.energy is not None:
         yield from _range("energy.temperature", campaign.energy.temperature, 1.0, 1000.0)
+    if campaign.stop is not None:
+        yield from _range("stop.width", campaign.stop.width, 1e-6, 1.0)
+        yield from _range("stop.first", campaign.stop.first, FEWEST_LOOKED_AT, MAX_MASKS)
+        if campaign.stop.quantity not in STOPPED_BY:
+            yield "stop.quantity", f"stop.quantity = {campaign.stop.quantity!r} is not one of {', '.join(STOPPED_BY)}"
     yield from _devices("devices", campaign.devices)
     if not campaign.sweep:
         yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]]"

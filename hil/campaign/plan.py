@@ -40,6 +40,10 @@ class Trial:
         return not self.plan.faults
 
 
+Place = tuple[int, str, float]
+"""Of a cell in its campaign: sweep, device, value of the swept field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One point of a curve: its M trials, and the M clean ones they are paired with, in mask order."""
@@ -49,6 +53,7 @@ class Cell:
     rate: float
     trials: tuple[Trial, ...]
     clean: tuple[Trial, ...]
+    place: Place = (0, "", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +109,24 @@ def fault_plan(pattern: Fault, value: float, site_seed: int) -> FaultPlan:
     return FaultPlan() if value == pattern.neutral else FaultPlan((pattern.at(value).seeded(site_seed),))
 
 
-def plan_campaign(campaign: Campaign) -> CampaignPlan:
+def plan_campaign(campaign: Campaign, masks_at: Mapping[Place, int] | None = None) -> CampaignPlan:
     """Every trial of a campaign, in an order that depends on the campaign alone.
 
-    A sweep's masks are the first M of one sequence, so that sweeps with different M share their trials.
+    A sweep's masks are the first M of one sequence, so that sweeps with different M share their trials. masks_at: M of single points,
+    where a campaign stops by itself.
     """
     cells = []
     members: dict[tuple[str, int, int], dict[Trial, None]] = {}
-    for sweep in campaign.sweep:
+    for k, sweep in enumerate(campaign.sweep):
         images = campaign.images_of(sweep)
         masks, pattern = seeds(campaign.seed, campaign.masks_of(sweep)), sweep.pattern
         for device in campaign.devices_of(sweep):
             clean = tuple(Trial(device, FaultPlan(), m, seed, images) for m, (seed, _) in enumerate(masks))
             for rate in sweep.points:
-                trials = tuple(
-                    Trial(device, fault_plan(pattern, rate, site_seed), m, seed, images) for m, (seed, site_seed) in enumerate(masks)
-                )
-                cells.append(Cell(sweep, device, rate, trials, clean))
-                for base, trial in zip(clean, trials, strict=True):
+                here = masks[: masks_at[k, device, rate]] if masks_at else masks
+                trials = tuple(Trial(device, fault_plan(pattern, rate, sites), m, seed, images) for m, (seed, sites) in enumerate(here))
+                cells.append(Cell(sweep, device, rate, trials, clean[: len(here)], (k, device, rate)))
+                for base, trial in zip(clean, trials, strict=False):  # fewer trials, where this point has stopped
                     members.setdefault((device, images, base.mask), {base: None})[trial] = None
     return CampaignPlan(tuple(cells), tuple(Group(tuple(trials)) for trials in members.values()))
 

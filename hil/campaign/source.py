@@ -9,16 +9,18 @@ from typing import Any
 
 from edgechaos.hil.campaign.config import Campaign
 
-UNITS = {"margin": "", "timeout": " s", "temperature": " K"}
+UNITS = {"margin": "", "width": "", "timeout": " s", "temperature": " K"}
 """Of the quantities that a file writes as text with their unit; a share has none. `temperature` of [energy], not of the model."""
 
 
 def to_toml(campaign: Campaign) -> str:
     """The file that `read_campaign` reads as this campaign: without defaults, and without its artifact, whose path is another elsewhere."""
-    lines = [*_values(campaign, ("margin", "timeout"), leave_out=("artifact", "images", "energy", "sweep"))]
+    lines = [*_values(campaign, ("margin", "timeout"), leave_out=("artifact", "images", "energy", "stop", "sweep"))]
     lines += _table("[images]", campaign.images)
     if campaign.energy is not None:
         lines += _table("[energy]", campaign.energy, quantities=("temperature",))
+    if campaign.stop is not None:
+        lines += _table("[stop]", campaign.stop, quantities=("width",))
     for sweep in campaign.sweep:
         lines += _table("[[sweep]]", sweep)
     return "\n".join(lines) + "\n"

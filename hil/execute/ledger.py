@@ -288,6 +288,12 @@ class Ledger:
         fields["per_class"] = tuple(fields["per_class"])
         return Entry(attempts, outcome, detail, TrialResult(**fields, correct_bits=bits, baseline=baseline))
 
+    def result(self, trial: Trial) -> TrialResult | None:
+        """What a trial gave; None where it gave nothing yet."""
+        known = self._known.get(self._key(trial))
+        entry = self.entry(trial) if known is not None and known.outcome == "ok" else None
+        return entry.result if entry else None
+
     def remaining(self, plan: CampaignPlan) -> tuple[Group, ...]:
         """The groups that still hold trials without an outcome; a clean run that is known travels as the baseline."""
         groups = []

@@ -65,7 +65,7 @@ class PoolExecutor(Executor):
         """Raises ConfigError where the setup's opener cannot be imported by another process."""
         self._setup = setup
         self._packed_setup = _packed_setup(setup)
-        self._count = workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self._count = workers or default_workers()
         self._timeout_s = trial_timeout_s
         self._workers: list[_Worker] = []
         self._owner: dict[str, _Worker] = {}
@@ -201,6 +201,11 @@ class PoolExecutor(Executor):
         self._workers.remove(worker)
         for spec in [s for s, w in self._owner.items() if w is worker]:
             del self._owner[spec]
+
+
+def default_workers() -> int:
+    """One for each core that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _packed_setup(setup: Setup) -> bytes:

@@ -106,7 +106,16 @@ def test_a_policy_file_holds_for_both_commands(folder: Path, tmp_path: Path) -> 
 def test_a_campaign_of_which_everything_was_lost_is_no_success(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgechaos.hil.analysis import results
 
-    monkeypatch.setattr(results, "_point", lambda *arguments: None)
+    monkeypatch.setattr(results, "point_of", lambda *arguments: None)
     lost = campaign(folder, "a", "--junit", tmp_path / "j.xml", code=1)
     assert "run failed: no point has a result: nothing was tested" in lost.stderr
     assert cases(tmp_path / "j.xml")["result at 50 %"] == ["error"]
+
+
+def test_an_estimate_runs_nothing(folder: Path, tmp_path: Path) -> None:
+    arguments = ("campaign", folder / "a.toml", "--artifact", folder / "m.ecm", "--data", folder / "d.npz", "-o", tmp_path / "o")
+    out = run(*arguments, "--estimate", "--workers", 1).stdout
+    assert "nothing was run" in out
+    assert out.splitlines()[1].split()[:4] == ["fake", "4", "24", "1"]  # 2 masks, clean and at 50 %, of 6 items
+    assert not (tmp_path / "o").exists()
+    assert json.loads(run(*arguments, "--estimate", "--json").stdout)["devices"][0]["trials"] == [4, 4]
