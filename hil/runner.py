@@ -19,9 +19,9 @@ from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.analysis.live import Watch
 from edgechaos.hil.analysis.results import Results, summarize
-from edgechaos.hil.analysis.stopping import first_plan, next_plan
+from edgechaos.hil.analysis.stopping import first_plan, next_plan, whole_plan
 from edgechaos.hil.campaign.config import Campaign, refuse
-from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices, check_plan, plan_campaign
+from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices, check_plan
 from edgechaos.hil.energy.model import board_energy
 from edgechaos.hil.execute.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
 from edgechaos.hil.execute.executor import Executor
@@ -69,8 +69,8 @@ def run_campaign(
     _check_inputs(graph, items)
     _check_devices_named(campaign, opener, executor)
     progress = progress or (lambda done, total: None)
-    check_plan(plan_campaign(campaign), graph)
-    plan = first_plan(campaign)
+    check_plan(whole_plan(campaign, graph), graph)
+    plan = first_plan(campaign, graph)
     progress(0, len(plan.trials))
     if campaign.energy is not None:
         board_energy(campaign.energy.board)  # refused now, not after hours of trials
@@ -83,7 +83,7 @@ def run_campaign(
             while more is not None:
                 plan = more
                 run_trials(plan, graph, ledger, running, attempts=campaign.attempts, progress=progress, watch=watch)
-                more = next_plan(campaign, plan, ledger.result)
+                more = next_plan(campaign, graph, plan, ledger.result)
         return summarize(campaign, graph, items, plan, ledger)
 
 
@@ -97,7 +97,7 @@ def _check_inputs(graph: IntegerGraph, items: EvaluationSet) -> None:
 
 def _check_devices_named(campaign: Campaign, opener: Opener | None, executor: Executor | None) -> None:
     """Every device's name, before the first of them is opened; an opener of one's own may have a `check` of its own."""
-    devices = tuple(dict.fromkeys(d for sweep in campaign.sweep for d in campaign.devices_of(sweep)))
+    devices = campaign.every_device
     if opener is None:
         check_specs(devices, local=executor is None or executor.local)
     else:
@@ -112,7 +112,7 @@ def _warn(text: str) -> None:
 def open_ledger(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, path: Path, *, resume: bool) -> Ledger:
     """The campaign's ledger. Raises EdgeChaosError as `Ledger.open` does."""
     identity = Identity(campaign.name, campaign.seed, content_hash(graph), items.name)
-    data = {count: items.hash(count) for count in {campaign.images_of(s) for s in campaign.sweep}}
+    data = {count: items.hash(count) for count in campaign.image_counts}
     return Ledger.open(path, identity, data, resume=resume)
 
 

@@ -59,6 +59,7 @@ def command(
     from edgechaos.graph import artifact
     from edgechaos.hil.analysis.gates import check_run, judge, refuse_unanswerable
     from edgechaos.hil.analysis.live import Live
+    from edgechaos.hil.analysis.sampled import sample_statement
     from edgechaos.hil.campaign.config import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
     from edgechaos.hil.report.terminal import results_table
@@ -122,12 +123,15 @@ def command(
     if campaign.energy is not None:
         _record_memory(graph, campaign.energy.board, output / "memory.json")
     written = results.write(output)
-    verdicts, problems = judge(asked, results.curves), [*check_run(demanded, results.curves)]
+    verdicts, problems = judge(asked, results.curves), [*check_run(demanded, results.curves, results.samples)]
     if as_json:
         held = gates or policy or problems
         print_json(results.to_json() | ({"verdict": gates_json(verdicts, problems)} if held else {}))
     else:
-        print_table(results_table(results))
+        if results.curves:
+            print_table(results_table(results))
+        for sample in results.samples:
+            say(sample_statement(sample))
         say(f"every rate, with sentences to quote: {', '.join(map(str, written))}")
     about = {"model": results.about["model"]["hash"], "data": results.about["data"]["name"], "seed": str(campaign.seed)}
     cases = point_cases(results.curves, results.statements())
@@ -142,14 +146,14 @@ def _print_cost(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, w
 
     from edgechaos.devices.registry import open_device
     from edgechaos.hil.analysis.quantities import size
-    from edgechaos.hil.analysis.stopping import first_plan
-    from edgechaos.hil.campaign.plan import check_plan, plan_campaign
+    from edgechaos.hil.analysis.stopping import first_plan, whole_plan
+    from edgechaos.hil.campaign.plan import check_plan
     from edgechaos.hil.execute.estimate import estimate_cost
     from edgechaos.hil.execute.pool import default_workers
 
-    whole = plan_campaign(campaign)
+    whole = whole_plan(campaign, graph)
     check_plan(whole, graph)
-    cost = estimate_cost(campaign, graph, items, (first_plan(campaign), whole), open_device, workers or default_workers())
+    cost = estimate_cost(campaign, graph, items, (first_plan(campaign, graph), whole), open_device, workers or default_workers())
     if as_json:
         print_json(asdict(cost))
         return

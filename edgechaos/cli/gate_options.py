@@ -50,7 +50,7 @@ def gates_json(verdicts: Sequence[Verdict], problems: Sequence[str]) -> dict[str
 
 
 def point_cases(curves: Sequence[Curve] | Sequence[ComparedCurve], statements: Sequence[str]) -> list[Case]:
-    """A case for each point that has a result, with its statement, and one for each that has none."""
+    """A case for each point that has a result, with its statement, one for each that has none, and one for each further statement."""
     from edgechaos.hil.analysis.gates import curve_words
     from edgechaos.hil.analysis.quantities import setting
     from edgechaos.hil.report.junit import Case
@@ -61,7 +61,7 @@ def point_cases(curves: Sequence[Curve] | Sequence[ComparedCurve], statements: S
         cases += [Case(curve_words(curve), f"result at {setting(p.rate, curve.swept)}", next(said)) for p in curve.points]
         for rate in getattr(curve, "empty_rates", ()):
             cases.append(Case(curve_words(curve), f"result at {setting(rate, curve.swept)}", error="fewer than two masks have a result"))
-    return cases
+    return [*cases, *(Case("samples", "result", text) for text in said)]
 
 
 def conclude(

@@ -45,7 +45,7 @@ def mean_over(units: str, values: Sequence[float], confidence: float = 0.95) -> 
     Raises ValueError for fewer than two.
     """
     mean, error = mean_and_error(units, values)
-    half = _t_quantile(0.5 + confidence / 2, len(values) - 1) * error
+    half = t_quantile(0.5 + confidence / 2, len(values) - 1) * error
     return Estimate(mean, mean - half, mean + half, len(values), f"t over {units}", confidence)
 
 
@@ -73,7 +73,7 @@ def mean_over_masks_and_seeds(values: Sequence[Sequence[float]], confidence: flo
     variance = max(ms_seeds + ms_masks - ms_rest, ms_seeds, ms_masks)
     squares = ms_seeds**2 / (seeds - 1) + ms_masks**2 / (masks - 1) + ms_rest**2 / ((seeds - 1) * (masks - 1))
     freedom = variance**2 / squares if squares > 0 else math.inf
-    half = _t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance / (seeds * masks))
+    half = t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance / (seeds * masks))
     return Estimate(mean, mean - half, mean + half, seeds, f"t over {seeds} seeds x {masks} masks, crossed", confidence)
 
 
@@ -92,7 +92,7 @@ def non_inferiority(faulty: Sequence[float], clean: Sequence[float], margin: flo
         raise ValueError(f"margin {margin} is negative")
     mean, error = mean_and_error("masks", _differences(faulty, clean))
     n = len(faulty)
-    lower = mean - _t_quantile(confidence, n - 1) * error
+    lower = mean - t_quantile(confidence, n - 1) * error
     if error > 0:
         from scipy.stats import t
 
@@ -156,7 +156,8 @@ def mean_and_error(units: str, values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), spread / math.sqrt(len(values))
 
 
-def _t_quantile(probability: float, freedom: float) -> float:
+def t_quantile(probability: float, freedom: float) -> float:
+    """Of Student's t."""
     from scipy.stats import t
 
     return float(t.ppf(probability, freedom))

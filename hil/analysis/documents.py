@@ -19,6 +19,7 @@ import cattrs
 
 from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
+from edgechaos.hil.analysis.sampled import SampleResult
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.files import read_file
@@ -126,6 +127,7 @@ class CampaignDocument:
     about: About
     curves: tuple[Curve, ...]
     agreements: tuple[Agreement, ...]
+    samples: tuple[SampleResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,8 @@ def _problems(document: Any) -> Iterator[str]:
         yield from _about_problems(document.about)
         for k, curve in enumerate(document.curves):
             yield from _curve_problems(f"curves[{k}]", curve)
+        for k, sample in enumerate(document.samples):
+            yield from _sample_problems(f"samples[{k}]", sample)
         for k, pair in enumerate(document.agreements):
             counts = (pair.trials, pair.identical, pair.images, pair.only_reference, pair.only_device)
             yield from _not_in(f"agreements[{k}]", counts, 0, MOST)
@@ -273,6 +277,19 @@ def _about_problems(about: About) -> Iterator[str]:
     yield from _not_in("about.landauer.energy_j", (about.landauer.energy_j,), LEAST_ENERGY_J, MOST)
     if not all(count.isascii() and count.isdecimal() for count in about.data.hash):
         yield "about.data.hash has a key that is no number of items"
+
+
+def _sample_problems(path: str, sample: SampleResult) -> Iterator[str]:
+    rows = (*sample.strata, *sample.layers, *sample.bits)
+    if not IDENTIFIER.fullmatch(sample.fault) or sample.outcome not in OUTCOMES:
+        yield f"{path} has no kind of fault or no outcome that there is"
+    yield from _not_in(
+        f"{path}: counts", (sample.population, sample.faults, *(n for r in rows for n in (r.size, r.faults, r.lost))), 0, MOST
+    )
+    yield from _not_in(f"{path}.images", (sample.images,), 1, MOST)
+    estimates = (sample.share, *(r.share for r in rows), *(c.share for c in sample.critical))
+    yield from _not_in(f"{path}: a share", tuple(e.value for e in estimates), 0, 1)
+    yield from _not_in(f"{path}: an interval", tuple(edge for e in estimates for edge in (e.low, e.high)), -1e7, 1e7)
 
 
 def _curve_problems(path: str, curve: Curve) -> Iterator[str]:

@@ -257,9 +257,9 @@ def _bounds(gate: Gate, e: Estimate) -> str:
     return f"[{joules(e.low)}, {joules(e.high)}]" if gate.quantity == "energy_j" else interval(e)
 
 
-def check_run(policy: Policy, curves: Sequence[Curve]) -> Iterator[str]:
+def check_run(policy: Policy, curves: Sequence[Curve], samples: Sequence[object] = ()) -> Iterator[str]:
     """What is wrong with a run as a whole, before any gate: no result at all, too few masks, too many lost."""
-    if not any(curve.points for curve in curves):
+    if not samples and not any(curve.points for curve in curves):
         yield "no point has a result: nothing was tested"
     for curve in curves:
         for point in curve.points:

@@ -25,6 +25,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
 from edgechaos.hil.analysis.model_facts import model_facts
 from edgechaos.hil.analysis.quantities import interval, percent, setting
+from edgechaos.hil.analysis.sampled import SampleResult, sample_results, sample_statement
 from edgechaos.hil.campaign.config import Campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import CampaignPlan, Cell, Trial
@@ -112,6 +113,7 @@ class Results:
     about: dict[str, Any]
     curves: tuple[Curve, ...]
     agreements: tuple[Agreement, ...]
+    samples: tuple[SampleResult, ...] = ()
 
     def __repr__(self) -> str:
         devices = ", ".join(dict.fromkeys(curve.device for curve in self.curves)) or "no device"
@@ -161,7 +163,8 @@ class Results:
 
     def statements(self) -> tuple[str, ...]:
         """One sentence per point, complete in itself."""
-        return tuple(statement(curve, point) for curve in self.curves for point in curve.points)
+        curves = tuple(statement(curve, point) for curve in self.curves for point in curve.points)
+        return (*curves, *map(sample_statement, self.samples))
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """results.json and results.csv in a folder, each atomically."""
@@ -219,7 +222,8 @@ def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, pla
         "landauer": _landauer(campaign, graph, items.head),
         "versions": {"edgechaos": __version__, "python": platform.python_version(), "numpy": np.__version__},
     }
-    return Results(about, tuple(_curves(campaign, plan, results)), tuple(_agreements(plan, results)))
+    samples = sample_results(campaign, plan, results.get)
+    return Results(about, tuple(_curves(campaign, plan, results)), tuple(_agreements(plan, results)), samples)
 
 
 def _deployed_omission(graph: IntegerGraph, head: str | None) -> dict[str, float]:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from operator import is_
 from types import MappingProxyType
 from typing import Any, NewType
 
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.faults.base import ALL, Fault, fault_kinds, fault_named
+from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ConfigError, FaultError, SeedError
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
@@ -41,6 +42,7 @@ MAX_TRIALS = 250_000
 """Of a campaign: what is planned, and kept in memory of the ledger, stays within some hundred megabytes."""
 SHOWN = 5
 """Problems of a file that one message lists."""
+MAX_SWEEPS = 500
 MAX_IMAGES = 10_000_000
 PLACES: Mapping[str, str] = MappingProxyType({"layer": ALL, "node": ALL, "target": "weight"})
 """Fields of a fault that a sweep has as keys of its own, and their defaults."""
@@ -83,14 +85,48 @@ class Sweep:
     @property
     def pattern(self) -> Fault:
         """The fault without its seed and its point. Raises ConfigError where the options do not fit the kind."""
-        kind = fault_kinds()[self.fault]
-        named = {name: getattr(self, name) for name in PLACES if kind.takes(name)}
-        return structure({**named, **self.options}, kind, f"sweep {self.fault}")
+        return _pattern(self, f"sweep {self.fault}")
 
     @property
     def site(self) -> str:
-        """Where the faults fall, in words."""
-        return self.pattern.place
+        """Where the faults fall, in words, with the options that these do not say."""
+        place = self.pattern.place
+        ways = {name: {f"{value}", f"{value:x}" if type(value) is int else f"{value}"} for name, value in self.options.items()}
+        hidden = [name for name, texts in ways.items() if not any(text in place for text in texts)]
+        return ", ".join((place, *(f"{name} {self.options[name]}" for name in hidden)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Single faults of one kind, drawn at random from all that there are: what share of images has an outcome, and which sites matter.
+
+    faults: in all, on each device. strata: "layer" and "bit", of which each has `pilot` faults first; the rest go where size times standard
+    deviation is largest (Neyman). Without strata the faults are drawn from all sites alike. outcome: whose share is estimated.
+    layer, node, target, options, devices, images: as of a sweep.
+    """
+
+    fault: str
+    faults: int
+    strata: tuple[str, ...] = ("layer",)
+    pilot: int = 30
+    outcome: str = "sdc_critical"
+    layer: str = ALL
+    node: str = ALL
+    target: str = "weight"
+    devices: tuple[str, ...] = ()
+    images: int | None = None
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def pattern(self) -> Fault:
+        """The fault without a site. Raises ConfigError where the options do not fit the kind."""
+        return _pattern(self, f"sample {self.fault}")
+
+
+def _pattern(given: Sweep | Sample, where: str) -> Fault:
+    kind = fault_kinds()[given.fault]
+    named = {name: getattr(given, name) for name in PLACES if kind.takes(name)}
+    return structure({**named, **given.options}, kind, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +176,7 @@ class Campaign:
     """
 
     name: str
-    sweep: tuple[Sweep, ...]
+    sweep: tuple[Sweep, ...] = ()
     artifact: str = ""
     devices: tuple[str, ...] = ("host",)
     seed: int = 1
@@ -154,8 +190,9 @@ class Campaign:
     head: str = ""
     temperature: float | None = None
     stop: StopSettings | None = None
+    sample: tuple[Sample, ...] = ()
 
-    def devices_of(self, sweep: Sweep) -> tuple[str, ...]:
+    def devices_of(self, sweep: Sweep | Sample) -> tuple[str, ...]:
         """The devices that a sweep runs on."""
         return sweep.devices or self.devices
 
@@ -163,14 +200,25 @@ class Campaign:
         """M of a sweep."""
         return self.masks if sweep.masks is None else sweep.masks
 
-    def images_of(self, sweep: Sweep) -> int:
+    def images_of(self, sweep: Sweep | Sample) -> int:
         """How many test items a sweep's trials evaluate."""
         return self.images.count if sweep.images is None else sweep.images
 
     @property
     def image_count(self) -> int:
         """The most items that any trial needs."""
-        return max(self.images_of(s) for s in self.sweep)
+        return max(self.image_counts)
+
+    @property
+    def image_counts(self) -> frozenset[int]:
+        """How many items its trials need, each number once."""
+        return frozenset((*map(self.images_of, self.sweep), *map(self.images_of, self.sample)))
+
+    @property
+    def every_device(self) -> tuple[str, ...]:
+        """All that it names, each once."""
+        named = (*map(self.devices_of, self.sweep), *map(self.devices_of, self.sample))
+        return tuple(dict.fromkeys(device for devices in named for device in devices))
 
 
 def read_campaign(path: str | os.PathLike[str]) -> Campaign:
@@ -178,9 +226,36 @@ def read_campaign(path: str | os.PathLike[str]) -> Campaign:
     converter = strict_converter()
     for kind, unit in _UNITS:
         converter.register_structure_hook_func(partial(is_, kind), partial(_quantity, unit))
-    campaign = structure(read_toml(path, "campaign"), Campaign, os.fspath(path), converter)
+    campaign = structure(expand_grids(read_toml(path, "campaign")), Campaign, os.fspath(path), converter)
     refuse(campaign, f"{os.fspath(path)}: ")
     return campaign
+
+
+def expand_grids(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with every sweep that has a `grid` as one sweep for each of its combinations, in order.
+
+    grid: {field = [values]}, a key of the sweep or an option of its kind. Raises ConfigError for a grid of anything else than lists.
+    """
+    sweeps = document.get("sweep")
+    if not isinstance(sweeps, list):
+        return document
+    expanded: list[Any] = []
+    for k, sweep in enumerate(sweeps):
+        grid = sweep.get("grid") if isinstance(sweep, dict) else None
+        if grid is None:
+            expanded.append(sweep)
+            continue
+        if not isinstance(grid, dict) or not grid or not all(isinstance(values, list) and values for values in grid.values()):
+            raise ConfigError(f"sweep[{k}].grid is no table of lists, such as {{ layer = ['cortex0', 'cortex1'] }}", f"sweep[{k}].grid")
+        for values in product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            own = {name: value for name, value in chosen.items() if name in PLACES}
+            options = {**sweep.get("options", {}), **{n: v for n, v in chosen.items() if n not in own}}
+            rest = {name: value for name, value in sweep.items() if name not in ("grid", "options")}
+            expanded.append({**rest, **own, **({"options": options} if options else {})})
+    if len(expanded) > MAX_SWEEPS:
+        raise ConfigError(f"the grids make {len(expanded):,} sweeps, {MAX_SWEEPS} are the most", "sweep")
+    return {**document, "sweep": expanded}
 
 
 def refuse(campaign: Campaign, where: str = "") -> None:
@@ -218,13 +293,36 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
         if campaign.stop.quantity not in STOPPED_BY:
             yield "stop.quantity", f"stop.quantity = {campaign.stop.quantity!r} is not one of {', '.join(STOPPED_BY)}"
     yield from _devices("devices", campaign.devices)
-    if not campaign.sweep:
-        yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]]"
+    if not campaign.sweep and not campaign.sample:
+        yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]] or [[sample]]"
+    for k, sample in enumerate(campaign.sample):
+        yield from _check_sample(f"sample[{k}]", sample)
     for k, sweep in enumerate(campaign.sweep):
         yield from _check_sweep(f"sweep[{k}]", sweep)
     trials = sum(campaign.masks_of(s) * len(campaign.devices_of(s)) * (len(s.points) + 1) for s in campaign.sweep)
+    trials += sum(s.faults * len(campaign.devices_of(s)) for s in campaign.sample)
     if trials > MAX_TRIALS:
         yield "masks", f"masks, rates and devices make up to {trials:,} trials, {MAX_TRIALS:,} are the most; lower masks"
+
+
+def _check_sample(path: str, sample: Sample) -> Iterator[tuple[str, str]]:
+    if sample.fault not in fault_kinds():
+        yield f"{path}.fault", f"{path}.fault = {sample.fault!r} is not one of {', '.join(fault_kinds())}"
+    else:
+        try:
+            sample.pattern.check()
+        except (ConfigError, FaultError) as error:
+            yield path, f"{path}: {error}"
+    yield from _range(f"{path}.faults", sample.faults, 2, MAX_TRIALS)
+    yield from _range(f"{path}.pilot", sample.pilot, 2, MAX_TRIALS)
+    if sample.outcome not in OUTCOMES or sample.outcome == "infrastructure":
+        yield f"{path}.outcome", f"{path}.outcome = {sample.outcome!r} is no outcome of an image"
+    if len({*sample.strata}) < len(sample.strata) or {*sample.strata} - {"layer", "bit"}:
+        yield f"{path}.strata", f'{path}.strata = {list(sample.strata)} is not made of "layer" and "bit"'
+    if sample.images is not None:
+        yield from _range(f"{path}.images", sample.images, 1, MAX_IMAGES)
+    if sample.devices:
+        yield from _devices(f"{path}.devices", sample.devices)
 
 
 def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.campaign.config import Campaign, Sweep
+from edgechaos.hil.campaign.config import Campaign, Sample, Sweep
 from edgechaos.support.errors import ConfigError, FaultError
 
 
@@ -57,6 +57,28 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledStratum:
+    """The faults that were drawn from a stratum of `size`: sites, their trials, and the clean ones they are compared with."""
+
+    layer: str
+    bit: int | None
+    size: int
+    sites: tuple[int, ...]
+    trials: tuple[Trial, ...]
+    clean: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCell:
+    """One sample on one device."""
+
+    sample: Sample
+    index: int
+    device: str
+    strata: tuple[SampledStratum, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Trials of one device and mask that are compared with one clean run, and run together, the clean one first.
 
@@ -87,10 +109,11 @@ Work = Group | Probe
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """cells: every point of every curve. groups: every distinct trial once; a trial may serve several cells."""
+    """cells: every point of every curve. groups: every distinct trial once; a trial may serve several cells. samples: single faults."""
 
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
+    samples: tuple[SampleCell, ...] = ()
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -109,11 +132,11 @@ def fault_plan(pattern: Fault, value: float, site_seed: int) -> FaultPlan:
     return FaultPlan() if value == pattern.neutral else FaultPlan((pattern.at(value).seeded(site_seed),))
 
 
-def plan_campaign(campaign: Campaign, masks_at: Mapping[Place, int] | None = None) -> CampaignPlan:
+def plan_campaign(campaign: Campaign, masks_at: Mapping[Place, int] | None = None, samples: tuple[SampleCell, ...] = ()) -> CampaignPlan:
     """Every trial of a campaign, in an order that depends on the campaign alone.
 
     A sweep's masks are the first M of one sequence, so that sweeps with different M share their trials. masks_at: M of single points,
-    where a campaign stops by itself.
+    where a campaign stops by itself. samples: the single faults drawn so far.
     """
     cells = []
     members: dict[tuple[str, int, int], dict[Trial, None]] = {}
@@ -128,7 +151,26 @@ def plan_campaign(campaign: Campaign, masks_at: Mapping[Place, int] | None = Non
                 cells.append(Cell(sweep, device, rate, trials, clean[: len(here)], (k, device, rate)))
                 for base, trial in zip(clean, trials, strict=False):  # fewer trials, where this point has stopped
                     members.setdefault((device, images, base.mask), {base: None})[trial] = None
-    return CampaignPlan(tuple(cells), tuple(Group(tuple(trials)) for trials in members.values()))
+    for stratum in (stratum for sample in samples for stratum in sample.strata):
+        for base, trial in zip(stratum.clean, stratum.trials, strict=True):
+            members.setdefault((base.device, base.images, base.mask), {base: None})[trial] = None
+    return CampaignPlan(tuple(cells), tuple(Group(tuple(trials)) for trials in members.values()), samples)
+
+
+def _check_samples(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str, Mapping[str, Any]]) -> None:
+    """The first fault of each stratum, or all where the graph may carry one and not another. Raises ConfigError."""
+    for cell in plan.samples:
+        levels = set(devices.get(cell.device, {}).get("levels", ("model", "memory")))
+        for stratum in cell.strata:
+            uniform = all(fault.uniform for trial in stratum.trials[:1] for fault in trial.plan.faults)
+            for trial in stratum.trials[:1] if uniform else stratum.trials:
+                try:
+                    apply(graph, resolve(graph, trial.plan))
+                except FaultError as error:
+                    raise ConfigError(f"sample {cell.sample.fault}: {error}") from error
+                if missing := sorted({fault.level for fault in trial.plan.faults} - levels):
+                    why = f"device {cell.device} cannot carry faults of the {missing[0]}; name others in devices"
+                    raise ConfigError(f"sample {cell.sample.fault}: {why}")
 
 
 def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
@@ -138,6 +180,7 @@ def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
     alone, the proof depends on the largest word of each node.
     Raises ConfigError with the sweep's fault, rate and mask.
     """
+    _check_samples(plan, graph, {})
     seen: set[FaultPlan] = set()
     proved: list[dict[str, int]] = []
     for cell in plan.cells:
@@ -175,6 +218,7 @@ def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str,
 
     Raises ConfigError with the sweep and the device.
     """
+    _check_samples(plan, graph, devices)
     for cell in plan.cells:
         about = devices.get(cell.device)
         faults = {fault.kind for fault in cell.trials[0].plan.faults}

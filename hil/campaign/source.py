@@ -15,7 +15,7 @@ UNITS = {"margin": "", "width": "", "timeout": " s", "temperature": " K"}
 
 def to_toml(campaign: Campaign) -> str:
     """The file that `read_campaign` reads as this campaign: without defaults, and without its artifact, whose path is another elsewhere."""
-    lines = [*_values(campaign, ("margin", "timeout"), leave_out=("artifact", "images", "energy", "stop", "sweep"))]
+    lines = [*_values(campaign, ("margin", "timeout"), leave_out=("artifact", "images", "energy", "stop", "sweep", "sample"))]
     lines += _table("[images]", campaign.images)
     if campaign.energy is not None:
         lines += _table("[energy]", campaign.energy, quantities=("temperature",))
@@ -23,6 +23,8 @@ def to_toml(campaign: Campaign) -> str:
         lines += _table("[stop]", campaign.stop, quantities=("width",))
     for sweep in campaign.sweep:
         lines += _table("[[sweep]]", sweep)
+    for sample in campaign.sample:
+        lines += _table("[[sample]]", sample)
     return "\n".join(lines) + "\n"
 
 

@@ -73,8 +73,8 @@ def estimate_cost(
             taken[0] + math.ceil(len(some) / hands) * taken[1] + count / hands * taken[2]
             for some, count in zip(trials, inferences, strict=True)
         )
-        numbers = (len(trials[0]), len(trials[1])), (inferences[0], inferences[1])
-        costs.append(DeviceCost(device, *numbers, hands, *taken, (seconds[0], seconds[1])))
+        counts = (len(trials[0]), len(trials[1])), (inferences[0], inferences[1])
+        costs.append(DeviceCost(device, *counts, hands, *taken, (seconds[0], seconds[1])))
     shared = [c for c in costs if not exclusive(c.device, opener)]
     alone_s = [max((c.seconds[k] for c in costs if c not in shared), default=0.0) for k in (0, 1)]
     total = [max(alone_s[k], sum(c.seconds[k] for c in shared)) for k in (0, 1)]

@@ -67,11 +67,11 @@ def test_an_interrupted_campaign_stops_at_the_same_masks(tmp_path: Path) -> None
 
 def test_a_point_that_has_no_results_gets_no_more_masks() -> None:
     spec = stopping(0.01)
-    plan = first_plan(spec)
+    plan = first_plan(spec, GRAPH)
     assert {len(c.trials) for c in plan.cells} == {20}
-    assert next_plan(spec, plan, lambda trial: None) is None
-    assert next_plan(replace(spec, stop=None), plan, lambda trial: None) is None
-    assert first_plan(replace(spec, stop=None)) == plan_campaign(spec)
+    assert next_plan(spec, GRAPH, plan, lambda trial: None) is None
+    assert next_plan(replace(spec, stop=None), GRAPH, plan, lambda trial: None) is None
+    assert first_plan(replace(spec, stop=None), GRAPH) == plan_campaign(spec)
 
 
 def test_a_stop_is_read_written_and_refused_with_its_place(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_what_a_campaign_will_cost() -> None:
     ticks = iter(range(1000))
     spec = stopping(0.1, devices=("plain", "serial:x"))
     whole = plan_campaign(spec)
-    cost = estimate_cost(spec, GRAPH, items(), (first_plan(spec), whole), open_device, 4, clock=lambda: float(next(ticks)))
+    cost = estimate_cost(spec, GRAPH, items(), (first_plan(spec, GRAPH), whole), open_device, 4, clock=lambda: float(next(ticks)))
     plain, board = cost.devices
     assert (plain.device, plain.workers, board.workers) == ("plain", 4, 1)
     assert plain.trials == (20 * 3, 100 * 3)  # at rate 0 a trial is its own clean run

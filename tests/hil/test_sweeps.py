@@ -39,7 +39,7 @@ def test_any_field_is_swept_and_named(tmp_path: Path) -> None:
     (curve,) = results.curves
     assert (curve.swept, [p.rate for p in curve.points]) == ("factor", [0.5, 1.0, 2.0])
     assert curve.points[1].outcomes == {"not_activated": 96}, "the neutral factor is the clean run"
-    assert "accuracy at factor 0.5 of the threshold, permanently, of neurons, all layers, on plain" in results.statements()[0]
+    assert "accuracy at factor 0.5 of the threshold, permanently, of neurons, all layers, rate 0.5, on plain" in results.statements()[0]
     trial = plan_campaign(spec).cells[0].trials[2]
     assert trial.plan.faults == (ThresholdScale(factor=0.5, rate=0.5, seed=trial.plan.faults[0].seed),)  # type: ignore[attr-defined]
     data = items()
