@@ -6,7 +6,7 @@ Logits and classes equal the reference's bit for bit. Whatever goes wrong on a d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.injections import ResolvedPlan, Strike
 from edgechaos.support.errors import FaultError, LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]
@@ -24,7 +24,7 @@ Kind = Literal["host", "emulated", "board", "fake"]
 class DeviceInfo:
     """Who answered: shown in reports and recorded with every trial.
 
-    model_hash: the artifact's content hash, 64 hex digits. levels: of the faults that it carries: "model", "memory".
+    model_hash: the artifact's content hash, 64 hex digits. levels: of the faults that it carries: "model", "memory", "machine".
     """
 
     name: str
@@ -87,7 +87,11 @@ def refuse_levels(plan: ResolvedPlan, info: DeviceInfo) -> None:
         raise FaultError(f"device '{info.name}' cannot carry faults of the {level}; {WITHOUT[level]}")
 
 
-WITHOUT = {"model": "it was built without fault hooks", "memory": "use one that gives access to its memory, such as unicorn"}
+WITHOUT = {
+    "model": "it was built without fault hooks",
+    "memory": "use one that gives access to its memory, such as unicorn",
+    "machine": "use one that gives access to its core, such as unicorn",
+}
 """Why a device lacks a level, or what to use in its place."""
 
 
@@ -111,6 +115,14 @@ class Product(Protocol):
 
     def product(self) -> Device | None:
         """The same model on the same kind of machine, built without hooks, not yet open; None where there is no such build."""
+
+
+@runtime_checkable
+class Machine(Protocol):
+    """A device whose core and memory can be changed while it runs; `inject` and `reset` restore what was changed."""
+
+    def arm(self, strikes: Sequence[Strike]) -> None:
+        """From now on, do what each strike says when it says so. Raises FaultError for a place that there is not."""
 
 
 class Device(ABC):

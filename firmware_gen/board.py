@@ -32,6 +32,10 @@ class Region:
     origin: int
     bytes: int
 
+    def holds(self, address: int) -> bool:
+        """Whether an address lies in it."""
+        return self.origin <= address < self.origin + self.bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Serial:

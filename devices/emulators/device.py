@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, checked
+from edgechaos.devices.emulators.firmware_image import FirmwareImage, load_elf
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
+from edgechaos.devices.emulators.places import place_strikes
 from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.protocol.device import ProtocolDevice
-from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.faults.injections import ResolvedPlan, Strike
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import DeviceCrash, DevicePowerLoss, DeviceRefused, FaultError, LinkError, MissingExtra
+from edgechaos.support.errors import DeviceCrash, DevicePowerLoss, DeviceRefused, DeviceReset, FaultError, LinkError, MissingExtra
 
 PACKAGES = ("unicorn", "capstone", "elftools")
 
@@ -59,6 +61,8 @@ class EmulatedDevice(ProtocolDevice):
         self.compiled_hooks = compiled_hooks
         self._guard_s, self._product_elf = guard_s, product_elf
         self._link: EmulatorLink | None = None
+        self._loaded: FirmwareImage | None = None
+        self._resets = False
 
     def infer(
         self,
@@ -105,9 +109,21 @@ class EmulatedDevice(ProtocolDevice):
         self._opened_link().memory("poke", address, mask, op)
 
     def inject(self, plan: ResolvedPlan) -> None:
-        """As the contract says; what was poked is restored first."""
+        """As the contract says; what was poked or armed is restored first."""
         self._restore()
+        self._resets = False
         super().inject(plan)
+
+    def arm(self, strikes: Sequence[Strike]) -> None:
+        """As the protocol Machine says."""
+        placed = [asdict(strike) for strike in place_strikes(strikes, self._image())]
+        self._resets = any(strike.what == "reset" for strike in strikes)
+        self._opened_link().memory("arm", placed)
+
+    def _image(self) -> FirmwareImage:
+        if self._loaded is None:
+            self._loaded = load_elf(self.elf)
+        return self._loaded
 
     @contextmanager
     def _poked_firmware(self) -> Iterator[None]:
@@ -117,6 +133,8 @@ class EmulatedDevice(ProtocolDevice):
         except (LinkError, DeviceRefused, DevicePowerLoss) as error:
             if self._link is None or not self._link.poked or not self._link.process.alive:
                 raise
+            if self._resets and isinstance(error, DevicePowerLoss):
+                raise DeviceReset(f"its core was reset: {error}") from error
             raise DeviceCrash(f"since its memory was poked, the firmware no longer keeps the protocol: {error}") from error
 
     def _restore(self) -> None:

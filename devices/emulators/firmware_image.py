@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import bisect
 import io
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgechaos.support.errors import ArtifactError
+from edgechaos.support.errors import ArtifactError, FaultError
 from edgechaos.support.extras import need
 from edgechaos.support.files import read_file
+from edgechaos.support.suggest import suggestion
 
 MAX_BYTES = 1 << 24
 """Of an image in memory: the largest Cortex-M parts have a few megabytes."""
 
+ALLOCATED = 2
+"""SHF_ALLOC: a section that is there while the firmware runs."""
 
 Range = tuple[int, int]
 """[start, end) addresses."""
@@ -35,11 +40,30 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
-    """segments: (load address, bytes). code: where Thumb code lies. symbols: by address."""
+    """segments: (load address, bytes). code: where Thumb code lies. symbols: by address. regions: sections, data and functions by name."""
 
     segments: tuple[tuple[int, bytes], ...]
     code: tuple[Range, ...]
     symbols: tuple[Symbol, ...]
+    regions: Mapping[str, Range] = field(default_factory=dict)
+
+    def region(self, name: str) -> Range:
+        """[start, end) of a section or symbol, or of "0xADDRESS:BYTES". Raises FaultError with names like it."""
+        start, _, size = name.partition(":")
+        if re.fullmatch(r"0x[0-9a-fA-F]{1,8}:[0-9]{1,8}", name):
+            return int(start, 16), int(start, 16) + int(size)
+        if name not in self.regions:
+            known = ", ".join(k for k in self.regions if k.startswith("."))
+            raise FaultError(f"the firmware has no section or symbol '{name}'{suggestion(name, self.regions)}; its sections are {known}")
+        return self.regions[name]
+
+    def address(self, place: str) -> int:
+        """Of "name", "name+0x10" or "0x1c4". Raises FaultError as `region`."""
+        name, _, offset = place.partition("+")
+        if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", offset or name):
+            add = int(offset, 0) if offset else 0
+            return int(name, 16) + add if name.startswith("0x") else self.region(name)[0] + add
+        return self.region(name)[0]
 
     def where(self, address: int) -> str:
         """`name+0x10` for an address inside a known function, else the bare address."""
@@ -79,8 +103,13 @@ def load_elf(path: str | Path) -> FirmwareImage:
     if sum(len(d) for _, d in segments) > MAX_BYTES or not code:
         raise ArtifactError(f"{path} holds no Thumb code, or more than any board does; build the firmware again", str(path))
     named = (s for s in entries if s["st_info"]["type"] == "STT_FUNC" and s.name)
+    held = {s.name: (s["sh_addr"], s["sh_addr"] + s["sh_size"]) for s in sections.values() if s["sh_flags"] & ALLOCATED and s["sh_size"]}
+    of_data = (s for s in entries if s["st_info"]["type"] in ("STT_OBJECT", "STT_FUNC") and s["st_size"] and s.name)
+    for s in of_data:
+        start = s["st_value"] & ~1 if s["st_info"]["type"] == "STT_FUNC" else s["st_value"]
+        held[s.name] = (start, start + s["st_size"])
     symbols = sorted((Symbol(s.name, s["st_value"] & ~1, s["st_size"]) for s in named), key=lambda s: s.address)
-    return FirmwareImage(segments, code, tuple(symbols))
+    return FirmwareImage(segments, code, tuple(symbols), held)
 
 
 def _code_ranges(entries: list[Any], sections: dict[int, Any]) -> tuple[Range, ...]:

@@ -208,9 +208,9 @@ class EmulatorLink(Link):
         """Start the counts by class from zero."""
         self.process.call({"op": "clear_counts"})
 
-    def memory(self, operation: str, *arguments: int | str) -> bytes:
-        """read_memory, poke or restore of the machine. Raises FaultError for an address that is no memory of the board."""
-        self.poked |= operation == "poke"
+    def memory(self, operation: str, *arguments: Any) -> bytes:
+        """read_memory, poke, arm or restore of the machine. Raises FaultError for an address that is no memory of the board."""
+        self.poked |= operation in ("poke", "arm")
         head, read = self.process.call({"op": operation, "arguments": arguments})
         if "error" in head:
             raise FaultError(head["error"])

@@ -2,7 +2,7 @@
 
 One answer per message (messages.py, each with an `op`), of `run` one per frame. It lives apart so that it can be killed, and ends
 with its input. Operations: run (frames, one at a time, each until the core sleeps; the last answer is that of the frame at which it
-stopped), power_on, pin_reset, counts, clear_counts, and read_memory, poke, restore.
+stopped), power_on, pin_reset, counts, clear_counts, and read_memory, poke, arm, restore.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> Iter
         yield from map(_answer, _run_frames(machine, head["lengths"], head["budgets"], blob))
     elif operation in ("power_on", "pin_reset"):
         yield _answer(getattr(machine, operation)(head["budget"]))
-    elif operation in ("read_memory", "poke", "restore"):
+    elif operation in ("read_memory", "poke", "arm", "restore"):
         try:
             read = getattr(machine, operation)(*head["arguments"])
         except EdgeChaosError as error:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.arithmetic.random_bits import RANDOM_ID
-from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, Memory, checked
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, Machine, Memory, checked
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
@@ -32,6 +32,8 @@ GROUP = 64
 """Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory, and to find a restart soon."""
 LEAST_PAYLOAD = HELLO_REPLY.size
 """A device must carry at least this much payload in a frame: the longest fixed layout of the protocol."""
+_OUTSIDE: Mapping[str, type] = {"memory": Memory, "machine": Machine}
+"""Levels of faults that come from outside the firmware, and what a device must be for them."""
 MOST_TICKS = 2**32 - 1
 """Of one inference: boards count them in 32 bits."""
 OFFSET = struct.Struct("<I")
@@ -142,6 +144,9 @@ class ProtocolDevice(Device):
             for poke in plan.pokes:
                 assert isinstance(self, Memory)
                 self.poke(poke.address, poke.mask, poke.op)
+            if plan.strikes:
+                assert isinstance(self, Machine)
+                self.arm(plan.strikes)
         except (DeviceRefused, FaultError) as error:
             self.inject(CLEAN)
             raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
@@ -223,7 +228,7 @@ class ProtocolDevice(Device):
             model_hash=hello.model_hash.hex(),
             firmware_hash=hello.firmware_hash.hex(),
             uid=hello.uid.hex(),
-            levels=hello.levels.names & {"model"} | ({"memory"} if isinstance(self, Memory) else set()),
+            levels=hello.levels.names & {"model"} | {name for name, kind in _OUTSIDE.items() if isinstance(self, kind)},
             patch_capacity=hello.patch_capacity,
             boot_counter=hello.boot_counter,
             reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",

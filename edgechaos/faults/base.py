@@ -17,7 +17,7 @@ from edgechaos.support.suggest import suggestion
 
 ALL = "*"
 Persistence = Literal["permanent", "intermittent", "transient"]
-Level = Literal["model", "memory"]
+Level = Literal["model", "memory", "machine", "link"]
 _KINDS: dict[str, type[Fault]] = {}
 
 

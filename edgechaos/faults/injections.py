@@ -46,7 +46,50 @@ class Poke:
     op: Literal["set", "clear", "toggle"] = "toggle"
 
 
-Injection = SetSlot | FlipBits | SetWords | Poke
+ON_INJECTION = -1
+"""An onset: at once, between two inferences."""
+REGISTERS = (*(f"r{k}" for k in range(13)), "sp", "lr", "pc", "xpsr")
+Operation = Literal["set", "clear", "toggle", "overwrite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What happens to a device's core or memory while it runs.
+
+    what: "memory": bits of the 32-bit word `where` (an address, a multiple of 4, or the name of a symbol or section, of whose bits `draw`
+    says which); "register": of the register `where`; "skip": the next `value` instructions do nothing; "reset": the core starts again,
+    and has lost its RAM where value is 1. op, mask, value: as the bits change. held: they keep that against whatever is stored.
+    When: before the `hits`-th execution of the instruction at `at` (an address, or a symbol with an offset: "main+0x10"), or `onset`
+    instructions after an inference began; of the `inference`-th after the injection, 0: of each. lifespan: instructions until it is
+    undone, at most to the inference's end; 0: it stays.
+    """
+
+    what: Literal["memory", "register", "skip", "reset"]
+    where: int | str = 0
+    op: Operation = "toggle"
+    mask: int = 0
+    value: int = 0
+    held: bool = False
+    onset: int = ON_INJECTION
+    at: int | str | None = None
+    hits: int = 1
+    inference: int = 0
+    lifespan: int = 0
+    draw: Draw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Bits of a region whose size the device knows: `count` distinct runs of `burst` neighbors, or the round(rate * n) of lowest word."""
+
+    seed: int
+    stream: int
+    count: int = 0
+    burst: int = 1
+    rate: float = 0.0
+
+
+Injection = SetSlot | FlipBits | SetWords | Poke | Strike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +97,13 @@ class ResolvedPlan:
     """What a plan means for one graph, in integers; what goes over the wire.
 
     slots: (node, slot) -> all of its entries, (length,) of the slot's dtype. patch: weighted node -> (k, 3) int32 rows (row, column,
-    delta), column = -1 for the bias. pokes: in the order of the plan.
+    delta), column = -1 for the bias. pokes, strikes: in the order of the plan.
     """
 
     slots: Mapping[tuple[str, str], NDArray[np.generic]] = field(default_factory=dict)
     patch: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     pokes: tuple[Poke, ...] = ()
+    strikes: tuple[Strike, ...] = ()
 
     @classmethod
     def of(cls, patch: Mapping[str, NDArray[np.int32]] | None = None, **slots: Mapping[str, ArrayLike]) -> ResolvedPlan:
@@ -75,7 +119,7 @@ class ResolvedPlan:
     def levels(self) -> frozenset[str]:
         """What a device must give access to."""
         model = {"model"} if self.slots or self.patch else set()
-        return frozenset(model | ({"memory"} if self.pokes else set()))
+        return frozenset(model | ({"memory"} if self.pokes else set()) | ({"machine"} if self.strikes else set()))
 
 
 CLEAN = ResolvedPlan()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.faults.base import Fault
-from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords
+from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords, Strike
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import Constant, IntegerGraph, Weighted, fault_constant
 from edgechaos.graph.tensors import Slot
@@ -47,6 +47,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     flips: dict[str, NDArray[np.int64]] = {}
     words: dict[str, _Entries] = {}
     pokes: list[Poke] = []
+    strikes: list[Strike] = []
     for fault in plan.faults:
         fault.check()
         for injection in fault.resolve(graph.analysis):
@@ -63,12 +64,16 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
                 if injection.constant not in words:
                     words[injection.constant] = _Entries.of_words(graph, injection.constant)
                 words[injection.constant].set(SetSlot(injection.constant, "", injection.words, injection.values), fault.kind)
+            elif isinstance(injection, Strike):
+                strikes.append(injection)
             else:
                 pokes.append(injection)
     for (node, _), entries in slots.items():
         if (node, entries.slot.excludes) in slots:
             entries.check_apart_from(slots[node, entries.slot.excludes])
-    return ResolvedPlan({key: entries.values for key, entries in slots.items()}, _patches(graph, flips, words), tuple(pokes))
+    return ResolvedPlan(
+        {key: entries.values for key, entries in slots.items()}, _patches(graph, flips, words), tuple(pokes), tuple(strikes)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

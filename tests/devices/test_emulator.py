@@ -77,7 +77,7 @@ def test_counts_are_those_of_stepping() -> None:
                     stepped[code.kind[skipped]] += code.length[skipped] > 0
         last, inside = address, bool(made.hooks.m.window_open)
 
-    made._engine.hook_add(made._unicorn.UC_HOOK_CODE, step)
+    made.engine.hook_add(made.unicorn.UC_HOOK_CODE, step)
     exchange = made.exchange(b"[Zq1", BUDGET)
     counts = made.hooks.counts()
     assert exchange.stopped is None

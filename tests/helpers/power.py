@@ -126,7 +126,7 @@ class EmulatedBoard(Board):
         self.machine.power_on(BUDGET)
 
     def memory(self) -> bytes:
-        return bytes(self.machine._engine.mem_read(self.board.ram.origin, self.board.ram.bytes))
+        return bytes(self.machine.engine.mem_read(self.board.ram.origin, self.board.ram.bytes))
 
     def exchange(self, data: bytes, steps: int | None = None) -> tuple[bytes, int]:
         done = self.machine.exchange(data, BUDGET if steps is None else max(1, steps))

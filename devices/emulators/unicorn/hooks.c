@@ -25,6 +25,10 @@ typedef struct machine {
     uint32_t stop_reason;
     uint64_t executed; /* instructions, up to the end of the current block */
     uint64_t budget;   /* more than this is a hang */
+    uint64_t pause_at; /* before a block that would execute more than this, and */
+    uint32_t watch;    /* before the one with this address, */
+    uint32_t watch_hits; /* at so many of its executions, the core stops */
+    uint32_t armed;    /* likewise after every edge of the window */
     uint32_t block_end;
 
     uint32_t gpio_base;
@@ -46,7 +50,7 @@ typedef struct machine {
     uint32_t uart_divider;
 } machine;
 
-enum { STOP_NONE, STOP_BUDGET, STOP_RESET, STOP_BABBLE };
+enum { STOP_NONE, STOP_BUDGET, STOP_RESET, STOP_BABBLE, STOP_PAUSE };
 enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CONTROL = 0x08, UART_DIVIDER = 0x10, UART_RX_FULL = 2 };
 enum { GPIO_DATA = 0x00, GPIO_OUT = 0x04, GPIO_MASKED_LOW = 0x400, GPIO_MASKED_HIGH = 0x800, GPIO_MASKED_END = 0xC00 };
 enum { AIRCR = 0xD0C, AIRCR_KEY = 0x05FA, SYSRESETREQ = 4 };
@@ -86,14 +90,18 @@ static void stop(machine *m, void *uc, uint32_t reason)
 void edgechaos_block(void *uc, uint64_t address64, uint32_t size, void *user)
 {
     machine *const m = user;
-    const uint32_t address = (uint32_t)address64, end = address + size;
+    const uint32_t address = (uint32_t)address64, end = address + size, count = instructions(m, address, end);
+    if (m->executed + count > m->pause_at || (m->watch - address < size && --m->watch_hits == 0u)) {
+        stop(m, uc, STOP_PAUSE);
+        return; /* nothing of the block is executed */
+    }
     if (m->window_open) {
         if (address != m->block_end && mapped(m, m->block_end))
             m->taken[halfword(m, m->block_end)]++;
         count_run(m, address, end, 1);
     }
     m->block_end = end;
-    m->executed += instructions(m, address, end);
+    m->executed += count;
     if (m->executed > m->budget)
         stop(m, uc, STOP_BUDGET);
 }
@@ -106,6 +114,8 @@ static void edge(machine *m, uint32_t store_pc, uint32_t level)
     if (level == m->window_open)
         return;
     m->window_open = level;
+    if (m->armed)
+        m->pause_at = 0;
     count_run(m, at, m->block_end, level ? 1 : -1);
     if (level)
         m->window_start = executed;

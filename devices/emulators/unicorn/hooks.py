@@ -23,6 +23,8 @@ SYSTEM_BASE = 0xE000E000
 TX_ROOM = 1 << 16
 """Bytes that firmware may send between two requests; more is babble."""
 WINDOWS = 4096
+NOT_YET = 2**64 - 1
+NOWHERE = 2**32 - 1
 
 
 class Stop(IntEnum):
@@ -32,6 +34,7 @@ class Stop(IntEnum):
     BUDGET = 1
     RESET = 2
     BABBLE = 3
+    PAUSE = 4
 
 
 class _Machine(ctypes.Structure):
@@ -51,6 +54,10 @@ class _Machine(ctypes.Structure):
         ("stop_reason", ctypes.c_uint32),
         ("executed", ctypes.c_uint64),
         ("budget", ctypes.c_uint64),
+        ("pause_at", ctypes.c_uint64),
+        ("watch", ctypes.c_uint32),
+        ("watch_hits", ctypes.c_uint32),
+        ("armed", ctypes.c_uint32),
         ("block_end", ctypes.c_uint32),
         ("gpio_base", ctypes.c_uint32),
         ("gpio_mask", ctypes.c_uint32),
@@ -87,6 +94,7 @@ class Hooks(ABC):
         self.rx = np.zeros(0, np.uint8)
         self.m = _Machine(code_base=code.base, halfwords=size - 1, gpio_base=gpio_base, gpio_mask=1 << gpio_pin)
         self.m.window_room, self.m.tx_room = WINDOWS, TX_ROOM
+        self.m.pause_at, self.m.watch = NOT_YET, NOWHERE
         for name in ("length", "before", "enter", "leave", "taken", "windows", "tx"):
             setattr(self.m, name, getattr(self, name).ctypes.data)
 
@@ -132,6 +140,19 @@ class Hooks(ABC):
     def closed_windows(self) -> list[int]:
         """Instructions of each GPIO window closed since `begin`."""
         return [int(n) for n in self.windows[: self.m.window_count]]
+
+    def length_at(self, address: int) -> int:
+        """Halfwords of the instruction there; 1 outside of the image's code."""
+        at = (address - self.code.base) // 2
+        return max(int(self.code.length[at]), 1) if 0 <= at < len(self.code.length) else 1
+
+    def after(self, address: int, instructions: int) -> int | None:
+        """The address of the instruction that comes so many after another in straight line; None outside of the image's code."""
+        at = (address - self.code.base) // 2
+        if not 0 <= at < len(self.code.length) or not self.code.length[at]:
+            return None
+        starts = np.flatnonzero(self.code.length[at : at + 2 * instructions + 1])
+        return address + 2 * int(starts[instructions]) if len(starts) > instructions else None
 
     def counts(self) -> dict[str, int]:
         """Instructions by class inside the windows, since `clear_counts`; keys as in `instruction_classes`."""
@@ -224,12 +245,18 @@ class PythonHooks(Hooks):
 
     def _block(self, engine: Any, address: int, size: int, user: Any) -> None:
         m, end = self.m, address + size
+        count = self._instructions(address, end)
+        watched = address <= m.watch < end
+        m.watch_hits -= watched
+        if m.executed + count > m.pause_at or (watched and m.watch_hits == 0):
+            self._stop(engine, Stop.PAUSE)
+            return
         if m.window_open:
             if address != m.block_end and self._mapped(m.block_end):
                 self.taken[self._halfword(m.block_end)] += 1
             self._count_run(address, end, 1)
         m.block_end = end
-        m.executed += self._instructions(address, end)
+        m.executed += count
         if m.executed > m.budget:
             self._stop(engine, Stop.BUDGET)
 
@@ -240,6 +267,8 @@ class PythonHooks(Hooks):
         if level == m.window_open:
             return
         m.window_open = level
+        if m.armed:
+            m.pause_at = 0
         self._count_run(at, m.block_end, 1 if level else -1)
         if level:
             m.window_start = executed

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.devices.emulators.instruction_classes import map_code
-from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, PythonHooks, Stop
+from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, PythonHooks, Stop
+from edgechaos.devices.emulators.unicorn.strikes import NOPS, OPERATIONS, Strikes
+from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import Board, Region
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
@@ -54,6 +56,16 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """A sleeping machine: its core, the RAM it uses, and by address the words of flash that were changed since."""
+
+    context: Any
+    pc: int
+    ram: bytes
+    flash: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """From one WFI to the next: bytes sent, instructions executed, instructions of each GPIO window closed."""
 
@@ -83,19 +95,30 @@ class EmulatedMachine:
         self.image = image
         self.board = board
         code, places = map_code(image, board.core), (board.serial.base, board.edge.base, board.edge.pin)
-        self.hooks = CompiledHooks(library, code, *places) if library is not None else PythonHooks(code, *places)
-        self._unicorn = need("unicorn", "emulate")
+        self.hooks: Hooks = CompiledHooks(library, code, *places) if library is not None else PythonHooks(code, *places)
+        self.unicorn = need("unicorn", "emulate")
         self._arm = need("unicorn.arm_const", "emulate")
-        self._engine = self._make_engine()
-        self._at_reset = self._engine.context_save()
+        used = (end - board.ram.origin for start, end in image.regions.values() if board.ram.holds(start))
+        self._used = min(_pages(max(used, default=PAGE)), _pages(board.ram.bytes))
+        self._beyond_used = False
+        self.engine = self._make_engine()
+        self._at_reset = self.engine.context_save()
         self._pc = 0
         self._bad_access = ""
-        self._kept: tuple[Any, int, list[bytes]] | None = None
+        self._kept: _Kept | None = None
+        self.strikes = Strikes(self)
 
     def power_on(self, budget: int, ram: bytes = b"") -> Exchange:
         """Start and run to the first WFI, RAM holding zeros, or whatever it comes up with. Counts by class start from zero."""
-        self._engine.mem_write(self.board.ram.origin, ram.ljust(self.board.ram.bytes, b"\0")[: self.board.ram.bytes])
+        self._fill_ram(ram)
         return self.pin_reset(budget)
+
+    def _fill_ram(self, ram: bytes = b"") -> None:
+        self.engine.mem_write(self.board.ram.origin, ram.ljust(self.board.ram.bytes, b"\0")[: self.board.ram.bytes])
+        if self._beyond_used and not ram:
+            size = _pages(self.board.ram.bytes) - self._used
+            self.engine.mem_protect(self.board.ram.origin + self._used, size, self.unicorn.UC_PROT_READ)
+        self._beyond_used = bool(ram)
 
     def pin_reset(self, budget: int) -> Exchange:
         """Start again with RAM as it is, as after a pulse on the reset pin. Counts by class start from zero."""
@@ -106,29 +129,88 @@ class EmulatedMachine:
     def read_memory(self, address: int, count: int) -> bytes:
         """Bytes of RAM or flash. Raises UnsupportedError where the board has neither there."""
         self._region(address, count)
-        return bytes(self._engine.mem_read(address, count))
+        return bytes(self.engine.mem_read(address, count))
 
     def poke(self, address: int, mask: int, op: str) -> None:
         """Set, clear or toggle bits of a word of RAM or flash now; `restore` undoes it, and all that followed from it."""
-        word = int.from_bytes(self.read_memory(address, 4), "little")
+        self.read_memory(address, 4)
+        self._keep()
+        self.set_word(address, OPERATIONS[op](self.word(address), mask, 0))
+
+    def arm(self, strikes: list[dict[str, Any]]) -> None:
+        """Let faults strike, fields of `Strike` each, now or while inferences run; `restore` undoes them, and all that followed."""
+        self._keep()
+        try:
+            self.strikes.arm(Strike(**strike) for strike in strikes)
+        except UnsupportedError:
+            self.restore()
+            raise
+
+    def _keep(self) -> None:
         if self._kept is None:
-            self._kept = (self._engine.context_save(), self._pc, [self._memory(r) for r in (self.board.ram, self.board.flash)])
-        changed = {"set": word | mask, "clear": word & ~mask, "toggle": word ^ mask}[op]
-        self._engine.mem_write(address, (changed & 0xFFFFFFFF).to_bytes(4, "little"))
-        self._engine.ctl_flush_tb()  # what was translated from flash is not what is there now
+            size = self.board.ram.bytes if self._beyond_used else self._used
+            ram = bytes(self.engine.mem_read(self.board.ram.origin, size))
+            self._kept = _Kept(self.engine.context_save(), self._pc, ram, {})
 
     def restore(self) -> None:
-        """Core and memories as before the first poke since the last restore."""
-        if self._kept is not None:
-            context, self._pc, kept = self._kept
-            self._engine.context_restore(context)
-            for region, data in zip((self.board.ram, self.board.flash), kept, strict=True):
-                self._engine.mem_write(region.origin, data)
-            self._engine.ctl_flush_tb()
-            self._kept = None
+        """Core and memories as before the first poke or strike since the last restore."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        self.strikes.disarm()
+        self.hooks.restart()  # it slept: pins low, nothing received
+        self.engine.context_restore(kept.context)
+        self._pc = kept.pc
+        if self._beyond_used and len(kept.ram) < self.board.ram.bytes:
+            self._fill_ram()
+        self.engine.mem_write(self.board.ram.origin, kept.ram)
+        for address, word in kept.flash.items():
+            self.set_word(address, word)
 
-    def _memory(self, region: Region) -> bytes:
-        return bytes(self._engine.mem_read(region.origin, region.bytes))
+    def word(self, address: int) -> int:
+        """The 32-bit word there."""
+        return int.from_bytes(self.engine.mem_read(address, 4), "little")
+
+    def set_word(self, address: int, word: int) -> None:
+        """Change a word, of flash too."""
+        if self.board.flash.holds(address) and self._kept is not None:
+            self._kept.flash.setdefault(address, self.word(address))
+        elif self.board.ram.holds(address) and address >= self.board.ram.origin + self._used:
+            self._beyond_used = True
+        self.engine.mem_write(address, (word & 0xFFFFFFFF).to_bytes(4, "little"))
+        if any(start < address + 4 and address < end for start, end in self.image.code):
+            self.engine.ctl_remove_cache(address & ~3, (address & ~3) + 4)  # what was translated is not what is there now
+
+    def register(self, name: str) -> int:
+        """A register of REGISTERS."""
+        return self._pc if name == "pc" else self._register(name.upper())
+
+    def set_register(self, name: str, value: int) -> None:
+        """Change a register; the counter of an M core has no bit 0."""
+        if name == "pc":
+            self._pc = value & ~1
+        else:
+            self.engine.reg_write(getattr(self._arm, f"UC_ARM_REG_{name.upper()}"), value)
+
+    def skip(self, count: int) -> None:
+        """Run `count` instructions that do nothing in place of the next ones."""
+        for _ in range(count):
+            length = self.hooks.length_at(self._pc)
+            was, after = bytes(self.engine.mem_read(self._pc, 2 * length)), self._pc + 2 * length
+            self._overwrite(NOPS[length])
+            self.engine.emu_start(self._pc | 1, after)
+            self._overwrite(was)
+            self._pc = after
+
+    def _overwrite(self, code: bytes) -> None:
+        self.engine.mem_write(self._pc, code)
+        self.engine.ctl_remove_cache(self._pc, self._pc + len(code))
+
+    def restart(self, ram_lost: bool) -> None:
+        """Start the core again at once, with its RAM or without."""
+        if ram_lost:
+            self._fill_ram()
+        self._restart()
 
     def _region(self, address: int, count: int) -> Region:
         for region in (self.board.ram, self.board.flash):
@@ -148,9 +230,10 @@ class EmulatedMachine:
         restarts = 0
         while True:
             self._bad_access = ""
+            until = self.strikes.until
             try:
-                self._engine.emu_start(self._pc | 1, NEVER)
-            except self._unicorn.UcError as error:
+                self.engine.emu_start(self._pc | 1, NEVER if until is None else until)
+            except self.unicorn.UcError as error:
                 if error.errno not in self._faults():
                     raise
                 return self._stopped("crash", f"{error}{self._bad_access}")
@@ -165,24 +248,31 @@ class EmulatedMachine:
                 self._restart()
                 continue
             self._pc = self._register("PC")
-            if not self.hooks.waiting:
+            if self.hooks.stop_reason is Stop.PAUSE or (until is not None and self._pc == until):
+                self.hooks.m.stop_reason = Stop.NONE
+                self.strikes.stopped(self._pc)
+            elif not self.hooks.waiting:
                 return None
 
     def _restart(self) -> None:
-        self._engine.context_restore(self._at_reset)
-        vectors = bytes(self._engine.mem_read(self.board.flash.origin, 8))
-        self._engine.reg_write(self._arm.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
+        self.engine.context_restore(self._at_reset)
+        vectors = bytes(self.engine.mem_read(self.board.flash.origin, 8))
+        self.engine.reg_write(self._arm.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
         self._pc = int.from_bytes(vectors[4:], "little") & ~1
         self.hooks.restart()
 
     def _make_engine(self) -> Any:
-        unicorn, arm, board = self._unicorn, self._arm, self.board
+        unicorn, arm, board = self.unicorn, self._arm, self.board
         # UC_MODE_MCLASS would silently make it a Cortex-M33.
         engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
         engine.ctl_set_cpu_model(getattr(arm, board.core.unicorn))
         # No store reaches the code and no code runs from RAM, as with real flash: either would be a fault taking effect.
         engine.mem_map(board.flash.origin, _pages(board.flash.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        engine.mem_map(board.ram.origin, _pages(board.ram.bytes), unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        engine.mem_map(board.ram.origin, self._used, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        beyond, size = board.ram.origin + self._used, _pages(board.ram.bytes) - self._used
+        if size:  # RAM that the firmware does not use: a store there is noted, so that nobody need look for it
+            engine.mem_map(beyond, size, unicorn.UC_PROT_READ)
+            engine.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._note_store, None, beyond, beyond + size - 1)
         for address, data in self.image.segments:
             if not board.flash.origin <= address <= board.flash.origin + board.flash.bytes - len(data):
                 raise UnsupportedError(f"the image loads {len(data)} bytes at {address:#010x}, outside the flash of board '{board.name}'")
@@ -191,19 +281,25 @@ class EmulatedMachine:
         engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access)
         return engine
 
+    def _note_store(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
+        self._beyond_used = True
+        engine.mem_protect(address // PAGE * PAGE, PAGE, self.unicorn.UC_PROT_READ | self.unicorn.UC_PROT_WRITE)
+        engine.mem_write(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))  # the store that is reported is not done
+        return True
+
     def _note_bad_access(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
         self._bad_access = f" at {address:#010x}"
         return False
 
     def _faults(self) -> frozenset[int]:
-        return frozenset(getattr(self._unicorn, f"UC_ERR_{name}") for name in FAULTS)
+        return frozenset(getattr(self.unicorn, f"UC_ERR_{name}") for name in FAULTS)
 
     def _stopped(self, outcome: Outcome, reason: str) -> Stopped:
         pc, lr = self._register("PC"), self._register("LR")
         return Stopped(outcome, reason, self.image.where(pc), self.image.where(lr & ~1))
 
     def _register(self, name: str) -> int:
-        return int(self._engine.reg_read(getattr(self._arm, f"UC_ARM_REG_{name}")))
+        return int(self.engine.reg_read(getattr(self._arm, f"UC_ARM_REG_{name}")))
 
 
 def _pages(size: int) -> int:

@@ -1,0 +1,67 @@
+"""Bits of RAM, stack or flash that change while a model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from edgechaos.arithmetic.streams import fault_stream
+from edgechaos.faults.injections import ON_INJECTION, Draw, Strike
+from edgechaos.faults.machine import LATEST, OPERATIONS, MachineFault, check_choice, check_region
+from edgechaos.graph.analysis import Analysis
+from edgechaos.support.errors import FaultError
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBits(MachineFault):
+    """Bits of a device's RAM, stack or flash are set, cleared, toggled, or overwritten by those of `value`.
+
+    region: a section (.text with the constants, .data, .bss, .stack), a symbol ("logits_weight_rows"), or "0xADDRESS:BYTES". flips: so many
+    places of it are drawn, each a run of `burst` neighboring bits. held: 1, the bits stay what they became, whatever is stored: stuck.
+    lifespan: instructions after which they are as before, 0: what is stored next decides. By default at once, when the plan is injected.
+    """
+
+    kind: ClassVar[str] = "memory_bits"
+    title: ClassVar[str] = "Changed memory bits"
+    axis: ClassVar[str] = "places of the memory that change"
+    phrase: ClassVar[str] = "changed places of the"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "ARCHIE:data_set0": {"op": "clear"},
+        "ARCHIE:data_set1": {"op": "set"},
+        "ARCHIE:data_toggle": {"op": "toggle"},
+        "ARCHIE:data_overwrite": {"op": "overwrite"},
+    }
+    swept: ClassVar[str] = "flips"
+    limits: ClassVar[tuple[float, float]] = (0, 65536)
+
+    onset: int = ON_INJECTION
+    region: str = ".bss"
+    flips: int = 0
+    burst: int = 1
+    op: str = "toggle"
+    value: int = 0
+    held: int = 0
+    lifespan: int = 0
+
+    @property
+    def place(self) -> str:
+        """Which memory."""
+        return f"memory in {self.region}"
+
+    def check(self) -> None:
+        """Raises FaultError for a region, an operation or a duration that cannot be."""
+        super(MemoryBits, self).check()  # a class with slots has no bare super()
+        check_region(self)
+        check_choice(self, "op", OPERATIONS)
+        for name, low, high in (("burst", 1, 65536), ("held", 0, 1), ("lifespan", 0, LATEST), ("value", 0, 2**32 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise FaultError(f"{self.kind}: {name} {getattr(self, name)} is outside {low}..{high}")
+        if self.held and self.lifespan:
+            raise FaultError(f"{self.kind}: held bits have no lifespan; give one of the two")
+
+    def resolve(self, analysis: Analysis) -> Iterator[Strike]:
+        """One strike, whose bits the device draws: it knows the region."""
+        draw = Draw(self.seed, fault_stream(self.kind), self.flips, self.burst)
+        how: Mapping[str, Any] = {"op": self.op, "value": self.value, "held": bool(self.held), "lifespan": self.lifespan}
+        yield Strike("memory", self.region, draw=draw, **how, **self.moment())

@@ -1,0 +1,30 @@
+"""A core that starts again in the middle of an inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgechaos.faults.injections import Strike
+from edgechaos.faults.machine import MachineFault
+from edgechaos.graph.analysis import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(MachineFault):
+    """The core is reset `onset` instructions after an inference began. ram_lost: 0, RAM is kept; 1, it holds zeros then."""
+
+    kind: ClassVar[str] = "reset"
+    title: ClassVar[str] = "Reset in the middle of an inference"
+    axis: ClassVar[str] = "instructions before the reset"
+    phrase: ClassVar[str] = "instructions before a reset"
+    swept: ClassVar[str] = "onset"
+    limits: ClassVar[tuple[float, float]] = (0, 2**40)
+    neutral: ClassVar[float | None] = None
+
+    ram_lost: int = 0
+
+    def resolve(self, analysis: Analysis) -> Iterator[Strike]:
+        """One reset."""
+        yield Strike("reset", value=int(bool(self.ram_lost)), **self.moment())
