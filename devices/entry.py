@@ -22,7 +22,8 @@ class DeviceEntry:
     open: makes the device. exclusive: whether what the argument names can be driven by one worker only, as a board on a wire;
     said of every plug-in that does not deny it. check: raises ConfigError for an argument that cannot be opened on this machine,
     cheaply: it builds nothing and opens no port. place: one name for all the ways to write one exclusive thing. needs: the packages
-    without which it cannot be opened. listed: (argument, kind, title) of each that `edgechaos devices` shows.
+    without which it cannot be opened. levels: of the faults that it carries, its firmware having hooks.
+    listed: (argument, kind, title) of each that `edgechaos devices` shows.
     """
 
     open: Opener
@@ -30,6 +31,7 @@ class DeviceEntry:
     check: Callable[[str], None] = lambda argument: None
     place: Callable[[str], str] = lambda argument: argument
     needs: Needs = ()
+    levels: frozenset[str] = frozenset({"model"})
     listed: Callable[[], Iterable[tuple[str, Kind | str, str]]] | None = None
 
 

@@ -8,6 +8,7 @@ DeviceEntry, or a function (argument, graph) -> Device, whose devices then count
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from edgechaos.devices.contract import Device
@@ -61,6 +62,15 @@ def is_exclusive(spec: str) -> bool:
         return _entry(spec)[0].exclusive
     except ConfigError:
         return True  # nobody says that it can be shared
+
+
+def carriers(level: str) -> list[str]:
+    """The kinds of device that carry faults of a level, plug-ins among them, by name; those that do not load are left out."""
+    found = []
+    for place in DEVICES.places():
+        with suppress(ConfigError):
+            found += [place.name] if level in DEVICES.load(place.name).levels else []
+    return sorted(found)
 
 
 def list_devices() -> list[ListedDevice]:

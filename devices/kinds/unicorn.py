@@ -61,6 +61,7 @@ DEVICE = DeviceEntry(
     _open,
     exclusive=False,
     check=_check,
+    levels=frozenset({"model", "memory", "machine"}),
     needs=(("unicorn", "emulate"), ("capstone", "emulate"), ("elftools", "emulate"), ("ziglang", "firmware")),
     listed=lambda: [(board.name, "emulated", board.title) for board in _emulated()],
 )

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @click.command("faults")
 @json_option
 def command(as_json: bool) -> None:
-    """List the kinds of fault, what a sweep of each changes, and the fields that `--fault` and campaigns may set.
+    """List the kinds of fault: the devices that carry each, what a sweep of it changes, the fields that `--fault` and campaigns may set,
+    and what SpikeFI, MRFI and ARCHIE call it, which is accepted too. With --json also an example of each.
 
     \b
     Example: edgechaos faults
@@ -29,21 +30,27 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("kind", "what", "persistence", "level", "swept", "other fields", box=None, pad_edge=False)
+    table = Table("kind", "what", "persistence", "devices", "swept", "other fields", "elsewhere called", box=None, pad_edge=False)
     for row in rows:
         swept = f"{row['swept']} {row['limits'][0]:g}..{row['limits'][1]:g}"
-        table.add_row(row["kind"], row["title"], row["persistence"], row["level"], swept, ", ".join(row["fields"]))
+        named = (row["kind"], row["title"], row["persistence"], ", ".join(row["devices"]), swept, ", ".join(row["fields"]))
+        table.add_row(*named, ", ".join(row["aliases"]))
     print_table(table)
 
 
 def _facts(kind: type[Fault]) -> dict[str, Any]:
+    from edgechaos.devices.registry import carriers
+
     others = [name for name in kind.settings() if name != kind.swept]
     return {
         "kind": kind.kind,
         "title": kind.title,
         "persistence": kind.persistence,
         "level": kind.level,
+        "devices": carriers(kind.level),
         "swept": kind.swept,
         "limits": list(kind.limits),
         "fields": others,
+        "aliases": list(kind.aliases),
+        "example": f"--fault {kind.example()}",
     }

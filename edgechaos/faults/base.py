@@ -28,7 +28,7 @@ class Fault:
     title, axis: of a report's panel; phrase: in a statement, before the site. level: what a device must give access to.
     swept: the field that a sweep changes, within `limits`; one called "rate" is a share, which is printed in percent.
     neutral: its value that changes nothing, None where each value does. aliases: "TOOL:NAME" of other tools -> fields of this kind that the
-    name implies.
+    name implies. given: what an example of a command line says after the swept field.
     """
 
     kind: ClassVar[str] = ""
@@ -41,6 +41,7 @@ class Fault:
     swept: ClassVar[str] = "rate"
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     neutral: ClassVar[float | None] = 0.0
+    given: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -92,6 +93,12 @@ class Fault:
     def seeded(self, seed: int) -> Fault:
         """The same fault at the sites of another seed; itself where none are drawn."""
         return replace(self, **{"seed": seed}) if self.takes("seed") else self
+
+    @classmethod
+    def example(cls) -> str:
+        """What `--fault` takes: the kind at a value that does something."""
+        value = "0.1" if cls.swept == "rate" else "0.5" if cls.settings()[cls.swept] is float else "1"
+        return f"{cls.kind}={value}{'@7' if cls.takes('seed') else ''}{cls.given}"
 
     @classmethod
     def takes(cls, name: str) -> bool:

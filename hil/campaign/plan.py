@@ -15,6 +15,7 @@ import numpy as np
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import MASK_STREAM
+from edgechaos.devices.registry import carriers
 from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import FaultPlan, apply, resolve
@@ -169,8 +170,14 @@ def _check_samples(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str
                 except FaultError as error:
                     raise ConfigError(f"sample {cell.sample.fault}: {error}") from error
                 if missing := sorted({fault.level for fault in trial.plan.faults} - levels):
-                    why = f"device {cell.device} cannot carry faults of the {missing[0]}; name others in devices"
+                    why = cannot_carry(cell.device, missing[0])
                     raise ConfigError(f"sample {cell.sample.fault}: {why}")
+
+
+def cannot_carry(device: str, level: str) -> str:
+    """The sentence that refuses a level, with the devices that would work."""
+    able = ", ".join(carriers(level)) or "none is installed"
+    return f"device {device} cannot carry faults of the {level}; name others in devices: {able}"
 
 
 def check_plan(plan: CampaignPlan, graph: IntegerGraph) -> None:
@@ -225,7 +232,7 @@ def check_devices(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str,
         if about is None or not faults:
             continue
         for level in sorted({f.level for f in cell.trials[0].plan.faults} - set(about.get("levels", ("model",)))):
-            raise ConfigError(f"sweep {cell.sweep.fault}: device {cell.device} cannot carry faults of the {level}; name others in devices")
+            raise ConfigError(f"sweep {cell.sweep.fault}: {cannot_carry(cell.device, level)}")
         _check_rows(cell, graph, int(about["patch_capacity"]))
 
 

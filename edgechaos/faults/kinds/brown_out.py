@@ -21,6 +21,7 @@ class BrownOut(MachineFault):
     title: ClassVar[str] = "Brown-out"
     axis: ClassVar[str] = "bits of RAM lost (%)"
     phrase: ClassVar[str] = "lost of the bits of RAM, with a reset, of"
+    given: ClassVar[str] = ",onset=500"
     neutral: ClassVar[float | None] = None
 
     region: str = ".noinit"

@@ -25,6 +25,7 @@ class InstructionBits(MachineFault):
     title: ClassVar[str] = "Changed instructions"
     axis: ClassVar[str] = "bits of instructions that change"
     phrase: ClassVar[str] = "changed bits of instructions of"
+    given: ClassVar[str] = ",region=ec_matmul"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ARCHIE:instruction_set0": {"op": "clear"},
         "ARCHIE:instruction_set1": {"op": "set"},

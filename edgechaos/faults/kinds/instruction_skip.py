@@ -19,6 +19,7 @@ class InstructionSkip(MachineFault):
     title: ClassVar[str] = "Skipped instructions"
     axis: ClassVar[str] = "instructions skipped"
     phrase: ClassVar[str] = "skipped instructions"
+    given: ClassVar[str] = ",onset=500"
     swept: ClassVar[str] = "count"
     limits: ClassVar[tuple[float, float]] = (0, 1000)
 

@@ -26,6 +26,7 @@ class MemoryBits(MachineFault):
     title: ClassVar[str] = "Changed memory bits"
     axis: ClassVar[str] = "places of the memory that change"
     phrase: ClassVar[str] = "changed places of the"
+    given: ClassVar[str] = ",region=.stack"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ARCHIE:data_set0": {"op": "clear"},
         "ARCHIE:data_set1": {"op": "set"},

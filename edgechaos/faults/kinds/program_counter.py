@@ -21,6 +21,7 @@ class ProgramCounter(MachineFault):
     title: ClassVar[str] = "Jumping program counter"
     axis: ClassVar[str] = "bits of the program counter that change"
     phrase: ClassVar[str] = "changed bits of the program counter"
+    given: ClassVar[str] = ",onset=500,highest=16"
     swept: ClassVar[str] = "flips"
     limits: ClassVar[tuple[float, float]] = (0, 31)
 

@@ -28,6 +28,7 @@ class RamBitFlip(Fault):
     title: ClassVar[str] = "Flipped memory bits"
     axis: ClassVar[str] = "bits of the region flipped once (%)"
     phrase: ClassVar[str] = "flipped once of the"
+    given: ClassVar[str] = ",address=0x20000000,words=256"
     persistence: ClassVar[Persistence] = "transient"
     level: ClassVar[Level] = "memory"
 

@@ -24,6 +24,7 @@ class RegisterBits(MachineFault):
     title: ClassVar[str] = "Changed register bits"
     axis: ClassVar[str] = "bits of a register that change"
     phrase: ClassVar[str] = "changed bits of a register"
+    given: ClassVar[str] = ",register=r4,span=20000"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ARCHIE:register_set0": {"op": "clear"},
         "ARCHIE:register_set1": {"op": "set"},

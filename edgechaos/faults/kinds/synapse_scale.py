@@ -24,6 +24,7 @@ class SynapseScale(SynapseFault):
     title: ClassVar[str] = "Scaled synapses"
     axis: ClassVar[str] = "factor of the weights"
     phrase: ClassVar[str] = "of the weight, permanently, of"
+    given: ClassVar[str] = ",rate=0.01"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:PerturbedSynapse": {}}
     swept: ClassVar[str] = "factor"
     limits: ClassVar[tuple[float, float]] = (0.0, 16.0)
