@@ -223,6 +223,14 @@ def test_a_session_has_a_number_of_its_own() -> None:
     assert 0 not in seen
 
 
+@pytest.mark.parametrize("largest", [False, True])
+def test_a_session_may_have_any_number_of_64_bits_but_0(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda bound: bound - 1 if largest else 0)
+    board = FakeBoard(GRAPH)
+    FakeDevice(GRAPH, board=board).open()
+    assert board.hello.session == (2**64 - 1 if largest else 1)
+
+
 def test_a_device_that_forgets_its_session_is_not_opened() -> None:
     board = FakeBoard(GRAPH)
     answer = board.answer
