@@ -58,6 +58,14 @@ class Accuracy:
     source: str
 
 
+@runtime_checkable
+class Marked(Protocol):
+    """A device that runs one item many times between two edges of its marker pin, and is silent on its link meanwhile."""
+
+    def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
+        """Run `codes`, (1, *input shape), `times` times; returns when the last one is over."""
+
+
 class PowerMeter(ABC):
     """Lifecycle: open, any number of start / stop, close. close is safe at any time, repeatedly."""
 
@@ -65,6 +73,15 @@ class PowerMeter(ABC):
     @abstractmethod
     def accuracy(self) -> Accuracy:
         """Limits of the errors in the ranges that it uses."""
+
+    @property
+    def origin(self) -> str:
+        """What figures made of its recordings are called."""
+        return "measured"
+
+    def around(self, device: Marked) -> Marked:
+        """The device as this meter sees it."""
+        return device
 
     @abstractmethod
     def open(self) -> str:
@@ -88,11 +105,3 @@ class PowerMeter(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-@runtime_checkable
-class Marked(Protocol):
-    """A device that runs one item many times between two edges of its marker pin, and is silent on its link meanwhile."""
-
-    def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
-        """Run `codes`, (1, *input shape), `times` times; returns when the last one is over."""

@@ -5,9 +5,12 @@ What it sees is what `draw` was told. The draws come from a generator with a see
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from edgechaos.devices.meters.contract import Accuracy, MeterError, PowerMeter, Recording
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.devices.meters.contract import Accuracy, Marked, MeterError, PowerMeter, Recording
 
 
 class SimulatedMeter(PowerMeter):
@@ -38,9 +41,19 @@ class SimulatedMeter(PowerMeter):
         self._time_s = 0.0
 
     @property
+    def origin(self) -> str:
+        """Not a measurement."""
+        return "simulated"
+
+    @property
     def accuracy(self) -> Accuracy:
         """The errors that it was made with."""
         return Accuracy(abs(self.gain - 1), abs(self.offset_a), 0.0, 0.0, "simulated: the errors it was made with")
+
+    @property
+    def recording(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._drawn is not None
 
     def open(self) -> str:
         """Nothing to connect."""
@@ -76,3 +89,31 @@ class SimulatedMeter(PowerMeter):
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+class Rehearsal(SimulatedMeter):
+    """The whole procedure without a meter: whatever runs draws 10 mA for 0.2 ms an inference, and 1 mA at rest, with noise."""
+
+    IDLE_A, ACTIVE_A, INFERENCE_S, PAUSE_S = 1e-3, 10e-3, 2e-4, 5e-3
+
+    def __init__(self, argument: str = "") -> None:
+        """argument: of a spec; there is none."""
+        if argument:
+            raise MeterError(f"the meter 'rehearsal' takes nothing after it, not '{argument:.40}'")
+        super().__init__(noise_a=1e-4)
+
+    def around(self, device: Marked) -> Marked:
+        """Draws while the device runs."""
+        return _Drawing(self, device)
+
+
+class _Drawing:
+    def __init__(self, meter: Rehearsal, device: Marked) -> None:
+        self._meter, self._device = meter, device
+
+    def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
+        self._device.repeat(codes, times, seed=seed, head=head)
+        if self._meter.recording:
+            self._meter.draw(Rehearsal.PAUSE_S, Rehearsal.IDLE_A)
+            self._meter.draw(times * Rehearsal.INFERENCE_S, Rehearsal.ACTIVE_A, marker=True)
+            self._meter.draw(Rehearsal.PAUSE_S, Rehearsal.IDLE_A)

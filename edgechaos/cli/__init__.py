@@ -33,6 +33,7 @@ COMMANDS = (
     "build",
     "run",
     "diagnose",
+    "measure",
     "campaign",
     "compare",
     "report",

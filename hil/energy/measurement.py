@@ -28,7 +28,6 @@ LEAST_SAMPLES = 100
 """Of a window: its edges are known to a sample, so that fewer would make the edges the measurement."""
 GUARD = 0.05
 """Share of an idle stretch left out at both its ends, where a regulator still settles."""
-MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Measurement:
     windows: tuple[Window, ...]
     budget: tuple[Component, ...]
     meter: str
-    origin: str = MEASURED
+    origin: str = "measured"
 
     def relative(self) -> float:
         """Expanded uncertainty as a share of the energy."""
@@ -76,17 +75,25 @@ class Measurement:
 
 
 def measure(
-    device: Marked, meter: PowerMeter, codes: NDArray[Any], *, inferences: int, windows: int = LEAST_WINDOWS, name: str = "meter"
+    device: Marked,
+    meter: PowerMeter,
+    codes: NDArray[Any],
+    *,
+    inferences: int,
+    windows: int = LEAST_WINDOWS,
+    name: str = "meter",
+    head: str | None = None,
 ) -> Measurement:
     """Record `windows` silent runs of `inferences` of one item, (1, *input shape), on an open device and meter, and evaluate them.
 
     The first run warms up and is not recorded. Raises MeterError as `evaluate` does, DeviceError as the device does.
     """
-    device.repeat(codes, inferences)
+    seen = meter.around(device)
+    seen.repeat(codes, inferences, head=head)
     meter.start()
     for _ in range(windows):
-        device.repeat(codes, inferences)
-    return evaluate(meter.stop(), meter.accuracy, inferences, name=name)
+        seen.repeat(codes, inferences, head=head)
+    return replace(evaluate(meter.stop(), meter.accuracy, inferences, name=name), origin=meter.origin)
 
 
 def evaluate(recording: Recording, accuracy: Accuracy, inferences: int, *, confidence: float = 0.95, name: str = "meter") -> Measurement:

@@ -67,6 +67,7 @@ def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
         "build": (model, "-o", out / "firmware"),
         "run": (model, "--device", "fake", "--items", 5),
         "diagnose": (model, "--device", "fake", "--items", 8, "--fault", "dead=0.5"),
+        "measure": (model, "--device", "fake", "--meter", "rehearsal", "--inferences", 20),
         "campaign": (folder / "c.toml", "--artifact", model, "-o", out / "campaign", "--workers", 1),
         "compare": (folder / "results", folder / "results", "-o", out / "comparison.json"),
         "report": (folder / "results", "-o", out / "report.html"),
@@ -85,7 +86,7 @@ def test_json_is_one_document_on_stdout(name: str, folder: Path, tmp_path: Path)
         json.loads(again.stdout)
 
 
-WRITING = tuple(name for name in COMMANDS if name not in ("inspect", "run", "diagnose", "faults", "devices", "doctor"))
+WRITING = tuple(name for name in COMMANDS if name not in ("inspect", "run", "diagnose", "measure", "faults", "devices", "doctor"))
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -16,7 +16,9 @@ from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.meters import joulescope
 from edgechaos.devices.meters.contract import Marked, MeterError, Recording
 from edgechaos.devices.meters.joulescope import JoulescopeMeter
-from edgechaos.devices.meters.simulated import SimulatedMeter
+from edgechaos.devices.meters.registry import open_meter
+from edgechaos.devices.meters.simulated import Rehearsal, SimulatedMeter
+from edgechaos.hil.energy.measurement import measure
 from edgechaos.support.errors import ConfigError, MissingExtra, ShapeError
 from tests.helpers.graphs import codes_for
 
@@ -182,3 +184,21 @@ def test_without_its_driver_the_command_that_installs_it_is_named(monkeypatch: p
     monkeypatch.setitem(sys.modules, "pyjoulescope_driver", None)
     with pytest.raises((MissingExtra, ConfigError), match="joulescope"):
         JoulescopeMeter().open()
+
+
+def test_meters_have_names() -> None:
+    assert isinstance(open_meter("joulescope:000123"), JoulescopeMeter)
+    with pytest.raises(ConfigError, match="no meter 'jouleskope:1', did you mean 'joulescope'\\?; there are joulescope, rehearsal"):
+        open_meter("jouleskope:1")
+    with pytest.raises(MeterError, match="takes nothing after it, not '5'"):
+        open_meter("rehearsal:5")
+
+
+def test_a_rehearsal_runs_the_device_and_says_that_it_is_none() -> None:
+    meter, codes = Rehearsal(), codes_for(GRAPH, 1)
+    device = FakeDevice(GRAPH)
+    with device, meter:
+        found = measure(device, meter, codes, inferences=60, windows=5)
+        assert device.counters().inferences == 60 * 6
+    assert found.origin == "simulated"
+    assert abs(found.energy_j - 9e-3 * 3.3 * 2e-4) <= 2 * found.expanded_j

@@ -55,7 +55,7 @@ def test_without_errors_it_is_the_truth() -> None:
     assert found.idle_w == pytest.approx(IDLE_A * VOLTS)
     assert found.gross_j == pytest.approx(ACTIVE_A * VOLTS * PER_INFERENCE_S)
     assert found.latency_s == pytest.approx(PER_INFERENCE_S)
-    assert found.origin == "measured"
+    assert found.origin == "simulated"
     assert [w.refused for w in found.windows] == [""] * 6
 
 
