@@ -24,7 +24,8 @@ from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, Level, ResetCause, Verb
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import Head, IntegerGraph
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import check_inputs, check_parameters
 from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError, ShapeError
 

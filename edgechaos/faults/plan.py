@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords, Strike
 from edgechaos.faults.sites import stored_words
-from edgechaos.graph.integer_graph import Constant, IntegerGraph, Weighted, fault_constant
-from edgechaos.graph.tensors import Slot
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import Constant, Slot, fault_constant
+from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import AccumulatorOverflow, FaultError, GraphError
 
 

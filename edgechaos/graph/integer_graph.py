@@ -10,60 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from edgechaos.graph.analysis import Analysis
-from edgechaos.graph.heads import Encoding, Head
-from edgechaos.graph.kinds.argmax import ArgMax
-from edgechaos.graph.kinds.average_pool import AveragePool
-from edgechaos.graph.kinds.chaos_layer import Q15, ChaosLayer, Sampling, TickMode, expected_gain
-from edgechaos.graph.kinds.conv import Conv
-from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
-from edgechaos.graph.kinds.lut import Lut
-from edgechaos.graph.kinds.matmul import MatMul
-from edgechaos.graph.kinds.max_pool import MaxPool
-from edgechaos.graph.kinds.readout import Readout
-from edgechaos.graph.kinds.requantize import Requantize
-from edgechaos.graph.kinds.thermal_noise import ThermalNoise
-from edgechaos.graph.kinds.topk import TopK
-from edgechaos.graph.node import NODE_KINDS, Graph, Node
-from edgechaos.graph.rules import MAX_TICKS
-from edgechaos.graph.tensors import DTYPE_RANGE, FAULT_CONSTANT, IDENTIFIER, Constant, Dtype, Tensor, fault_constant
-from edgechaos.graph.tokenizer import Text
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.node import Graph
 from edgechaos.graph.validation import check
 from edgechaos.graph.weighted import Weighted
 from edgechaos.support.shown import html_table
-
-__all__ = [
-    "DTYPE_RANGE",
-    "FAULT_CONSTANT",
-    "IDENTIFIER",
-    "MAX_TICKS",
-    "NODE_KINDS",
-    "Q15",
-    "ArgMax",
-    "AveragePool",
-    "ChaosLayer",
-    "Constant",
-    "Conv",
-    "Dtype",
-    "EmbeddingBag",
-    "Encoding",
-    "Head",
-    "IntegerGraph",
-    "Lut",
-    "MatMul",
-    "MaxPool",
-    "Node",
-    "Readout",
-    "Requantize",
-    "Sampling",
-    "Tensor",
-    "Text",
-    "ThermalNoise",
-    "TickMode",
-    "TopK",
-    "Weighted",
-    "expected_gain",
-    "fault_constant",
-]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -60,7 +60,7 @@ def quantize(
     their items; "ptq" calibrates on 1,024 training items and leaves weights and biases alone.
     per_channel: one weight scale per neuron or channel, but one per matrix where outputs are compared with each other (readouts) or
     meet one noise (before thermal noise), and for embeddings. False: one per matrix everywhere.
-    sampling: how the last spiking layer draws its counts (`edgechaos.graph.integer_graph.ChaosLayer`).
+    sampling: how the last spiking layer draws its counts (`edgechaos.graph.kinds.chaos_layer.ChaosLayer`).
     weight_bits: 8, 4 or 2 (ternary), for all nodes with weights or by name; "*" is for those that are not named, 8 without it.
     prune_neurons, prune_weights: shares in [0, 1) to remove before quantization, neurons first (`edgechaos.prune.removal`). With any
     share of neurons, 0 too, those that send nothing in the integers leave after it, which changes no logit (`edgechaos.prune.silent`).

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from edgechaos.export.onnx.writer import OnnxWriter
-from edgechaos.graph.integer_graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kind_table import KindTable
+from edgechaos.graph.node import Node
 
 SAMPLE = "sample"
 SEED = "seed"

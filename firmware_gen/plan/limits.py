@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from edgechaos.firmware_gen.protocol import BIAS_INPUT
-from edgechaos.graph.integer_graph import IntegerGraph, Weighted, fault_constant
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import fault_constant
+from edgechaos.graph.weighted import Weighted
 from edgechaos.support.errors import UnsupportedError
 
 MOST_OUTPUTS = 65535

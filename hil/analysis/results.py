@@ -22,7 +22,8 @@ from edgechaos.arithmetic.random_bits import FAIL_ONE
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.hil.analysis.model_facts import model_facts
 from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.analysis.sampled import SampleResult, sample_results, sample_statement

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.core import Core, Cycles
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.support.errors import EdgeChaosError
 
 BOLTZMANN_J_PER_K = 1.380649e-23

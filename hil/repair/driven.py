@@ -20,7 +20,11 @@ from edgechaos import reference
 from edgechaos.devices.contract import Device
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
-from edgechaos.graph.integer_graph import Conv, IntegerGraph, MatMul, Requantize, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.weighted import Summing
 from edgechaos.hil.repair.damaged import merged
 from edgechaos.hil.repair.diagnosis import LayerDiagnosis

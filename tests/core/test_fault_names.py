@@ -22,7 +22,10 @@ from edgechaos.faults.injections import CLEAN
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, MatMul
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import GraphError, UnsupportedError
 from tests.helpers.graphs import Spec, chaos_graph, codes_for, specs
 from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph, mixed_specs

@@ -14,8 +14,14 @@ from edgechaos.arithmetic import rounding
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph import thermal
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, Node, Readout, Tensor, ThermalNoise, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import Node
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import AccumulatorOverflow, GraphError, UnsupportedError
 from tests.core.test_graph import with_constant, with_node, with_tensor
 from tests.helpers.graphs import Spec, chaos_graph
@@ -319,7 +325,7 @@ def test_tensor_names() -> None:
 @pytest.mark.parametrize(("words", "good"), [(65534, True), (65535, False)])
 def test_the_largest_vocabulary(words: int, good: bool) -> None:
     """65,536 ids, two of them padding and the unknown word."""
-    from edgechaos.graph.integer_graph import EmbeddingBag
+    from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
     from edgechaos.graph.tokenizer import Text
 
     bag = node_of(TEXT, EmbeddingBag)
@@ -336,7 +342,7 @@ def test_the_largest_vocabulary(words: int, good: bool) -> None:
 
 
 def test_a_vocabulary_of_one_id_and_none() -> None:
-    from edgechaos.graph.integer_graph import EmbeddingBag
+    from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
 
     bag = node_of(TEXT, EmbeddingBag)
     assert isinstance(bag, EmbeddingBag)

@@ -17,23 +17,19 @@ from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph import rules
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.drawing import GENERATOR
-from edgechaos.graph.integer_graph import (
-    NODE_KINDS,
-    AveragePool,
-    ChaosLayer,
-    Constant,
-    Conv,
-    EmbeddingBag,
-    Encoding,
-    IntegerGraph,
-    Lut,
-    MaxPool,
-    Node,
-    Requantize,
-    Tensor,
-    ThermalNoise,
-    TopK,
-)
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.lut import Lut
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import NODE_KINDS, Node
+from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
 from tests.helpers.graphs import chaos_graph

@@ -9,6 +9,7 @@ from edgechaos.faults.base import fault_kinds
 from edgechaos.graph.artifact import FORMAT_VERSION
 from edgechaos.graph.node import NODE_KINDS
 from edgechaos.graph.tensors import IDENTIFIER
+from edgechaos.support.registry import load_all
 from tests.helpers.places import ROOT
 
 PAGE = (ROOT / "docs" / "semantics.md").read_text()
@@ -34,6 +35,7 @@ def test_the_rest() -> None:
     assert IDENTIFIER.pattern in PAGE
     for stream in (streams.DEAD_STREAM, streams.STUCK_STREAM, streams.FLIP_STREAM, streams.UNIT_STREAM):
         assert hex(stream) in PAGE
+    load_all("edgechaos.graph.kinds")
     for kind in NODE_KINDS:
         assert kind in PAGE
     for fault in fault_kinds():

@@ -10,7 +10,9 @@ import pytest
 from edgechaos import reference
 from edgechaos.export.verify import engine_backend, verify
 from edgechaos.graph import artifact
-from edgechaos.graph.integer_graph import IntegerGraph, Node, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.node import Node
 from edgechaos.support.errors import FaultError, GraphError
 from tests.export.test_export import ONNX_ENGINES
 from tests.helpers.graphs import chaos_graph

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from edgechaos.graph.integer_graph import NODE_KINDS, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import gains
+from edgechaos.graph.node import NODE_KINDS
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
 

@@ -12,7 +12,9 @@ import pytest
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.limits import check_supported
 from edgechaos.firmware_gen.plan.memory import Scratch
-from edgechaos.graph.integer_graph import ChaosLayer, IntegerGraph, TopK
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.node import NODE_KINDS
 from edgechaos.graph.tensors import Constant
 from edgechaos.support.errors import UnsupportedError

@@ -21,7 +21,9 @@ from edgechaos.firmware_gen.compilers.c.lowering import working_memory
 from edgechaos.firmware_gen.plan.memory import BYTES, plan_memory
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.protocol import REPLY, SET_HEAD, Verb
-from edgechaos.graph.integer_graph import Conv, EmbeddingBag, IntegerGraph
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
 from tests.helpers.edges import SAMPLES as EDGE_SAMPLES
 from tests.helpers.edges import SEED as EDGE_SEED
 from tests.helpers.edges import edge_graph, edge_items

@@ -21,8 +21,16 @@ from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph.artifact import content_hash
-from edgechaos.graph.integer_graph import ChaosLayer, EmbeddingBag, Encoding, IntegerGraph, MatMul, Readout, Requantize, Text, TopK
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.topk import TopK
 from edgechaos.graph.rules import GAUSSIAN_MAX
+from edgechaos.graph.tokenizer import Text
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host
 from tests.helpers.mixed_graphs import Builder
 

@@ -18,7 +18,10 @@ from edgechaos.firmware_gen import protocol
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.protocol import ErrorCode, Hello, Verb
-from edgechaos.graph.integer_graph import ChaosLayer, Constant, IntegerGraph, ThermalNoise
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer
+from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.tensors import Constant
 from tests.firmware.test_firmware_protocol import ask, frame, infer, refused, replies
 from tests.helpers.firmware_host import GCC, HostLibrary, compile_host, setting
 from tests.helpers.graphs import chaos_graph, codes_for

@@ -19,6 +19,7 @@ from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.node import NODE_KINDS, Node
 from edgechaos.graph.tensors import Constant, Dtype, Tensor
+from edgechaos.support.registry import load_all
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.places import VECTOR_FOLDER
 
@@ -45,6 +46,7 @@ OF_INT8 = ("weight", "table")
 
 def node_vectors_graph(cases: list[dict[str, Any]]) -> IntegerGraph:
     """One graph of all cases of nodes.json, read from the file alone: case k is head `case<k>`, its names begin with `n<k>_`."""
+    load_all("edgechaos.graph.kinds")
     tensors, constants = dict[str, Tensor](), dict[str, Constant]()
     nodes, heads = list[Node](), list[Head]()
     for k, case in enumerate(cases):

@@ -31,20 +31,17 @@ from edgechaos.faults.kinds.winner_count import WinnerCount
 from edgechaos.faults.kinds.winner_dropped import WinnerDropped
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph.drawing import Drawing
-from edgechaos.graph.integer_graph import (
-    AveragePool,
-    ChaosLayer,
-    Encoding,
-    IntegerGraph,
-    MatMul,
-    MaxPool,
-    Readout,
-    Requantize,
-    Text,
-    TopK,
-    expected_gain,
-)
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.add import Add
+from edgechaos.graph.kinds.average_pool import AveragePool
+from edgechaos.graph.kinds.chaos_layer import ChaosLayer, expected_gain
+from edgechaos.graph.kinds.matmul import MatMul
+from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.kinds.readout import Readout
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.topk import TopK
+from edgechaos.graph.tokenizer import Text
 from tests.helpers.mixed_graphs import WORDS, Builder, Mixed, embedded, items_for
 
 CODES = Encoding("codes")

@@ -10,8 +10,9 @@ from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.memory import Scratch
-from edgechaos.graph.integer_graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kind_table import KindTable
+from edgechaos.graph.node import Node
 
 CALL = 300
 """Instructions of a kernel's own beginning and end, its loops over nothing included."""

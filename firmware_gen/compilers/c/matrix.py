@@ -8,8 +8,7 @@ from edgechaos.firmware_gen.compilers.c.lowering import CALL
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.source import Fields, Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
-from edgechaos.graph.integer_graph import Weighted
-from edgechaos.graph.weighted import Summing
+from edgechaos.graph.weighted import Summing, Weighted
 
 
 def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1) -> tuple[Fields, Fields]:

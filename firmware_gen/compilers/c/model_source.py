@@ -13,7 +13,8 @@ from edgechaos.firmware_gen.compilers.c.writer import C_TYPES, Names, Writer, mo
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.memory import MemoryPlan, input_bytes
 from edgechaos.firmware_gen.plan.slots import slots_crc
-from edgechaos.graph.integer_graph import Head, IntegerGraph
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import readout_input
 
 INCLUDES = ("ec_activate.h", "ec_chaos.h", "ec_conv.h", "ec_embedding.h", "ec_hashes.h", "ec_matmul.h", "ec_requantize.h", "ec_thermal.h")

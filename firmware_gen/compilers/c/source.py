@@ -14,7 +14,8 @@ from edgechaos.firmware_gen.compilers.c.writer import Names, Writer
 from edgechaos.firmware_gen.plan.kernels import KernelChoice
 from edgechaos.firmware_gen.plan.memory import MemoryPlan
 from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
-from edgechaos.graph.integer_graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.node import Node
 
 ALIGNED = " EC_ALIGNED"
 ALIGNED_LAYOUTS = ("rows", "packed", "windows")

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.compilers.c.lowering import CALL, lowering_of
 from edgechaos.firmware_gen.protocol import PATCH_ROW
-from edgechaos.graph.integer_graph import Head, IntegerGraph, Weighted
+from edgechaos.graph.heads import Head
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.weighted import Weighted
 
 MARGIN = 2
 """What a board file's own flags, or another compiler, may cost beyond -O2."""

@@ -6,9 +6,10 @@ from edgechaos.firmware_gen.compilers.c.lowering import CALL, Lowering, lowers
 from edgechaos.firmware_gen.compilers.c.source import Fields, Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.graph.images import Pool
-from edgechaos.graph.integer_graph import IntegerGraph, Node
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.average_pool import AveragePool
 from edgechaos.graph.kinds.max_pool import MaxPool
+from edgechaos.graph.node import Node
 
 WINDOWS = ("channels", "height", "width", "rows", "columns", "kernel_rows", "kernel_columns")
 STEPS = ("stride_rows", "stride_columns", "pad_rows", "pad_columns")
