@@ -10,14 +10,9 @@
 
 #include <string.h>
 
-#include "ec_activate.h"
 #include "ec_chaos.h"
-#include "ec_conv.h"
-#include "ec_embedding.h"
 #include "ec_hashes.h"
 #include "ec_matmul.h"
-#include "ec_requantize.h"
-#include "ec_thermal.h"
 
 /* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
@@ -125,7 +120,7 @@ static uint16_t run_main(tiny_state *state, const ec_run *run)
     return ec_argmax(state->words + 0, 3);
 }
 
-uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sample)
+uint8_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label)
 {
     ec_run run;
     run.seed = seed;
@@ -135,8 +130,13 @@ uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sampl
 #if EC_FAULTS
     run.faults = &state->faults;
 #endif
-    (void)head;
-    return run_main(state, &run);
+    switch (head) {
+        case 0:
+            *label = run_main(state, &run);
+            return 0;
+        default:
+            return EC_ERROR_OUT_OF_RANGE;
+    }
 }
 
 #if EC_FAULTS
@@ -156,14 +156,24 @@ void tiny_reset(tiny_state *state)
     tiny_init(state);
 }
 
+uint8_t tiny_set_input(tiny_state *state, uint8_t head, const void *bytes, uint32_t count)
+{
+    return ec_model_set_input(&tiny_model, state, head, bytes, count);
+}
+
+const int32_t *tiny_logits(const tiny_state *state, uint8_t head)
+{
+    return ec_model_logits(&tiny_model, state, head);
+}
+
 static void init_any(void *state)
 {
     tiny_init(state);
 }
 
-static uint16_t run_any(void *state, uint8_t head, uint32_t seed, uint32_t sample)
+static uint8_t run_any(void *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label)
 {
-    return tiny_run(state, head, seed, sample);
+    return tiny_run(state, head, seed, sample, label);
 }
 
 static const ec_head all_heads[1] = {

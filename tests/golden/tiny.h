@@ -7,6 +7,12 @@
 #include "ec_model.h"
 #include "ec_run.h"
 
+/* Heads: the number, bytes of the input, logits, and the place of the first logit in state->words. */
+#define TINY_HEAD_MAIN 0u
+#define TINY_INPUT_BYTES_MAIN 6u
+#define TINY_LOGITS_MAIN 3u
+#define TINY_FIRST_LOGIT_MAIN 0u
+
 /* All memory of the model, static or on any stack, aligned to 4 bytes.
  * input: what the head that runs next takes, int8 codes or little-endian uint16 token ids, row by row.
  * Values whose lifetimes do not overlap share words, halves, codes.
@@ -21,7 +27,9 @@ typedef struct tiny_state {
     ec_faults faults;
 #endif
 } tiny_state;
-EC_STATIC_ASSERT(sizeof(tiny_state) == 12492u);
+EC_STATIC_ASSERT(sizeof(tiny_state) <= 12492u);
+
+EC_C_BEGIN
 
 extern const ec_model tiny_model;
 
@@ -29,9 +37,17 @@ extern const ec_model tiny_model;
 void tiny_init(tiny_state *state);
 void tiny_reset(tiny_state *state);
 
-/* Runs one head (0 'main') on state->input; returns the class. The logits stay in
- * state->words until the next run.
+/* Writes state->input: exactly what a head reads. Returns 0, EC_ERROR_OUT_OF_RANGE where there is no such head, or
+ * EC_ERROR_BAD_LENGTH for any other count.
  */
-uint16_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sample);
+uint8_t tiny_set_input(tiny_state *state, uint8_t head, const void *bytes, uint32_t count);
+
+/* Runs a head on state->input; *label becomes the class. Returns 0, or EC_ERROR_OUT_OF_RANGE where there is no such head. */
+uint8_t tiny_run(tiny_state *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label);
+
+/* The logits of a head's last run; they stay until the next run of any head. NULL where there is no such head. */
+const int32_t *tiny_logits(const tiny_state *state, uint8_t head);
+
+EC_C_END
 
 #endif

@@ -32,9 +32,9 @@ class HostLibrary:
         self.graph = graph
         self._lib = ctypes.CDLL(str(path))
         self._lib.ec_host_new.restype = ctypes.c_void_p
-        for name in ("state_hash", "feed", "read"):
+        for name in ("feed", "read"):
             getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint32
-        for name in ("infer", "wants_reset"):
+        for name in ("infer", "state_hash", "wants_reset"):
             getattr(self._lib, f"ec_host_{name}").restype = ctypes.c_uint8
         self._handle = ctypes.c_void_p(None)
         self.boots = 0
@@ -70,7 +70,9 @@ class HostLibrary:
         return logits, labels
 
     def state_hash(self, head: int = 0) -> int:
-        return int(self._lib.ec_host_state_hash(self._handle, ctypes.c_uint8(head)))
+        found = ctypes.c_uint32()
+        assert self._lib.ec_host_state_hash(self._handle, ctypes.c_uint8(head), ctypes.byref(found)) == 0
+        return found.value
 
     def inject(self, plan: ResolvedPlan) -> None:
         """Replace the faults, over the wire as on a board; the server must accept every request."""

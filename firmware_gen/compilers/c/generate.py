@@ -164,7 +164,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
     w.lines("#ifndef EC_CONFIG_H", "#define EC_CONFIG_H", "")
     w.lines(*(f"#define {name} {value}" for name, value in macros.items()))
     w.lines(*(f"#define {p.stem.upper()}_S 1 /* {p.name} takes the place of the C */" for p in (board.core.kernels if board else ())))
-    w.lines("#define EC_ALIGNED __attribute__((aligned(4)))", "", "#endif")
+    w.lines("", "#endif")
     return w.text()
 
 

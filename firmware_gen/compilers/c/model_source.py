@@ -17,8 +17,6 @@ from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import readout_input
 
-INCLUDES = ("ec_activate.h", "ec_chaos.h", "ec_conv.h", "ec_embedding.h", "ec_hashes.h", "ec_matmul.h", "ec_requantize.h", "ec_thermal.h")
-
 
 class ModelSource:
     """Writes one model; `source()` before `header()` or after, the text is the same."""
@@ -28,7 +26,7 @@ class ModelSource:
         self.plan = plan
         self.title = title
         self.prefix = model_prefix(graph.name)
-        own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "run"))
+        own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "set_input", "run", "logits"))
         tables = ("all_heads", "all_slots", "all_matrices", "all_parameters", "all_parameter_limits")
         names = Names(*own, "init_any", "run_any", *tables)
         self.nodes = Source(graph, kernels, plan, names)
@@ -36,12 +34,17 @@ class ModelSource:
         self._runs = {h.name: names.take(f"run_{h.name}") for h in graph.heads}
 
     def header(self) -> str:
-        """<model>.h: the state and three functions."""
+        """<model>.h: the state, its functions, and what each head reads and writes."""
         w, p = Writer(), self.prefix
         w.comment(*self.title)
         w.lines(
             f"#ifndef EC_MODEL_{p.upper()}_H", f"#define EC_MODEL_{p.upper()}_H", "", '#include "ec_model.h"', '#include "ec_run.h"', ""
         )
+        w.comment("Heads: the number, bytes of the input, logits, and the place of the first logit in state->words.")
+        for number, head in enumerate(self.graph.heads):
+            facts = {"HEAD": number, "INPUT_BYTES": input_bytes(self.graph, head.input), "LOGITS": self.graph.tensors[head.logits].size}
+            facts["FIRST_LOGIT"] = self.plan.places[head.logits].first
+            w.lines(*(f"#define {p.upper()}_{what}_{head.name.upper()} {value}u" for what, value in facts.items()), "")
         w.comment(
             "All memory of the model, static or on any stack, aligned to 4 bytes.",
             "input: what the head that runs next takes, int8 codes or little-endian uint16 token ids, row by row.",
@@ -56,13 +59,20 @@ class ModelSource:
             w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}];")
             w.line("ec_scratch scratch;")
             w.lines("#if EC_FAULTS", "ec_faults faults;", "#endif")
-        w.lines(f"EC_STATIC_ASSERT(sizeof({p}_state) == {self.plan.state_bytes}u);", "")
-        w.line(f"extern const ec_model {p}_model;")
+        # Where nothing is aligned, as on AVR, there is no padding, and it is less.
+        w.lines(f"EC_STATIC_ASSERT(sizeof({p}_state) <= {self.plan.state_bytes}u);", "")
+        w.lines("EC_C_BEGIN", "", f"extern const ec_model {p}_model;")
         w.lines("", f"/* Before the first run: clears everything, faults included. {p}_reset does the same later. */")
         w.lines(f"void {p}_init({p}_state *state);", f"void {p}_reset({p}_state *state);", "")
-        heads = ", ".join(f"{k} '{h.name}'" for k, h in enumerate(self.graph.heads))
-        w.comment(f"Runs one head ({heads}) on state->input; returns the class. The logits stay in", "state->words until the next run.")
-        w.lines(f"uint16_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample);", "", "#endif")
+        w.comment(
+            "Writes state->input: exactly what a head reads. Returns 0, EC_ERROR_OUT_OF_RANGE where there is no such head, or",
+            "EC_ERROR_BAD_LENGTH for any other count.",
+        )
+        w.lines(f"uint8_t {p}_set_input({p}_state *state, uint8_t head, const void *bytes, uint32_t count);", "")
+        w.comment("Runs a head on state->input; *label becomes the class. Returns 0, or EC_ERROR_OUT_OF_RANGE where there is no such head.")
+        w.lines(f"uint8_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label);", "")
+        w.comment("The logits of a head's last run; they stay until the next run of any head. NULL where there is no such head.")
+        w.lines(f"const int32_t *{p}_logits(const {p}_state *state, uint8_t head);", "", "EC_C_END", "", "#endif")
         return w.text()
 
     def source(self) -> str:
@@ -70,8 +80,8 @@ class ModelSource:
         w = Writer()
         w.comment(*self.title, "", *self._overview())
         w.lines(f'#include "{self.prefix}.h"', "", "#include <string.h>", "")
-        headers = {lowering.header for lowering in self.lowerings} - {"", *INCLUDES}
-        w.lines(*(f'#include "{name}"' for name in (*INCLUDES, *sorted(headers))), "")
+        headers = {"ec_hashes.h"}.union(lowering.header for lowering in self.lowerings)
+        w.lines(*(f'#include "{name}"' for name in sorted(headers - {""})), "")
         for node in self.graph.nodes:
             lowering_of(node).describe(self.nodes, w, node)
         self.nodes.slots(w)
@@ -98,17 +108,14 @@ class ModelSource:
 
     def _public(self, w: Writer) -> None:
         p = self.prefix
-        with w.block(f"uint16_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample)"):
+        with w.block(f"uint8_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label)"):
             w.lines("ec_run run;", "run.seed = seed;", "run.sample = sample;", "run.scratch = &state->scratch;")
             w.line(f"run.parameter = {'state->parameters' if self.plan.parameters else 'NULL'};")
             w.lines("#if EC_FAULTS", "run.faults = &state->faults;", "#endif")
-            if len(self.graph.heads) == 1:
-                w.lines("(void)head;", f"return {self._runs[self.graph.heads[0].name]}(state, &run);")
-            else:
-                with w.block("switch (head)"):
-                    for k, head in enumerate(self.graph.heads[1:], 1):
-                        w.lines(f"case {k}:", f"    return {self._runs[head.name]}(state, &run);")
-                    w.lines("default:", f"    return {self._runs[self.graph.heads[0].name]}(state, &run);")
+            with w.block("switch (head)"):
+                for k, head in enumerate(self.graph.heads):
+                    w.lines(f"case {k}:", f"    *label = {self._runs[head.name]}(state, &run);", "    return 0;")
+                w.lines("default:", "    return EC_ERROR_OUT_OF_RANGE;")
         w.line()
         self._sites(w)
         with w.block(f"void {p}_init({p}_state *state)"):
@@ -119,6 +126,12 @@ class ModelSource:
         w.line()
         with w.block(f"void {p}_reset({p}_state *state)"):
             w.line(f"{p}_init(state);")
+        w.line()
+        with w.block(f"uint8_t {p}_set_input({p}_state *state, uint8_t head, const void *bytes, uint32_t count)"):
+            w.line(f"return ec_model_set_input(&{p}_model, state, head, bytes, count);")
+        w.line()
+        with w.block(f"const int32_t *{p}_logits(const {p}_state *state, uint8_t head)"):
+            w.line(f"return ec_model_logits(&{p}_model, state, head);")
         w.line()
         self._model(w)
 
@@ -140,8 +153,8 @@ class ModelSource:
         with w.block("static void init_any(void *state)"):
             w.line(f"{p}_init(state);")
         w.line()
-        with w.block("static uint16_t run_any(void *state, uint8_t head, uint32_t seed, uint32_t sample)"):
-            w.line(f"return {p}_run(state, head, seed, sample);")
+        with w.block("static uint8_t run_any(void *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label)"):
+            w.line(f"return {p}_run(state, head, seed, sample, label);")
         w.line()
         with w.block(f"static const ec_head all_heads[{len(self.graph.heads)}] =", "};"):
             for head in self.graph.heads:

@@ -24,7 +24,7 @@ static inline uint32_t dead(const ec_topk *topk, const ec_run *run, uint32_t uni
 /* The order of int16 as unsigned numbers of 16 bits. */
 static inline uint32_t rank_of(int16_t x)
 {
-    return (uint32_t)(x + 0x8000);
+    return (uint32_t)((int32_t)x + 0x8000);
 }
 
 /* The bin, counted from the top, in which the wanted-th falls; *wanted becomes its number within the bin. */

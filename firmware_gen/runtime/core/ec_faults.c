@@ -145,7 +145,7 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 }
 
 /* Not inlined: in the function that runs a head it costs the convolutions registers (44,000 loads of 2.2 million instructions). */
-__attribute__((noinline)) void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
+EC_NOINLINE void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
 {
     const uint8_t *const dead = ec_mask(faults, layer->dead_at);
     for (uint32_t k = 0; layer->dead_at != EC_NOWHERE && k < mask_bytes(layer->units); k++) {
@@ -160,7 +160,7 @@ __attribute__((noinline)) void ec_faults_silence(const ec_faults *faults, const 
             memset(out + (t * layer->units + n) * layer->span, layer->low + (int32_t)faults->word[layer->stuck_at + n] - 1, layer->span);
 }
 
-__attribute__((noinline)) uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t neuron)
+EC_NOINLINE uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t neuron)
 {
     const uint32_t clear = generator[0], set = generator[1], period = generator[2], repeat = generator[3];
     const uint32_t count = origin.tick * origin.neurons + neuron, at = period > 0u ? count % period : count;
@@ -169,7 +169,7 @@ __attribute__((noinline)) uint32_t ec_faults_word(const uint32_t *generator, ec_
     return (ec_word(tick, at % origin.neurons) & ~clear) | set;
 }
 
-__attribute__((noinline)) void ec_faults_state(const ec_faults *faults, uint32_t at, uint32_t t, uint32_t neurons, int16_t *membrane,
+EC_NOINLINE void ec_faults_state(const ec_faults *faults, uint32_t at, uint32_t t, uint32_t neurons, int16_t *membrane,
                                                uint16_t *refractory)
 {
     const uint32_t *const clear = faults->word + at, *const flip = clear + neurons, *const when = flip + neurons;
@@ -243,7 +243,7 @@ void ec_faults_patch_bag(const ec_faults *faults, const ec_embedding *bag, const
     uint32_t seen[32] = {0}; /* by the low ten bits of a token: most rows of a large vocabulary are not in the text */
     for (uint32_t t = 0; t < bag->tokens && faults->patches > 0u; t++) {
         const uint32_t id = ec_token(bag, ids, t);
-        seen[id >> 5 & 31u] |= 1u << (id & 31u);
+        seen[id >> 5 & 31u] |= (uint32_t)1 << (id & 31u);
     }
     for (uint32_t k = 0; k < faults->patches; k++) {
         const ec_patch *const patch = &faults->patch[k];

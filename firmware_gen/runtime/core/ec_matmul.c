@@ -51,7 +51,7 @@ typedef struct events {
 static inline uint32_t load_word(const void *p)
 {
     uint32_t word;
-    __builtin_memcpy(&word, p, sizeof word);
+    EC_COPY_WORD(&word, p);
     return word;
 }
 
@@ -76,7 +76,7 @@ static inline int32_t dot4(int16x2_t even, int16x2_t odd, const int8_t *w, int32
 /* Four rows over the first multiple of four inputs; returns how many inputs it took. Not inlined: with its own registers
  * the loop needs no spill.
  */
-__attribute__((noinline)) static uint32_t dense_rows(const int8_t *w, uint32_t inputs, const int8_t *x, int32_t *acc)
+EC_NOINLINE static uint32_t dense_rows(const int8_t *w, uint32_t inputs, const int8_t *x, int32_t *acc)
 {
     int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
     const int8_t *const end = x + (inputs & ~3u);

@@ -3,6 +3,7 @@
 #define EC_MODEL_H
 
 #include "ec_faults.h"
+#include "ec_protocol.h"
 #include "ec_types.h"
 
 /* One task of the model; all heads take their input from the same buffer, `input`, as it comes over the wire. Offsets are in bytes of the state. */
@@ -24,11 +25,20 @@ typedef struct ec_model {
     uint8_t model_hash[32];
     uint8_t firmware_hash[32];
     void (*init)(void *state);
-    uint16_t (*run)(void *state, uint8_t head, uint32_t seed, uint32_t sample); /* returns the class */
+    /* As <model>_run: 0 and the class, or EC_ERROR_OUT_OF_RANGE where there is no such head. */
+    uint8_t (*run)(void *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label);
 #if EC_FAULTS
     uint32_t faults_at;
     ec_sites sites;
 #endif
 } ec_model;
+
+EC_C_BEGIN
+
+/* As <model>_set_input and <model>_logits, of any model. */
+uint8_t ec_model_set_input(const ec_model *model, void *state, uint8_t head, const void *bytes, uint32_t count);
+const int32_t *ec_model_logits(const ec_model *model, const void *state, uint8_t head);
+
+EC_C_END
 
 #endif

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ec_compiler.h"
+
 #define EC_ASSERT_NAME_(line) ec_static_assert_##line
 #define EC_ASSERT_NAME(line) EC_ASSERT_NAME_(line)
 #define EC_STATIC_ASSERT(condition) typedef char EC_ASSERT_NAME(__LINE__)[(condition) ? 1 : -1]
@@ -29,7 +31,7 @@ EC_STATIC_ASSERT((-1 >> 1) == -1 && (int32_t)0x80000000u < 0);
 /* (x + 2^(shift-1)) >> shift, ties up; |x| < 2^30, shift 1..30. */
 static inline int32_t ec_rounded_shift(int32_t x, uint32_t shift)
 {
-    return (x + (int32_t)(1u << (shift - 1u))) >> shift;
+    return (x + (int32_t)((uint32_t)1 << (shift - 1u))) >> shift;
 }
 
 static inline int32_t ec_clip(int32_t x, int32_t low, int32_t high)
@@ -40,7 +42,7 @@ static inline int32_t ec_clip(int32_t x, int32_t low, int32_t high)
 /* Little-endian access to unaligned bytes. */
 static inline uint16_t ec_get16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));
+    return (uint16_t)(p[0] | (uint16_t)((uint16_t)p[1] << 8));
 }
 
 static inline uint32_t ec_get32(const uint8_t *p)

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#include "ec_compiler.h"
+
+EC_C_BEGIN
+
 /* Clocks, pins, serial port, timer. Called once, before anything else. */
 void ec_port_init(void);
 
@@ -33,5 +37,7 @@ void ec_port_uid(uint8_t uid[16]);
 
 /* Restarts the device; does not return. */
 void ec_port_reset(void);
+
+EC_C_END
 
 #endif

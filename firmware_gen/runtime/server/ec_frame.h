@@ -22,6 +22,8 @@ typedef struct ec_parser {
 
 enum { EC_FRAME_NONE = 0, EC_FRAME_GOOD = 1, EC_FRAME_BAD = 2 };
 
+EC_C_BEGIN
+
 void ec_parser_reset(ec_parser *parser);
 
 /* Takes one byte. GOOD: a whole frame whose CRC and length agree is in parser->frame[0..parser->length), until the next
@@ -36,5 +38,7 @@ typedef void (*ec_write)(void *port, const uint8_t *bytes, uint32_t count);
 
 /* Writes 00 | COBS(raw) | 00. */
 void ec_frame_write(const uint8_t *raw, uint32_t length, ec_write write, void *port);
+
+EC_C_END
 
 #endif

@@ -80,15 +80,18 @@ uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t 
     for (uint32_t k = 0; k < count; k++) {
         const ec_head *const h = &model->head[head];
         memcpy(host->state.input, codes + (size_t)k * h->input_bytes, h->input_bytes);
-        labels[k] = model->run(&host->state, head, seed, samples[k]);
+        (void)model->run(&host->state, head, seed, samples[k], &labels[k]);
         memcpy(logits + (size_t)k * h->logits, (const uint8_t *)&host->state + h->logits_at, h->logits * sizeof *logits);
     }
     return 0;
 }
 
-uint32_t ec_host_state_hash(const ec_host *host, uint8_t head)
+uint8_t ec_host_state_hash(const ec_host *host, uint8_t head, uint32_t *hash)
 {
-    return ec_state_hash(&EC_TARGET_MODEL, &host->state, head);
+    if (head >= EC_TARGET_MODEL.heads)
+        return EC_ERROR_OUT_OF_RANGE;
+    *hash = ec_state_hash(&EC_TARGET_MODEL, &host->state, head);
+    return 0;
 }
 
 uint32_t ec_host_feed(ec_host *host, const uint8_t *bytes, uint32_t count)

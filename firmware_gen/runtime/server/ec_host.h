@@ -7,6 +7,8 @@
 #include "ec_server.h"
 #include "ec_target.h"
 
+EC_C_BEGIN
+
 typedef struct ec_host ec_host;
 
 /* NULL where there is no memory. boot_counter and reset_cause are what HELLO will say. */
@@ -22,8 +24,8 @@ const uint8_t *ec_host_firmware_hash(void); /* 32 bytes */
 uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t *codes, const uint32_t *samples, uint32_t seed,
                       int32_t *logits, uint16_t *labels);
 
-/* Of the last inference of a head. */
-uint32_t ec_host_state_hash(const ec_host *host, uint8_t head);
+/* Of the last inference of a head; returns as ec_host_infer. */
+uint8_t ec_host_state_hash(const ec_host *host, uint8_t head, uint32_t *hash);
 
 /* The server: bytes in, bytes out. feed returns the bytes that wait to be read; read moves at most `capacity` of them.
  * wants_reset: a RESET was acknowledged; make a new instance.
@@ -31,5 +33,7 @@ uint32_t ec_host_state_hash(const ec_host *host, uint8_t head);
 uint32_t ec_host_feed(ec_host *host, const uint8_t *bytes, uint32_t count);
 uint32_t ec_host_read(ec_host *host, uint8_t *bytes, uint32_t capacity);
 uint8_t ec_host_wants_reset(const ec_host *host);
+
+EC_C_END
 
 #endif

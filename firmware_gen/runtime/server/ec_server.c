@@ -15,16 +15,10 @@ typedef struct exchange {
     uint32_t detail;
 } exchange;
 
-
-static const int32_t *logits_of(const ec_model *model, const void *state, uint8_t head)
-{
-    return (const int32_t *)(const void *)((const uint8_t *)state + model->head[head].logits_at);
-}
-
 uint32_t ec_state_hash(const ec_model *model, const void *state, uint8_t head)
 {
     const ec_head *const h = &model->head[head];
-    const int32_t *const logits = logits_of(model, state, head);
+    const int32_t *const logits = ec_model_logits(model, state, head);
     uint32_t crc = ec_crc32(0, (const uint8_t *)state + h->read_at, h->read_bytes);
     for (uint32_t k = 0; k < h->logits; k++) {
         uint8_t bytes[4];
@@ -48,7 +42,7 @@ static uint8_t *put_bytes(uint8_t *p, const uint8_t *bytes, uint32_t count)
 /* As many logits as the rest of the reply holds, from `first` on. */
 static uint8_t *put_logits(const ec_server *server, uint8_t *start, uint8_t *p, uint32_t first)
 {
-    const int32_t *const logits = logits_of(server->model, server->state, server->last_head);
+    const int32_t *const logits = ec_model_logits(server->model, server->state, server->last_head);
     const uint32_t count = server->model->head[server->last_head].logits;
     for (uint32_t k = first; k < count && (uint32_t)(p - start) + 4u <= EC_MAX_PAYLOAD; k++)
         p = ec_put32(p, (uint32_t)logits[k]);
@@ -107,7 +101,7 @@ static uint8_t infer(ec_server *server, exchange *x)
     ec_port_gpio(1);
     for (uint32_t k = 0; k < count; k++) {
         const uint32_t begun = ec_port_timer();
-        label = server->model->run(server->state, head, seed, sample + k);
+        (void)server->model->run(server->state, head, seed, sample + k, &label);
         ticks += (uint32_t)(ec_port_timer() - begun);
     }
     ec_port_gpio(0);

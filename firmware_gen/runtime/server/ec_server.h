@@ -40,6 +40,8 @@ typedef struct ec_server {
     uint8_t reset_wanted; /* set once a RESET has been acknowledged: the main program restarts the device */
 } ec_server;
 
+EC_C_BEGIN
+
 /* Initialises the model's state, too. All pointers must outlive the server. */
 void ec_server_init(ec_server *server, const ec_model *model, void *state, const ec_identity *identity, ec_write write, void *port);
 
@@ -48,5 +50,7 @@ void ec_server_feed(ec_server *server, uint8_t byte);
 
 /* CRC-32 of what the last matrix read (int8), then of the logits (int32), of a head's last inference. */
 uint32_t ec_state_hash(const ec_model *model, const void *state, uint8_t head);
+
+EC_C_END
 
 #endif

@@ -1,12 +1,13 @@
 /* Vector table, start-up and fault handling of a Cortex-M. Armv7-M Architecture Reference Manual (DDI 0403), B1.5. */
 #include "cortex_m.h"
+#include "ec_compiler.h"
 #include "ec_port.h"
 #include "ec_protocol.h"
 
 extern uint32_t ec_stack_top, ec_data_load, ec_data_start, ec_data_end, ec_bss_start, ec_bss_end;
 int main(void);
 
-ec_survivor ec_survived __attribute__((section(".noinit")));
+EC_SECTION(".noinit") ec_survivor ec_survived;
 
 void ec_survivor_begin(void)
 {
@@ -61,7 +62,7 @@ typedef union vector {
 } vector;
 
 /* No interrupt is ever taken, so the 16 system vectors are all there are. */
-__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
+EC_SECTION(".vectors") static const vector vectors[16] = {
     {.stack = &ec_stack_top},    {.handler = Reset_Handler}, {.handler = Fault_Handler}, {.handler = Fault_Handler},
     {.handler = Fault_Handler},  {.handler = Fault_Handler}, {.handler = Fault_Handler}, {.handler = Fault_Handler},
     {.handler = Fault_Handler},  {.handler = Fault_Handler}, {.handler = Fault_Handler}, {.handler = Fault_Handler},
