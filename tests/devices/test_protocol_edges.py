@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from edgechaos.devices.protocol.client import Client, Link, Timeouts, _refused
+from edgechaos.devices.fakes.board import FakeBoard
+from edgechaos.devices.fakes.device import FakeDevice
+from edgechaos.devices.protocol.client import Client, Link, Request, Timeouts, _refused
 from edgechaos.devices.protocol.device import _unpack
 from edgechaos.devices.protocol.frames import Frame, FrameDecoder
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, ErrorCode, Verb
-from edgechaos.support.errors import DeviceHang, LinkError
+from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, INFER_HEAD, INPUT_HEAD, RESULT_HEAD, ErrorCode, Verb
+from edgechaos.support.errors import DeviceHang, DeviceReset, LinkError, ShapeError
+from tests.helpers.graphs import chaos_graph, codes_for
 
 
 def test_an_error_code_has_its_name_or_its_number() -> None:
@@ -71,3 +78,67 @@ def test_four_of_the_longest_frames_are_no_babble(noise: int, message: str) -> N
 def test_each_verb_waits_as_long_as_it_may_take(verb: Verb, wait: float) -> None:
     assert Timeouts(hello_s=2.0, request_s=3.0, infer_s=5.0).of(verb) == wait
     assert (Timeouts().hello_s, Timeouts().request_s, Timeouts().infer_s) == (1.0, 1.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "inputs", "logits"),
+    [
+        (131, [(0, 124), (124, 124), (248, 52)], [30, 62, 94]),
+        (132, [(0, 128), (128, 128), (256, 44)], [30, 63, 96]),
+        (304, [(0, 300)], [73]),
+        (303, [(0, 296), (296, 4)], [73]),
+        (410, [(0, 300)], []),
+        (409, [(0, 300)], [99]),
+    ],
+)
+def test_an_item_is_cut_into_whole_words_and_full_frames(payload: int, inputs: list[tuple[int, int]], logits: list[int]) -> None:
+    """300 codes and 100 logits: 4 bytes of offset before codes, 10 before the first logits of a reply."""
+    graph = chaos_graph(sizes=(300, 2, 100))
+    hello = replace(FakeBoard(graph).hello, max_payload=payload)
+    codes = bytes(k % 251 for k in range(300))
+    found = list(FakeDevice(graph)._infer_requests(hello, graph.head(), codes, 7, 9))
+    wanted = [Request(Verb.INPUT, INPUT_HEAD.pack(at) + codes[at : at + size]) for at, size in inputs]
+    wanted += [Request(Verb.INFER, INFER_HEAD.pack(0, 7, 9, 1)), *(Request(Verb.RESULT, RESULT_HEAD.pack(first)) for first in logits)]
+    assert found == wanted
+
+
+GRAPH = chaos_graph()
+ITEM = codes_for(GRAPH, 1, 4)
+
+
+def opened() -> FakeDevice:
+    device = FakeDevice(GRAPH, timeouts=Timeouts(infer_s=3.0))
+    device.open()
+    return device
+
+
+def test_one_item_many_times() -> None:
+    """One INFER of so many inferences from sample 0 on, which may take so many times as long as one; then all is as before."""
+    device = opened()
+    client, waited = device._opened().client, list[float]()
+    usual, requests = client.timeouts, client.requests
+
+    def watched(batch: Sequence[Request]) -> list[bytes]:
+        waited.append(client.timeouts.infer_s)
+        return requests(batch)
+
+    client.requests = watched  # type: ignore[method-assign]
+    device.repeat(ITEM, 5, seed=7)
+    device.repeat(ITEM, 1)
+    assert waited == [15.0, 3.0]
+    assert client.timeouts == usual
+    sent = [INFER_HEAD.unpack(f.payload) for f in device.link.requests if f.kind == Verb.INFER]
+    assert sent == [(0, 7, 0, 5), (0, 0, 0, 1)]
+    assert device.counters().inferences == 6
+    with pytest.raises(ShapeError, match="head 'main' takes int8"):
+        device.repeat(ITEM.astype(np.int16), 1)
+    for items, times in ((ITEM, 0), (ITEM, 2**32), (ITEM[:0], 1), (np.repeat(ITEM, 2, axis=0), 1)):
+        with pytest.raises(ShapeError, match=rf"^repeat takes one item and 1 to 4294967295 times, not {len(items)} items {times} times"):
+            device.repeat(items, times)
+
+
+def test_a_restart_between_repeated_inferences_is_found() -> None:
+    device = opened()
+    device.link.script.extend(["ok", "ok", "reset"])  # INPUT, INFER, then HELLO
+    with pytest.raises(DeviceReset, match="restarted by itself"):
+        device.repeat(ITEM, 2)
