@@ -50,6 +50,19 @@ def test_a_slot_is_sent_from_the_first_entry_that_differs_to_the_last() -> None:
     assert sent(plan) == [(Verb.SET, struct.pack("<HH", 0, 16) + b"\x20\0\x08")]
 
 
+@pytest.mark.parametrize(
+    ("slots", "missing"), [(6, None), (5, "'stuck' of 'cortex1'"), (1, "'stuck' of 'cortex1'"), (0, "'dead' of 'cortex0'")]
+)
+def test_a_device_with_fewer_slots_takes_what_they_carry(slots: int, missing: str | None) -> None:
+    """Slot 0 and slot 5 are set; a slot that a plan leaves alone may lack."""
+    plan = resolve(GRAPH, FaultPlan((DeadNeurons("cortex0", neurons=(3,)), StuckAtOne("cortex1", neurons=(5,)))))
+    if missing is None:
+        assert [(r.verb, r.payload) for r in plan_requests(GRAPH, apply(GRAPH, plan), plan, 1024, slots)] == sent(plan)
+    else:
+        with pytest.raises(FaultError, match=f"its firmware has no slot {missing} yet"):
+            plan_requests(GRAPH, apply(GRAPH, plan), plan, 1024, slots)
+
+
 def test_a_loss_probability_and_its_binomial_table() -> None:
     graph = chaos_graph(sampling="binomial", noise=False, ticks=5)
     plan = resolve(graph, FaultPlan((Omission(rate=0.25),)))

@@ -11,9 +11,22 @@ import pytest
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.protocol.client import Client, Link, Request, Timeouts, _refused
-from edgechaos.devices.protocol.device import _unpack
-from edgechaos.devices.protocol.frames import Frame, FrameDecoder
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, ERROR_REPLY, INFER_HEAD, INPUT_HEAD, RESULT_HEAD, ErrorCode, Verb
+from edgechaos.devices.protocol.device import LEAST_PAYLOAD, _unpack
+from edgechaos.devices.protocol.frames import MAX_PAYLOAD, Frame, FrameDecoder
+from edgechaos.firmware_gen.protocol import (
+    BIAS_INPUT,
+    COUNTERS_REPLY,
+    ERROR_REPLY,
+    INFER_HEAD,
+    INPUT_HEAD,
+    REPLY,
+    RESULT_HEAD,
+    VERSION,
+    ErrorCode,
+    Level,
+    ResetCause,
+    Verb,
+)
 from edgechaos.support.errors import DeviceHang, DeviceReset, LinkError, ShapeError
 from tests.helpers.graphs import chaos_graph, codes_for
 
@@ -142,3 +155,15 @@ def test_a_restart_between_repeated_inferences_is_found() -> None:
     device.link.script.extend(["ok", "ok", "reset"])  # INPUT, INFER, then HELLO
     with pytest.raises(DeviceReset, match="restarted by itself"):
         device.repeat(ITEM, 2)
+
+
+def test_numbers_on_the_wire() -> None:
+    """A host and a device of different releases agree on them."""
+    verbs = {"HELLO": 1, "SET": 2, "PATCH": 3, "CLEAR": 4, "INFER": 5, "INPUT": 6, "RESULT": 7, "STATE_HASH": 8, "COUNTERS": 9}
+    assert {v.name: int(v) for v in Verb} == {**verbs, "RESET": 10, "PARAM": 11, "SESSION": 12, "ERROR": 127}
+    codes = ("BAD_VERSION", "BAD_VERB", "BAD_LENGTH", "OUT_OF_RANGE", "NO_SPACE", "NO_RESULT", "FAULTS_COMPILED_OUT", "REFUSED")
+    assert {c.name: int(c) for c in ErrorCode} == {name: number for number, name in enumerate(codes, 1)}
+    assert {level.name: int(level) for level in Level} == {"MODEL": 1, "MEMORY": 2, "MACHINE": 4, "LINK": 8}
+    causes = {"POWER_ON": 0, "SOFTWARE": 1, "WATCHDOG": 2, "FAULT": 3, "PIN": 4, "UNKNOWN": 255}
+    assert {c.name: int(c) for c in ResetCause} == causes
+    assert (VERSION, REPLY, BIAS_INPUT, MAX_PAYLOAD, LEAST_PAYLOAD) == (3, 0x80, 0xFFFF, 65535, 116)
