@@ -32,7 +32,7 @@ from edgechaos.graph.node import NODE_KINDS, Node
 from edgechaos.graph.tensors import Constant, Tensor
 from edgechaos.support.errors import AccumulatorOverflow, DataError, GraphError, ShapeError, UnsupportedError
 from tests.core.test_graph import with_constant, with_head, with_node, with_tensor
-from tests.helpers.graphs import chaos_graph
+from tests.helpers.graphs import chaos_graph, codes_for
 from tests.helpers.mixed_graphs import mixed_graph
 
 i8, i32 = np.int8, np.int32
@@ -484,3 +484,58 @@ def test_a_factor_of_the_least_multiplier() -> None:
 
 def test_what_draws_the_words_has_a_number() -> None:
     assert RANDOM_ID == 0xEC000001
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "good"),
+    [
+        ((3, 2, 6), np.float32, True),
+        ((3, 12), np.float32, True),
+        ((3, 2, 6), np.int16, True),
+        ((3, 6, 2), np.float32, False),
+        ((3, 12, 1), np.float32, False),
+        ((3, 11), np.float32, False),
+        ((3, 2, 6), np.float64, False),
+        ((3, 12), np.int32, False),
+    ],
+)
+def test_windows_of_two_channels(shape: tuple[int, ...], dtype: Any, good: bool) -> None:
+    graph = with_head(THERMAL, encoding=Encoding("signals", None, (0.0, 0.0), (1.0, 1.0)))
+    if good:
+        assert reference.encode(graph, np.zeros(shape, dtype)).shape == (3, 12)
+    else:
+        with pytest.raises(ShapeError, match=r"samples \(channels, time\) = \(2, 6\) per item"):
+            reference.encode(graph, np.zeros(shape, dtype))
+
+
+def test_texts_are_texts_every_one() -> None:
+    assert reference.encode(TEXT, ["word0", "word1"]).shape == (2, 6)
+    for items in (["word0", 3], [3, "word0"]):
+        with pytest.raises(ShapeError, match="takes texts"):
+            reference.encode(TEXT, items)  # type: ignore[arg-type]
+
+
+def test_seeds_and_samples_by_default_and_at_their_limits() -> None:
+    codes = codes_for(TINY, 2)
+    first, same = reference.run(TINY, codes), reference.run(TINY, codes, seed=0, samples=[0, 1])
+    assert (first.logits == same.logits).all()
+    assert not reference.run(TINY, codes[:0], samples=[]).logits.size
+    assert reference.run(TINY, codes, samples=[2**32 - 1, 0]).logits.shape == (2, 4)
+    for samples in ([2**32, 0], [0, -1], [0.5, 1.0]):
+        with pytest.raises(ShapeError, match="sample ids must be uint32"):
+            reference.run(TINY, codes, samples=samples)
+
+
+def test_the_temperatures_of_a_graph() -> None:
+    names = [n.name for n in THERMAL.nodes if isinstance(n, ThermalNoise)]
+    stored = {name: THERMAL.node(name).parameter() for name in names}
+    assert reference.check_parameters(THERMAL, None) == {name: pair[0] for name, pair in stored.items() if pair}
+    most = max(pair[1] for pair in stored.values() if pair)
+    for k in (0, most):
+        assert reference.check_parameters(THERMAL, {names[1]: k})[names[1]] == k
+        assert reference.check_parameters(THERMAL, {names[1]: k})[names[0]] == reference.check_parameters(THERMAL, None)[names[0]]
+    for k in (-1, most + 1):
+        with pytest.raises(GraphError, match=f"k = {k} is outside"):
+            reference.check_parameters(THERMAL, {names[1]: k})
+    with pytest.raises(GraphError, match="its ThermalNoise nodes: none"):
+        reference.check_parameters(TINY, {"cortex0": 1})
