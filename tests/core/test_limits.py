@@ -251,6 +251,10 @@ def test_sigma_takes_the_largest_shift_that_fits() -> None:
     sigma, shift = rounding.sigma_multipliers([32767 * 2.0**13 / 2.0], "x")
     assert (sigma.tolist(), shift) == ([32767], 1)
     assert rounding.sigma_multipliers([0.0], "x")[1] == 30
+    sigma, shift = rounding.sigma_multipliers([1e-9, 32767 * 2.0**13 / 2.0**20, 0.0], "x")
+    assert (sigma.tolist(), shift) == ([0, 32767, 0], 20)
+    with pytest.raises(UnsupportedError, match=r"'x': noise of 1\.34222e\+08 code units"):
+        rounding.sigma_multipliers([1.0, 32769 * 2.0**12], "x")
     with pytest.raises(UnsupportedError):
         rounding.sigma_multipliers([32768 * 2.0**13 / 2.0], "x")
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.base import Fault
-from edgechaos.faults.injections import FlipBits, Injection, ResolvedPlan, SetSlot
+from edgechaos.faults.injections import FlipBits, Injection, ResolvedPlan, SetSlot, SetWords
 from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.analysis import Analysis
@@ -180,3 +181,47 @@ def test_flips_of_weights_and_biases_go_to_their_places() -> None:
     assert "readout.bias" not in alone.constants
     assert alone.node("readout").bias == "readout_bias"  # type: ignore[attr-defined]
     assert "readout.patch" not in apply(GRAPH, ResolvedPlan.of(patch={"readout": rows[:1]})).constants
+
+
+def words(constant: str, *pairs: tuple[int, int]) -> SetWords:
+    at, values = zip(*pairs, strict=True)
+    return SetWords(constant, np.array(at, np.intp), np.array(values, np.int64))
+
+
+def test_words_that_are_set_beside_words_that_are_flipped() -> None:
+    """A word that holds its value already changes nothing."""
+    graph = stored("readout_weight", [5, -128, 127, 6])
+    first = named("a", words("readout_weight", (9, 3), (0, 127), (2, 127)))
+    second = named("b", words("readout_weight", (0, 127), (1, -127)), flips("readout_weight", 3 * 8))
+    held = int(graph.value("readout_weight")[1, 1])
+    wanted = [[0, 0, 122], [0, 1, 1], [0, 3, 1], [1, 1, 3 - held]]
+    assert resolved(first, second, graph=graph).patch["readout"].tolist() == wanted
+    assert resolved(named("a", words("readout_bias", (2, 9))), graph=graph).patch["readout"].tolist() == [
+        [2, -1, 9 - int(graph.value("readout_bias")[2])]
+    ]
+    assert not resolved(named("a", words("readout_weight", (0, 5))), graph=graph).patch
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ((words("readout_weight", (3, 128)),), r"^a: constant 'readout_weight' holds -128\.\.127, not 128$"),
+        ((words("readout_weight", (3, -129)),), r"^a: constant 'readout_weight' holds -128\.\.127, not -129$"),
+        ((words("readout_weight", (31, -128), (0, 127)),), None),
+        ((words("readout_weight", (32, 0)),), r"^a: constant 'readout_weight' has entries 0\.\.31, not 32$"),
+        ((words("readout_weight", (4, 1)), words("readout_weight", (4, 2))), r"'readout_weight', entry 4, is set to two values, 1 and 2"),
+        ((words("readout_weight", (4, 1)), flips("readout_weight", 4 * 8)), r"^a: word 4 of 'readout_weight' is set, and flipped by"),
+        ((words("readout_weight", (4, 1)), flips("readout_weight", 5 * 8)), None),
+    ],
+)
+def test_words_up_to_the_limits_of_their_stored_bits(changes: tuple[Injection, ...], message: str | None) -> None:
+    if message is None:
+        assert resolved(named("a", *changes)).patch
+    else:
+        with pytest.raises(FaultError, match=message):
+            resolved(named("a", *changes))
+
+
+def test_the_name_of_a_plan_stands_in_files() -> None:
+    plan = FaultPlan((Omission(rate=0.25), DeadNeurons("cortex0", neurons=(3, 1))))
+    assert plan.id == "b020ea28ff0df54e"
