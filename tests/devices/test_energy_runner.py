@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,24 @@ def test_inference_gives_the_models_logits(adapter: EnergyRunnerAdapter) -> None
     assert said(adapter, "infer 3 2%") == [*begin, "m-lap-us-250000", "m-lap-us-500000", *end]
     assert said(adapter, "results%") == [results]
     assert said(adapter, "infer%")[::2][:2] == ["m-warmup-start-10", "m-infer-start-1"]
+
+
+def test_warm_ups_run_too_and_what_is_too_much_is_left(adapter: EnergyRunnerAdapter) -> None:
+    adapter.feed(LOAD)
+    assert said(adapter, "db ff%") == ["m-load-done"]
+    assert len(adapter._buffer) == SIZE
+    said(adapter, "infer 3 2%")
+    assert adapter._device.counters().inferences == 5
+
+
+def test_results_are_in_the_scale_of_the_logits() -> None:
+    name = GRAPH.head(None).logits
+    graph = replace(GRAPH, tensors={**GRAPH.tensors, name: replace(GRAPH.tensors[name], scale=0.25)})
+    with FakeDevice(GRAPH) as device:
+        adapter = EnergyRunnerAdapter(device, graph, "ad01")
+        adapter.feed(LOAD + b"infer 1 0%")
+        wanted = ",".join(f"{v / 4:.3f}" for v in reference.run(GRAPH, ITEM).logits[0])
+        assert said(adapter, "results%") == [f"m-results-[{wanted}]"]
 
 
 @pytest.mark.parametrize(
