@@ -118,6 +118,14 @@ class Product(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """A device that counts instructions by class, and says so without a request to its firmware."""
+
+    def instructions(self) -> Mapping[str, int]:
+        """As `Counters.instructions`."""
+
+
+@runtime_checkable
 class Machine(Protocol):
     """A device whose core and memory can be changed while it runs; `inject` and `reset` restore what was changed."""
 

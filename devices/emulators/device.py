@@ -61,7 +61,7 @@ class EmulatedDevice(ProtocolDevice):
         self.compiled_hooks = compiled_hooks
         self._guard_s, self._product_elf = guard_s, product_elf
         self._link: EmulatorLink | None = None
-        self._loaded: FirmwareImage | None = None
+        self._firmware: FirmwareImage | None = None
         self._resets = False
 
     def infer(
@@ -97,6 +97,10 @@ class EmulatedDevice(ProtocolDevice):
             return None
         return EmulatedDevice(self.graph, self._product_elf(), self.board, compiled_hooks=self.compiled_hooks, guard_s=self._guard_s)
 
+    def instructions(self) -> Mapping[str, int]:
+        """As the protocol Counting says."""
+        return self._opened_link().counts()
+
     def read_memory(self, address: int, count: int) -> bytes:
         """As the protocol Memory says."""
         return self._opened_link().memory("read_memory", address, count)
@@ -121,9 +125,9 @@ class EmulatedDevice(ProtocolDevice):
         self._opened_link().memory("arm", placed)
 
     def _image(self) -> FirmwareImage:
-        if self._loaded is None:
-            self._loaded = load_elf(self.elf)
-        return self._loaded
+        if self._firmware is None:
+            self._firmware = load_elf(self.elf)
+        return self._firmware
 
     @contextmanager
     def _poked_firmware(self) -> Iterator[None]:

@@ -60,6 +60,7 @@ class ProtocolDevice(Device):
         self._timeouts = timeouts
         self._attempts = attempts
         self._session: _Session | None = None
+        self._loaded = True
         self._proved: tuple[ResolvedPlan, IntegerGraph] | None = None
         self._table = placed_slots(graph)
 
@@ -135,7 +136,9 @@ class ProtocolDevice(Device):
     def inject(self, plan: ResolvedPlan) -> None:
         """As the contract says. Everything that can be known beforehand is checked before anything is loaded."""
         session = self._opened()
-        session.client.request(Verb.CLEAR)
+        if self._loaded or plan is CLEAN:  # what an injection has loaded; whoever asks for a clean device is not spared the request
+            session.client.request(Verb.CLEAR)
+        self._loaded = bool(plan.slots or plan.patch)
         if plan is CLEAN:
             return
         if self._proved is None or plan is not self._proved[0]:  # a device that crashes under a plan is given the same one again and again
@@ -172,6 +175,7 @@ class ProtocolDevice(Device):
             session.client.link.hard_reset()
             hello = self._greet_anew(session.client)
         session.client.begin()
+        self._loaded = False
         self._session = _Session(session.client, hello, self._describe(hello))
         return self._session.info
 

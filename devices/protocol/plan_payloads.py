@@ -48,6 +48,8 @@ def plan_requests(
     slots: how many the device has. Raises FaultError for one that its firmware, older than this release, does not have yet.
     """
     requests: list[Request] = []
+    if faulty is graph:
+        return requests
     for placed in placed_slots(graph):
         clean = graph.node(placed.node).slot_value(graph, placed.slot.name)
         values = faulty.node(placed.node).slot_value(faulty, placed.slot.name)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Device, DeviceInfo, Product, checked
+from edgechaos.devices.contract import Counting, Device, DeviceInfo, Product, checked
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import from_bytes
@@ -292,11 +292,11 @@ class Bench:
         while spans:
             start, end = spans.pop()
             try:
-                before = device.counters().instructions
+                before = _instructions(device)
                 samples = np.arange(start, end, dtype=np.uint32)
                 given = device.infer(codes[start:end], seed=trial.seed, samples=samples, head=images.head, parameters=images.parameters)
                 answer = checked(given, end - start, outputs, trial.device)
-                after = device.counters().instructions
+                after = _instructions(device)
             except DeviceError as error:
                 if trial.clean or error.outcome not in NO_ANSWER:
                     raise
@@ -313,6 +313,10 @@ class Bench:
                 seen.instructions[name] = seen.instructions.get(name, 0) + count - before.get(name, 0)
             seen.counted += end - start if after else 0
         return seen
+
+
+def _instructions(device: Device) -> Mapping[str, int]:
+    return device.instructions() if isinstance(device, Counting) else device.counters().instructions
 
 
 def _describe(error: BaseException) -> str:

@@ -240,7 +240,7 @@ def test_what_fails_is_one_clear_line_and_exits_1(
         (("run", "MODEL", "--head", "tail"), "has no head 'tail'; it has "),
         (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
         (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),
-        (("run", "MODEL", "--fault", "ded=0.5"), "no kind of fault is called 'ded', did you mean 'dead'?; there are dead"),
+        (("run", "MODEL", "--fault", "ded=0.5"), "no kind of fault is called 'ded', did you mean 'dead'?; there are brown_out, dead"),
         (("run", "MODEL", "--board", "stm32l4r6"), "no board 'stm32l4r6', did you mean 'stm32l4r5'?; there are mps2-an386, "),
         (("build", "MODEL", "--board", "mps2-an385"), "no board 'mps2-an385', did you mean 'mps2-an386'?; there are mps2-an386, "),
         (("export", "MODEL", "--target", "onxn"), "no exporter 'onxn', did you mean 'onnx'?; there are onnx, tvm"),
