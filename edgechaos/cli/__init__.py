@@ -33,6 +33,7 @@ COMMANDS = (
     "build",
     "run",
     "diagnose",
+    "repair",
     "measure",
     "campaign",
     "compare",

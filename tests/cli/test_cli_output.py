@@ -67,6 +67,7 @@ def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
         "build": (model, "-o", out / "firmware"),
         "run": (model, "--device", "fake", "--items", 5),
         "diagnose": (model, "--device", "fake", "--items", 8, "--fault", "dead=0.5"),
+        "repair": (model, "--device", "fake", "--items", 20, "--fit-items", 60, "--fault", "dead=0.5", "-o", out / "r.ecm"),
         "measure": (model, "--device", "fake", "--meter", "rehearsal", "--inferences", 20),
         "campaign": (folder / "c.toml", "--artifact", model, "-o", out / "campaign", "--workers", 1),
         "compare": (folder / "results", folder / "results", "-o", out / "comparison.json"),

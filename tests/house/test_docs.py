@@ -41,6 +41,7 @@ FEWER = {
     "quantize": ("--epochs", "1"),
     "verify": ("--items", "10", "--fault-items", "2"),
     "run": ("--items", "20"),
+    "repair": ("--items", "20", "--fit-items", "200"),
 }
 
 
