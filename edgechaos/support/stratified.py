@@ -53,9 +53,9 @@ def smoothed_deviations(samples: Sequence[Sequence[float]]) -> list[float]:
 def stratified(sizes: Sequence[int], samples: Sequence[Sequence[float]], confidence: float = 0.95) -> Estimate:
     """Mean over all units from samples without replacement: sum of W_h mean_h, t interval with Satterthwaite's degrees of freedom.
 
-    Variance: sum of W_h^2 (1 - n_h / N_h) s_h^2 / n_h, s_h smoothed. Where every sample is 0 the values are shares, and the upper bound is
-    the largest mean whose chance of showing nothing is (1 - confidence) / 2. Raises ValueError for a stratum with fewer than two units
-    that has more.
+    Variance: sum of W_h^2 (1 - n_h / N_h) s_h^2 / n_h, s_h smoothed. Values are shares: to the upper bound is added what the strata whose
+    samples are all 0 may hide, the largest mean whose chance of showing nothing is (1 - confidence) / 2. Raises ValueError for a stratum
+    that has more units than one and a sample of fewer than two.
     """
     for size, values in zip(sizes, samples, strict=True):
         if len(values) < min(2, size) or len(values) > size:
@@ -65,15 +65,17 @@ def stratified(sizes: Sequence[int], samples: Sequence[Sequence[float]], confide
     mean = float(sum(w * float(np.mean(values)) for w, values in zip(weights, samples, strict=True)))
     n = int(counts.sum())
     unseen = 1 - counts / np.array(sizes)
-    if not any(np.any(values) for values in samples):
-        return Estimate(0.0, 0.0, _nothing_seen(weights, counts, unseen, 1 - confidence), n, "stratified, nothing seen", confidence)
+    silent = np.array([not np.any(values) for values in samples])
+    hidden = _nothing_seen(weights[silent], counts[silent], unseen[silent], 1 - confidence)
+    if silent.all():
+        return Estimate(0.0, 0.0, hidden, n, "stratified, nothing seen", confidence)
     parts = np.square(weights) * unseen * np.square(smoothed_deviations(samples)) / counts
     variance = float(parts.sum())
     if variance == 0:
-        return Estimate(mean, mean, mean, n, "stratified, every unit", confidence)
+        return Estimate(mean, mean, mean + hidden, n, "stratified, every unit", confidence)
     freedom = variance**2 / float((np.square(parts) / np.maximum(1, counts - 1)).sum())
     half = t_quantile(0.5 + confidence / 2, max(1.0, freedom)) * math.sqrt(variance)
-    return Estimate(mean, mean - half, mean + half, n, f"t over {len(sizes)} strata", confidence)
+    return Estimate(mean, mean - half, mean + half + hidden, n, f"t over {len(sizes)} strata", confidence)
 
 
 def _nothing_seen(weights: NDArray[np.float64], counts: NDArray[np.float64], unseen: NDArray[np.float64], alpha: float) -> float:

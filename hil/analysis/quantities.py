@@ -27,6 +27,17 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f}".replace("-", "−").replace("−0.0", "0.0")
 
 
+def fine(share: float) -> str:
+    """A share in percent to three significant digits, without the unit: what single faults do is rare."""
+    return f"{share * 100:.3g}".replace("-", "−")
+
+
+def fine_interval(estimate: Any) -> str:
+    """`[0.0123, 0.0456]` in percent, of an Estimate or its JSON; a share is not below 0."""
+    low, high = (estimate["low"], estimate["high"]) if isinstance(estimate, Mapping) else (estimate.low, estimate.high)
+    return f"[{fine(max(0.0, low))}, {fine(high)}]"
+
+
 def interval(estimate: Any) -> str:
     """`[93.1, 94.4]` in percent, of an Estimate or its JSON."""
     low, high = (estimate["low"], estimate["high"]) if isinstance(estimate, Mapping) else (estimate.low, estimate.high)
@@ -86,6 +97,7 @@ def _significant(value: float, digits: int) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    f.__name__: f for f in (joules, milliseconds, interval, percent, points, rate, swept, setting, head, integer, times, size)
+    f.__name__: f
+    for f in (joules, milliseconds, interval, fine, fine_interval, percent, points, rate, swept, setting, head, integer, times, size)
 }
 """For templates."""

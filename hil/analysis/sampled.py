@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.analysis.quantities import interval, percent
+from edgechaos.hil.analysis.quantities import fine, fine_interval
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.plan import CampaignPlan, SampleCell, SampledStratum, Trial
 from edgechaos.hil.campaign.sampling import sample_cells
@@ -91,10 +91,10 @@ def sample_results(campaign: Campaign, plan: CampaignPlan, result_of: ResultOf) 
 def sample_statement(s: SampleResult) -> str:
     """The share of an outcome over all single faults, with all that qualifies it."""
     drawn = "every one" if s.whole else f"{s.faults:,} of {s.population:,}, {len(s.strata)} strata"
-    worst = f"; most in {s.layers[0].layer} ({percent(s.layers[0].share.value)} %)" if s.layers else ""
+    worst = f"; most in {s.layers[0].layer} ({fine(s.layers[0].share.value)} %)" if s.layers else ""
     return (
         f"{s.outcome.replace('_', ' ')} of images under a single {s.fault.replace('_', ' ')}, {s.persistence}, on {s.device} "
-        f"(faults: {drawn}; {s.images:,} images): {percent(s.share.value)} % {interval(s.share)}{worst}"
+        f"(faults: {drawn}; {s.images:,} images): {fine(s.share.value)} % {fine_interval(s.share)}{worst}"
     )
 
 

@@ -161,7 +161,7 @@ def plan_campaign(campaign: Campaign, masks_at: Mapping[Place, int] | None = Non
 def _check_samples(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str, Mapping[str, Any]]) -> None:
     """The first fault of each stratum, or all where the graph may carry one and not another. Raises ConfigError."""
     for cell in plan.samples:
-        levels = set(devices.get(cell.device, {}).get("levels", ("model", "memory")))
+        about = devices.get(cell.device)
         for stratum in cell.strata:
             uniform = all(fault.uniform for trial in stratum.trials[:1] for fault in trial.plan.faults)
             for trial in stratum.trials[:1] if uniform else stratum.trials:
@@ -169,7 +169,8 @@ def _check_samples(plan: CampaignPlan, graph: IntegerGraph, devices: Mapping[str
                     apply(graph, resolve(graph, trial.plan))
                 except FaultError as error:
                     raise ConfigError(f"sample {cell.sample.fault}: {error}") from error
-                if missing := sorted({fault.level for fault in trial.plan.faults} - levels):
+                levels = {fault.level for fault in trial.plan.faults}
+                if missing := sorted(levels - set(about.get("levels", ("model",)))) if about is not None else []:
                     why = cannot_carry(cell.device, missing[0])
                     raise ConfigError(f"sample {cell.sample.fault}: {why}")
 

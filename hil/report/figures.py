@@ -15,8 +15,11 @@ from edgechaos.support.extras import need
 
 Point = Mapping[str, Any]
 
-PLACEHOLDERS = {"#0a0b01": "var(--ink)", "#0a0b02": "var(--muted)", "#0a0b03": "var(--rule)", "#0a0b04": "var(--curve)"}
-INK, MUTED, RULE, CURVE = PLACEHOLDERS
+SERIES = {f"#0a0c0{k}": f"var(--s{k})" for k in range(8)}
+"""Colors of curves side by side."""
+MARKERS = "osD^vPX*"
+PLACEHOLDERS = {"#0a0b01": "var(--ink)", "#0a0b02": "var(--muted)", "#0a0b03": "var(--rule)", "#0a0b04": "var(--curve)", **SERIES}
+INK, MUTED, RULE, CURVE = [*PLACEHOLDERS][:4]
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgechaos",
@@ -59,6 +62,21 @@ def accuracy_figure(points: Sequence[Point], field: str, axis: str, prefix: str,
     axes.set_ylim(*limits)
     axes.set_ylabel("accuracy (%)")
     _finish_rates(axes, rates, axis)
+    return _svg(figure, prefix)
+
+
+def overlay_figure(curves: Mapping[str, Sequence[Point]], field: str, axis: str, prefix: str, limits: tuple[float, float]) -> str:
+    """Accuracy in percent of several campaigns by their letters: mean and interval of each, at the points that it has."""
+    figure, axes = _axes()
+    for k, (label, points) in enumerate(curves.items()):
+        color, rates = [*SERIES][ord(label) - ord("A")], _swept(points, field)
+        mean, low, high = ([p["accuracy"][key] * 100 for p in points] for key in ("value", "low", "high"))
+        axes.fill_between(rates, low, high, color=color, alpha=0.14, linewidth=0)
+        axes.plot(rates, mean, color=color, linewidth=1.8, marker=MARKERS[ord(label) - ord("A")], markersize=4.5)
+        axes.text(rates[-1], mean[-1], f" {label}", color=color, va=("bottom", "top")[k % 2], fontsize=10)
+    axes.set_ylim(*limits)
+    axes.set_ylabel("accuracy (%)")
+    _finish_rates(axes, [rate for points in curves.values() for rate in _swept(points, field)], axis)
     return _svg(figure, prefix)
 
 

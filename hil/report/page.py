@@ -1,20 +1,24 @@
 """The report: one self-contained HTML page from the JSON files that campaign, verify and build wrote.
 
-It fetches nothing, runs nothing and escapes everything; equal documents give equal bytes. What is not there is named as not there.
-Figures are drawn by `edgechaos.hil.report.figures`.
+It fetches nothing, runs nothing but the script that sorts its tables, escapes everything; equal documents give equal bytes. What is not
+there is named as not there. Figures are drawn by `edgechaos.hil.report.figures`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgechaos.devices.emulators.instruction_classes import EXTRAS
@@ -90,17 +94,47 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A rendered page and the figures that sum it up."""
+    """A rendered page, its twins for people without a browser and for programs, and the figures that sum it up."""
 
     html: str
+    markdown: str
+    document: Document
     figures: tuple[Figure, ...]
 
+    def write(self, path: Path) -> tuple[Path, Path, Path]:
+        """The page at `path`, Markdown and JSON beside it under the same name, each atomically."""
+        text = json.dumps(self.document, indent=1, sort_keys=True) + "\n"
+        twins = ((path, self.html), (path.with_suffix(".md"), self.markdown), (path.with_suffix(".json"), text))
+        page, markdown, document = (write_atomic(place, content) for place, content in twins)
+        return page, markdown, document
 
-def write_report(inputs: Inputs, path: Path) -> tuple[Figure, ...]:
-    """Render and write atomically; returns the figures that sum it up."""
-    report = compose(inputs)
-    write_atomic(path, report.html)
-    return report.figures
+
+def rendered(template: str, context: dict[str, Any], figures: tuple[Figure, ...], document: Document) -> Report:
+    """A Report of the templates TEMPLATE.html and TEMPLATE.md, which know the same names."""
+    shared = {"summary": figures, "outcomes": OUTCOMES, **context}
+    html = (
+        _templates()
+        .get_template(f"{template}.html")
+        .render(
+            script=_script(),
+            script_hash=f"'sha256-{base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()}'",
+            data=_embedded(document),
+            **shared,
+        )
+    )
+    return Report(html, _templates().get_template(f"{template}.md").render(**shared), document, figures)
+
+
+def markdown(value: object) -> str:
+    """Text that stays text in Markdown: no markup, no HTML, no cell's or line's end."""
+    text = " ".join(str(value).split())
+    return re.sub(r"[\\`*\[\]<>#|~&$!]", lambda found: f"&#{ord(found[0])};", text)
+
+
+def fenced(text: str) -> str:
+    """A block of code that its own content cannot end."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}\n{text.rstrip()}\n{fence}"
 
 
 def compose(inputs: Inputs) -> Report:
@@ -108,26 +142,26 @@ def compose(inputs: Inputs) -> Report:
     for kind, document in (("campaign", inputs.campaign), ("verification", inputs.verification), ("build", inputs.build)):
         if document is not None:
             check_document(kind, document, f"the {kind}")
-    campaign = _complete(inputs.campaign) if inputs.campaign else None
+    campaign = complete(inputs.campaign) if inputs.campaign else None
     _check_same_model(inputs)
-    panels = list(_panels(campaign)) if campaign else []
-    energy = _energy(campaign) if campaign else None
+    panels = list(panels_of(campaign)) if campaign else []
+    energy = energy_of(campaign) if campaign else None
     verification = _verification(inputs.verification) if inputs.verification else None
     figures = summary(panels, energy, verification)
-    html = _page().render(
-        campaign=campaign,
-        about=campaign["about"] if campaign else None,
-        summary=figures,
-        artifact_name=_artifact_name(campaign),
-        panels=panels,
-        energy=energy,
-        mix=_mix(campaign) if campaign else None,
-        verification=verification,
-        build=_build(inputs.build) if inputs.build else None,
-        outcomes=OUTCOMES,
-        data=_embedded({"campaign": campaign, "verification": inputs.verification, "build": inputs.build}),
-    )
-    return Report(html, figures)
+    context = {
+        "campaign": campaign,
+        "about": campaign["about"] if campaign else None,
+        "artifact_name": _artifact_name(campaign),
+        "panels": panels,
+        "samples": list(_samples(campaign)) if campaign else [],
+        "energy": energy,
+        "mix": _mix(campaign) if campaign else None,
+        "verification": verification,
+        "build": _build(inputs.build) if inputs.build else None,
+    }
+    parts = {"campaign": campaign, "verification": inputs.verification, "build": inputs.build}
+    document = {"kind": "edgechaos.report", "format": 1, "figures": [asdict(figure) for figure in figures], **parts}
+    return rendered("report", context, figures, document)
 
 
 def _artifact_name(campaign: Document | None) -> str:
@@ -136,12 +170,23 @@ def _artifact_name(campaign: Document | None) -> str:
 
 
 @cache
-def _page() -> Template:
+def _templates() -> Environment:
+    """HTML is escaped by itself, Markdown by the filter `md` where a text comes from outside."""
     environment = Environment(
-        loader=PackageLoader("edgechaos.hil.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("edgechaos.hil.report"),
+        autoescape=lambda name: bool(name and name.endswith(".html")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
-    return environment.get_template("report.html")
+    environment.filters.update(FILTERS, md=markdown, fenced=fenced)
+    return environment
+
+
+@cache
+def _script() -> Markup:
+    """What sorts tables: the one script that the page's policy lets run, by its hash; no text of a document can become another."""
+    return Markup((files("edgechaos.hil.report") / "templates" / "sort.js").read_text("utf-8"))
 
 
 def _check_same_model(inputs: Inputs) -> None:
@@ -174,12 +219,32 @@ def _embedded(document: Document) -> Markup:
     return Markup(text)
 
 
-def _complete(campaign: Document) -> Document:
+def complete(campaign: Document) -> Document:
     """The document with what those of earlier releases left out."""
-    return {**campaign, "curves": [{"swept": "rate", **curve} for curve in campaign["curves"]]}
+    return {"samples": [], **campaign, "curves": [{"swept": "rate", **curve} for curve in campaign["curves"]]}
 
 
-def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
+def _samples(campaign: Document) -> Iterator[dict[str, Any]]:
+    """Rankings of each sample: bars by layer and by bit, a map of layer x bit, and the most critical sites, each on one scale."""
+    for s in campaign["samples"]:
+        of_bits = [row for row in s["strata"] if row["bit"] is not None]
+        layers, bits = (list(dict.fromkeys(row[key] for row in of_bits)) for key in ("layer", "bit"))
+        cells = {(row["layer"], row["bit"]): row["share"] for row in of_bits}
+        rankings = [("By layer", s["layers"] or s["strata"], "layer")] if not of_bits or len(layers) > 1 else []
+        rankings += [("By bit", s["bits"] or s["strata"], "bit")] if of_bits else []
+        yield {
+            **s,
+            "title": words_of(s["fault"], "title"),
+            "rankings": [
+                {"title": title, "rows": rows, "name": name, "scale": max([row["share"]["high"] for row in rows]) or 1.0}
+                for title, rows, name in rankings
+            ],
+            "map": {"layers": layers, "bits": sorted(bits), "cells": cells} if len(layers) > 1 and len(bits) > 1 else None,
+            "hottest": max((share["value"] for share in cells.values()), default=0.0) or 1.0,
+        }
+
+
+def panels_of(campaign: Document, *, drawn: bool = True) -> Iterator[dict[str, Any]]:
     """One panel per fault kind and site: its curve with the most images; the other devices' curves stand in the agreement."""
     curves = [c for c in campaign["curves"] if c["points"]]
     places = dict.fromkeys((c["persistence"] != "intermittent", c["fault"], c["site"]) for c in curves)
@@ -194,13 +259,13 @@ def _panels(campaign: Document) -> Iterator[dict[str, Any]]:
             "title": title,
             "curve": curve,
             "half": min(curve["points"], key=lambda p: (abs(p["rate"] - 0.5), p["rate"])),
-            "figure": Markup(accuracy_figure(curve["points"], curve["swept"], axis, f"a{k}-", limits)),
+            "figure": Markup(accuracy_figure(curve["points"], curve["swept"], axis, f"a{k}-", limits)) if drawn else None,
             "energy_curve": counted,
-            "energy_figure": Markup(energy_figure(counted["points"], counted["swept"], axis, f"e{k}-")) if counted else None,
+            "energy_figure": Markup(energy_figure(counted["points"], counted["swept"], axis, f"e{k}-")) if counted and drawn else None,
         }
 
 
-def _energy(campaign: Document) -> dict[str, Any] | None:
+def energy_of(campaign: Document) -> dict[str, Any] | None:
     """The joules of the point nearest to clean, one whose plan changes nothing or else the lowest, of death if that was counted."""
     counted = [c for c in campaign["curves"] if c["points"] and c["points"][0]["energy"]]
     if not counted:

@@ -83,7 +83,7 @@ def test_campaign_file(tmp_path: Path) -> None:
         ("rates = [0, 0.5]", "rates = [0.5, 0.5]", "sweep[0].rates[1]", "twice"),
         ("rates = [0, 0.5]", "rates = []", "sweep[0].rates", "empty"),
         ("rates = [0, 0.5]", "", "sweep[0].rates", "sweep[0].rates is empty"),
-        ('fault = "dead"', 'fault = "death"', "sweep[0].fault", "is not one of brown_out, dead, "),
+        ('fault = "dead"', 'fault = "death"', "sweep[0].fault", "'death' is not one of "),
         ('layer = "cortex0"', 'layre = "cortex0"', "sweep[0]", "unknown key 'layre' @ sweep[0]"),
         ('layer = "cortex0"', 'node = "cortex0"', "sweep[0].node", "does not apply to dead"),
         ("masks = 30", "masks = 1", "masks", "masks = 1 is outside 2..100000"),

@@ -21,7 +21,7 @@ from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep,
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.hil.execute.evaluate import Setup
-from edgechaos.hil.report.page import Inputs, compose, find_inputs, load_inputs, write_report
+from edgechaos.hil.report.page import Inputs, compose, find_inputs, load_inputs
 from edgechaos.hil.report.terminal import results_table
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import ArtifactError, EdgeChaosError
@@ -270,7 +270,7 @@ def test_hostile_strings_stay_text(small: dict[str, Any]) -> None:
     verification = json.loads(json.dumps(VERIFICATION).replace("unicorn", "<b>unicorn"))
     html = compose(Inputs(hostile, verification, {**BUILD, "board": evil})).html
     page = Page(html)
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2  # the data, and what sorts tables
     assert "img" not in page.tags
     assert "b" not in page.tags
     assert page.outside == []
@@ -288,8 +288,13 @@ def test_inputs_are_found_by_content(tmp_path: Path, document: dict[str, Any], h
     assert found == Inputs(document, VERIFICATION, BUILD)
     assert load_inputs([tmp_path]) == found
     assert load_inputs([tmp_path / "anything.json"]) == Inputs(None, VERIFICATION, None)
-    assert write_report(found, tmp_path / "report.html")[0].label == "Accuracy, clean"
+    report = compose(found)
+    assert report.figures[0].label == "Accuracy, clean"
+    report.write(tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text() == html
+    assert (tmp_path / "report.md").read_text() == report.markdown
+    assert json.loads((tmp_path / "report.json").read_text())["figures"][0]["label"] == "Accuracy, clean"
+    assert find_inputs(tmp_path) == found  # a twin is no input
 
 
 def test_inputs_are_refused(tmp_path: Path, document: dict[str, Any]) -> None:

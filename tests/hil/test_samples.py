@@ -87,7 +87,7 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     ("sample", "says"),
     [
         (Sample("omission", 50), "has no field that names single sites"),
-        (Sample("death", 50), "is not one of dead"),
+        (Sample("death", 50), "'death' is not one of "),
         (Sample("dead", 50, ("colour",)), 'is not made of "layer" and "bit"'),
         (Sample("dead", 50, outcome="infrastructure"), "is no outcome of an image"),
         (Sample("dead", 1), "faults = 1 is outside 2"),
