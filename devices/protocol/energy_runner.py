@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Device
+from edgechaos.devices.protocol.client import Link
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError
 
@@ -22,6 +23,7 @@ TERMINATOR, READY = b"%", "m-ready\r\n"
 COMMAND_BYTES = 80
 """The longest command; what is longer loses its end, as in the reference."""
 BYTES_PER_LINE = 8
+POLL_S = 1.0
 WARMUPS = 10
 """Inferences before those that are timed, where a command says none."""
 
@@ -122,3 +124,11 @@ class EnergyRunnerAdapter:
     def _run(self, item: NDArray[Any], times: int) -> None:
         for _ in range(times):
             self._logits = self._device.infer(item).logits[0]
+
+
+def serve(adapter: EnergyRunnerAdapter, link: Link) -> None:
+    """Greet, then answer what arrives, until the link is gone: that raises LinkError."""
+    link.write(adapter.greeting())
+    while True:
+        if data := link.read(POLL_S):
+            link.write(adapter.feed(data))

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import serial
 
 from edgechaos import reference
+from edgechaos.devices.boards.serial_board import SerialLink
 from edgechaos.devices.conformance import GRAPHS
 from edgechaos.devices.fakes.device import FakeDevice
-from edgechaos.devices.protocol.energy_runner import EnergyRunnerAdapter
+from edgechaos.devices.protocol.energy_runner import EnergyRunnerAdapter, serve
+from edgechaos.support.errors import LinkError
 from tests.helpers.graphs import codes_for
 from tests.helpers.ptys import Pty
 
@@ -113,20 +114,29 @@ def test_a_device_that_fails_is_said(adapter: EnergyRunnerAdapter) -> None:
 
 
 def test_a_session_over_a_serial_port(adapter: EnergyRunnerAdapter) -> None:
-    pty = Pty()
+    pty, ended = Pty(), list[LinkError]()
 
-    def serve() -> None:
-        os.write(pty.far, adapter.greeting())
-        answered = b""
-        while b"m-name" not in answered:
-            answered = adapter.feed(os.read(pty.far, 64))
-            os.write(pty.far, answered)
+    def serving() -> None:
+        link = SerialLink(pty.path, 115_200)
+        try:
+            serve(adapter, link)
+        except LinkError as error:
+            ended.append(error)
+        finally:
+            link.close()
 
-    thread = threading.Thread(target=serve, daemon=True)
-    with serial.Serial(pty.path, 115_200, timeout=60) as port:
-        thread.start()  # opening a port empties its buffers
-        assert port.read_until(b"m-ready\r\n") == adapter.greeting()
-        port.write(b"name%")
-        assert port.read_until(b"m-ready\r\n") == b"m-name-dut-[EdgeChaos]\r\nm-ready\r\n"
-    thread.join(60)
+    def heard() -> bytes:
+        found = b""
+        while not found.endswith(b"m-ready\r\n"):
+            found += os.read(pty.far, 64)
+        return found
+
+    thread = threading.Thread(target=serving, daemon=True)
+    thread.start()
+    assert heard() == adapter.greeting()
+    os.write(pty.far, b"na")
+    os.write(pty.far, b"me%")
+    assert heard() == b"m-name-dut-[EdgeChaos]\r\nm-ready\r\n"
     pty.close()
+    thread.join(60)
+    assert len(ended) == 1

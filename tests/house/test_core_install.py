@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 EXTRAS = (
     *("torch", "brevitas", "sklearn", "mlxtend", "pooch", "PIL", "pandas", "onnx", "onnxruntime", "tvm", "ziglang", "elftools"),
-    *("unicorn", "capstone", "matplotlib", "distributed", "dask"),
+    *("unicorn", "capstone", "matplotlib", "distributed", "dask", "pyjoulescope_driver"),
 )
 """What the extras bring: as good as not installed in the process that runs."""
 BARE = f"""
