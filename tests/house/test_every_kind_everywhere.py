@@ -9,7 +9,9 @@ import pytest
 from edgechaos.export.onnx import lowering as onnx_lowering
 from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
+from edgechaos.floatgraph import float_nodes
 from edgechaos.graph.node import NODE_KINDS, Node
+from edgechaos.quantize import lower
 from edgechaos.support.registry import load_all, modules
 from tests.helpers.places import ROOT
 
@@ -33,6 +35,15 @@ def test_every_kind_is_written_or_refused(target: str, written: Callable[[type[N
     assert callable(to_onnx), "what imports the exporter fills its table"
     assert len(own) > 10
     assert {name for name, kind in own.items() if not written(kind)} == REFUSED[target]
+
+
+def test_every_kind_of_float_node_is_lowered_or_folded() -> None:
+    kinds = {c for c in vars(float_nodes).values() if isinstance(c, type) and issubclass(c, float_nodes.FloatNode)} - {
+        float_nodes.FloatNode
+    }
+    lowered = {c for c in kinds if hasattr(lower._Lowering, f"add_{c.__name__.lower()}")}
+    assert lowered == set(lower._READS)
+    assert kinds - lowered == {float_nodes.Normalize, float_nodes.BatchNorm}
 
 
 def test_a_kind_is_one_file() -> None:
