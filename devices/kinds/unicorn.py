@@ -20,7 +20,8 @@ def emulated_firmware(graph: IntegerGraph, board: str, *, faults: bool = True) -
     """The ELF of a model for a board, with fault hooks or without, built once and cached under the hash of its sources."""
     from edgechaos.firmware_gen.compilers.c.generate import generate
     from edgechaos.firmware_gen.projects.elf import build
-    from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_version
+    from edgechaos.firmware_gen.toolchain import cache_folder
+    from edgechaos.firmware_gen.toolchains.zig import zig_version
 
     firmware = generate(graph, load_board(board), faults=faults)
     folder = cache_folder("firmware") / f"{firmware.firmware_hash[:32]}-zig{zig_version()}"

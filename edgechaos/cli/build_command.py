@@ -25,7 +25,7 @@ from edgechaos.cli.show import print_json, say
     help="Matrix kernels; auto decides by activity.",
 )
 @click.option(
-    "--compiler", type=click.Choice(["zig", "gcc"]), default="zig", show_default=True, help="zig, or arm-none-eabi-gcc from the PATH."
+    "--compiler", default="zig", show_default=True, metavar="NAME", help="zig, gcc (arm-none-eabi-gcc from the PATH), or a plug-in's."
 )
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
 @json_option

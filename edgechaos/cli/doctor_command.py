@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import click
 
 from edgechaos.cli.common import json_option
 from edgechaos.cli.show import checklist, mark, print_json, print_table
+from edgechaos.support.registry import Registry
 
 EXTRAS = {
     "data": ("scikit-learn", "mlxtend", "pooch", "pillow"),
@@ -26,6 +28,69 @@ EXTRAS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. remedy: what to do about it; empty where it is good."""
+
+    name: str
+    good: bool
+    found: str
+    remedy: str = ""
+
+
+Check = Callable[[], Iterable[Finding]]
+CHECKS: Registry[Check] = Registry(
+    "check",
+    lambda found: found if callable(found) else None,
+    table={name: f"{__name__}:{name}" for name in ("python", "extras", "compilers", "cache", "data")},
+    group="edgechaos.checks",
+)
+"""What is looked at, in this order; an installed package adds its own."""
+
+
+def _finding(name: str, good: bool, found: str, remedy: str) -> Finding:
+    return Finding(name, good, found, "" if good else remedy)
+
+
+def python() -> Iterator[Finding]:
+    """Its version."""
+    yield _finding("python", sys.version_info >= (3, 10), ".".join(map(str, sys.version_info[:3])), "install Python 3.10 or newer")
+
+
+def extras() -> Iterator[Finding]:
+    """The packages of every extra."""
+    for extra, packages in EXTRAS.items():
+        found = {package: _version(package) for package in packages}
+        text = ", ".join(f"{p} {v}" for p, v in found.items() if v) or "nothing"
+        yield _finding(f"extra '{extra}'", all(found.values()), text, f"pip install 'edgechaos[{extra}]'")
+
+
+def compilers() -> Iterator[Finding]:
+    """Those that build firmware."""
+    from edgechaos.firmware_gen.toolchain import TOOLCHAINS
+
+    for name in TOOLCHAINS:
+        toolchain = TOOLCHAINS.load(name)
+        found = toolchain.found()
+        yield _finding(f"compiler '{name}'", bool(found), f"{toolchain.title} {found}" if found else "nothing", toolchain.remedy)
+
+
+def cache() -> Iterator[Finding]:
+    """Whether its folder can be written."""
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("edgechaos")
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    yield _finding("cache", os.access(place, os.W_OK), str(folder), f"make {place} writable, or set XDG_CACHE_HOME")
+
+
+def data() -> Iterator[Finding]:
+    """Whether the folder of the user's data sets exists."""
+    folder = os.environ.get("EDGECHAOS_DATA")
+    exists = folder is None or Path(folder).is_dir()
+    yield _finding("EDGECHAOS_DATA", exists, folder or "not set (optional)", "point EDGECHAOS_DATA at a folder that exists")
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -33,42 +98,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def examine() -> list[dict[str, Any]]:
-    """One row per capability: name, good (bool), found, remedy (empty where good)."""
-    rows: list[dict[str, Any]] = []
-    python = ".".join(map(str, sys.version_info[:3]))
-    good = sys.version_info >= (3, 10)
-    rows.append({"name": "python", "good": good, "found": python, "remedy": "" if good else "install Python 3.10 or newer"})
-    for extra, packages in EXTRAS.items():
-        found = {p: _version(p) for p in packages}
-        missing = [p for p, v in found.items() if v is None]
-        text = ", ".join(f"{p} {v}" for p, v in found.items() if v) or "nothing"
-        rows.append(
-            {
-                "name": f"extra '{extra}'",
-                "good": not missing,
-                "found": text,
-                "remedy": f"pip install 'edgechaos[{extra}]'" if missing else "",
-            }
-        )
-    from platformdirs import user_cache_path
-
-    cache = user_cache_path("edgechaos")
-    place = next(p for p in (cache, *cache.parents) if p.exists())
-    writable = os.access(place, os.W_OK)
-    rows.append(
-        {
-            "name": "cache",
-            "good": writable,
-            "found": str(cache),
-            "remedy": "" if writable else f"make {place} writable, or set XDG_CACHE_HOME",
-        }
-    )
-    data = os.environ.get("EDGECHAOS_DATA")
-    exists = data is None or Path(data).is_dir()
-    remedy = "" if exists else "point EDGECHAOS_DATA at a folder that exists"
-    rows.append({"name": "EDGECHAOS_DATA", "good": exists, "found": data or "not set (optional)", "remedy": remedy})
-    return rows
+def examine() -> list[Finding]:
+    """All checks, plug-ins' among them."""
+    return [finding for name in CHECKS for finding in CHECKS.load(name)()]
 
 
 @click.command("doctor")
@@ -79,11 +111,11 @@ def command(as_json: bool) -> None:
     \b
     Example: edgechaos doctor
     """
-    rows = examine()
+    findings = examine()
     if as_json:
-        print_json(rows)
+        print_json([asdict(finding) for finding in findings])
         return
     table = checklist("what", "found", "to get it")
-    for row in rows:
-        table.add_row(mark(row["good"]), row["name"], row["found"], row["remedy"])
+    for finding in findings:
+        table.add_row(mark(finding.good), finding.name, finding.found, finding.remedy)
     print_table(table)

@@ -6,15 +6,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgechaos.firmware_gen.compilers.c.generate import Firmware
-from edgechaos.firmware_gen.toolchains.zig import arm_gcc, zig_cc
+from edgechaos.firmware_gen.toolchain import DEFAULT, TOOLCHAINS
 from edgechaos.support.errors import BuildError
 from edgechaos.support.extras import need
 from edgechaos.support.files import write_atomic
-
-Compiler = Literal["zig", "gcc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +48,22 @@ def write_sources(firmware: Firmware, folder: Path) -> None:
         write_atomic(folder / path, data)
 
 
-def build(firmware: Firmware, out_dir: str | Path, compiler: Compiler = "zig") -> Built:
+def build(firmware: Firmware, out_dir: str | Path, compiler: str = DEFAULT) -> Built:
     """Compile and link for the firmware's board; sources are left beside the ELF, in `<folder>/<model>-<board>/`.
 
-    compiler: "zig", the same bytes on every machine, or "gcc", the arm-none-eabi-gcc on the PATH: the same integers.
-    Raises BuildError with the compiler's words, or where the result does not fit; MissingExtra without ziglang.
+    compiler: "zig", the same bytes on every machine, "gcc", the arm-none-eabi-gcc on the PATH, or a plug-in's: the same integers.
+    Raises ConfigError for a compiler that there is not; BuildError with its words, or where the result does not fit; MissingExtra.
     """
     if firmware.board is None:
         raise BuildError(f"firmware '{firmware.name}' was generated for the host; use build_host")
-    out = Path(out_dir)
+    toolchain, out = TOOLCHAINS.load(compiler), Path(out_dir)
     write_sources(firmware, out / f"{firmware.name}-{firmware.board.name}")
     with tempfile.TemporaryDirectory(prefix="edgechaos-build-") as scratch:
         folder = Path(scratch)
         for path, data in firmware.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
-        run, flags = (zig_cc, firmware.flags) if compiler == "zig" else (arm_gcc, firmware.gcc_flags)
-        run([*flags, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"], folder)
+        toolchain.run([*toolchain.flags(firmware), "-iquote", "src", *firmware.sources, "-o", "firmware.elf"], folder)
         elf = write_atomic(out / f"{firmware.name}.elf", (folder / "firmware.elf").read_bytes())
     return _measure(firmware, elf)
 

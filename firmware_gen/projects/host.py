@@ -15,7 +15,8 @@ from pathlib import Path
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice
-from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_cc, zig_version
+from edgechaos.firmware_gen.toolchain import cache_folder
+from edgechaos.firmware_gen.toolchains.zig import zig_cc, zig_version
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.files import write_atomic
 

@@ -25,7 +25,7 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.projects.host import build_host
-from edgechaos.firmware_gen.toolchains.zig import compile_in
+from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.graph import artifact, signals
 from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph

@@ -20,7 +20,8 @@ from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.compilers.c.writer import Names
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import build, write_sources
-from edgechaos.firmware_gen.toolchains.zig import cache_folder, compile_in
+from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
+from edgechaos.firmware_gen.toolchains.gcc import gcc_flags
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from tests.firmware.test_firmware_build import STRICT
@@ -65,14 +66,14 @@ def test_gcc_has_nothing_to_warn_of(board: str, faults: bool, tmp_path: Path) ->
     graph = mixed_graph(Mixed("shared", bits=4))
     firmware = generate(graph, load_board(board), faults=faults)
     write_sources(firmware, tmp_path)
-    compile_in(ARM, (*firmware.gcc_flags, *STRICT, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"), tmp_path)
+    compile_in(ARM, (*gcc_flags(firmware), *STRICT, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"), tmp_path)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_gcc_for_the_host_gives_the_same_integers(name: str, tmp_path: Path) -> None:
     graph, kernel = GRAPHS[name]
     firmware = generate(graph, None, kernel=kernel)
-    host = HostLibrary(graph, compile_host(firmware, tmp_path, GCC, (*firmware.gcc_flags, "-shared", *STRICT)))
+    host = HostLibrary(graph, compile_host(firmware, tmp_path, GCC, (*gcc_flags(firmware), "-shared", *STRICT)))
     for index, head in enumerate(graph.heads):
         codes = items_for(graph, 8, head=head.name)
         wanted = reference.run(graph, codes, seed=3, head=head.name)

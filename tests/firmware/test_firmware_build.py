@@ -23,8 +23,8 @@ from edgechaos.firmware_gen.plan.kernels import choose_kernels, crossover
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.firmware_gen.projects.host import build_host, build_host_server
 from edgechaos.firmware_gen.protocol import Hello, Verb
+from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.toolchains import zig as toolchain
-from edgechaos.firmware_gen.toolchains.zig import compile_in
 from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.readout import Readout

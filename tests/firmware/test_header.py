@@ -12,7 +12,7 @@ import pytest
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.projects.elf import write_sources
-from edgechaos.firmware_gen.toolchains.zig import cache_folder, compile_in
+from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
 from tests.firmware.test_firmware_build import STRICT
 from tests.helpers.firmware_host import GCC, ZIG
 from tests.helpers.graphs import chaos_graph

@@ -21,7 +21,7 @@ from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.firmware_gen.projects.elf import write_sources
 from edgechaos.firmware_gen.protocol import REPLY, SET_HEAD, Verb
-from edgechaos.firmware_gen.toolchains.zig import compile_in
+from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.graph.integer_graph import IntegerGraph
 
 

@@ -11,7 +11,8 @@ import platform
 import tempfile
 from pathlib import Path
 
-from edgechaos.firmware_gen.toolchains.zig import cache_folder, zig_cc, zig_version
+from edgechaos.firmware_gen.toolchain import cache_folder
+from edgechaos.firmware_gen.toolchains.zig import zig_cc, zig_version
 from edgechaos.support.files import write_atomic
 
 SOURCE = Path(__file__).parent / "hooks.c"

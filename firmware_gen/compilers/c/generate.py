@@ -39,7 +39,6 @@ FREESTANDING = (
 )
 LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
-HOST_GCC_FLAGS = tuple(flag for flag in HOST_FLAGS if flag != "-fno-sanitize=all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +61,8 @@ class Firmware:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """zig's arguments besides the sources."""
+        """The compiler's arguments besides the sources, as zig takes them."""
         return tuple(self.files["flags.txt"].decode().split("\n")[:-1])
-
-    @property
-    def gcc_flags(self) -> tuple[str, ...]:
-        """The same for GCC, which takes memcpy from its C library: of the board's core and with the board file's own flags."""
-        if self.board is None:
-            return HOST_GCC_FLAGS
-        without = {*self.board.core.zig, "-fno-sanitize=all"}
-        return (
-            *self.board.core.gcc,
-            *(flag for flag in self.flags if flag not in without),
-            "--specs=nano.specs",
-            "-nostartfiles",
-        )
 
 
 def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, kernel: Choice = "auto") -> Firmware:
