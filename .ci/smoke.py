@@ -25,7 +25,7 @@ from edgechaos.support.errors import MissingExtra
 EXTRAS = {
     "pytest",  # of the conformance suite and the plug-in
     *("torch", "brevitas", "sklearn", "mlxtend", "pooch", "PIL", "onnx", "onnxruntime", "tvm", "ziglang", "elftools", "unicorn"),
-    *("capstone", "matplotlib", "distributed", "dask", "yaml"),
+    *("capstone", "matplotlib", "distributed", "dask", "yaml", "pyarrow"),
 }
 CRC = 0x848C3A8B
 PLAN = FaultPlan((Omission(rate=0.3), DeadNeurons(rate=0.2, seed=4), WeightBitFlip(rate=0.001, seed=2)))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, from a few inferences on each device, and run nothing.")
+@click.option("--parquet", is_flag=True, help="Write the tables as Parquet too.")
 @gate_options
 @json_option
 @output_option("ledger and results", default="campaign", folder=True)
@@ -41,6 +42,7 @@ def command(
     dask: str | None,
     resume: bool,
     estimate: bool,
+    parquet: bool,
     gates: tuple[str, ...],
     policy: Path | None,
     junit: Path | None,
@@ -65,10 +67,13 @@ def command(
     from edgechaos.hil.report.terminal import results_table
     from edgechaos.hil.runner import run_campaign
     from edgechaos.support.errors import ConfigError
+    from edgechaos.support.extras import check_installed
 
     if dask is not None and workers is not None:
         raise click.UsageError("--workers means nothing with --dask: the cluster has its own; leave one of them out")
     demanded = policy_of(policy, gates, compares=False)
+    if parquet:
+        check_installed((("pyarrow", "parquet"),))
     campaign = read_campaign(file)
     asked = [gate for gate in demanded.gate if not gate.compares]
     refuse_unanswerable(asked, campaign)
@@ -122,7 +127,7 @@ def command(
         )
     if campaign.energy is not None:
         _record_memory(graph, campaign.energy.board, output / "memory.json")
-    written = results.write(output)
+    written = results.write(output, parquet=parquet)
     verdicts, problems = judge(asked, results.curves), [*check_run(demanded, results.curves, results.samples)]
     if as_json:
         held = gates or policy or problems

@@ -14,7 +14,7 @@ from edgechaos.cli.show import say, say_error
 if TYPE_CHECKING:
     from edgechaos.hil.analysis.compare import ComparedCurve
     from edgechaos.hil.analysis.gates import Policy, Verdict
-    from edgechaos.hil.analysis.results import Curve
+    from edgechaos.hil.analysis.points import Curve
     from edgechaos.hil.report.junit import Case
 
 

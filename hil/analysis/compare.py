@@ -12,9 +12,9 @@ from typing import Any
 
 from edgechaos.faults.base import words_of
 from edgechaos.hil.analysis.documents import CampaignDocument
+from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
-from edgechaos.hil.analysis.results import Curve, Point
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.sequences import FIXED, SEQUENTIAL, intervals_like
 from edgechaos.support.statistics import Estimate, NonInferiority

@@ -18,7 +18,8 @@ from typing import Any
 import cattrs
 
 from edgechaos.graph.tensors import IDENTIFIER
-from edgechaos.hil.analysis.results import FORMAT, Agreement, Curve, Point
+from edgechaos.hil.analysis.points import Curve, Point
+from edgechaos.hil.analysis.results import FORMAT, Agreement
 from edgechaos.hil.analysis.sampled import SampleResult
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError

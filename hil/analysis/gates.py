@@ -17,8 +17,8 @@ from typing import Any, NewType
 
 from edgechaos.faults.base import fault_kinds, words_of
 from edgechaos.hil.analysis.compare import ComparedCurve, ComparedPoint
+from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, joules, setting
-from edgechaos.hil.analysis.results import Curve, Point
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ConfigError

@@ -6,27 +6,27 @@ and are counted.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
-from edgechaos.devices.emulators.instruction_classes import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.hil.analysis.model_facts import model_facts
+from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, percent, setting
+from edgechaos.hil.analysis.quantities import points as points_of
 from edgechaos.hil.analysis.sampled import SampleResult, sample_results, sample_statement
+from edgechaos.hil.analysis.tables import csv_of, mask_rows, parquet_of, point_rows
 from edgechaos.hil.campaign.config import Campaign, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import CampaignPlan, Cell, Trial
@@ -37,57 +37,10 @@ from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
 from edgechaos.support.sequences import FIXED, SEQUENTIAL
 from edgechaos.support.shown import html_table
-from edgechaos.support.statistics import Estimate, NonInferiority, mcnemar, proportion
+from edgechaos.support.statistics import Estimate, mcnemar, proportion
 from edgechaos.support.version import __version__
 
 FORMAT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One rate of one curve, over the `masks` pairs that have both results (`lost`: those that the infrastructure cost).
-
-    accuracy, clean, difference: shares, over masks, the images fixed; accuracy_over_images, clean_over_images: the same means with the
-    interval over images, the masks fixed. harmed: share of masks that lose more than the margin.
-    outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
-    counts beside the classes; energy: of that mix. per_mask: columns of equal length, one entry per pair: `mask`, the right answers
-    `correct` and `clean`, and the images of every outcome that occurred; what two campaigns are compared by.
-    """
-
-    rate: float
-    masks: int
-    lost: int
-    accuracy: Estimate
-    accuracy_over_images: Estimate
-    clean: Estimate
-    clean_over_images: Estimate
-    difference: Estimate
-    no_harm: NonInferiority
-    harmed: Estimate
-    worst_mask: int
-    worst_accuracy: float
-    outcomes: dict[str, int]
-    instructions: dict[str, float]
-    energy: EnergyEstimate | None
-    per_mask: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results.
-
-    swept: the field of the fault that `rate` is the value of; one called "rate" is a share. options: the sweep's other fields.
-    """
-
-    fault: str
-    persistence: str
-    site: str
-    device: str
-    images: int
-    points: tuple[Point, ...]
-    empty_rates: tuple[float, ...]
-    swept: str = "rate"
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,64 +83,38 @@ class Results:
 
     def to_csv(self) -> str:
         """One row per point."""
-        out = io.StringIO()
-        rows = csv.writer(out, lineterminator="\n")
-        head = (
-            "fault",
-            "persistence",
-            "site",
-            "device",
-            "images",
-            "rate",
-            "masks",
-            "lost",
-            "accuracy",
-            "low",
-            "high",
-            "low_over_images",
-            "high_over_images",
-            "confidence",
-            "clean",
-        )
-        more = ("difference", "difference_low", "difference_high", "worst_mask", "worst_accuracy", "no_harm", "instructions")
-        rows.writerow((*head, *more, "energy_j", "energy_low_j", "energy_high_j", "energy_origin", *OUTCOMES))
-        for curve in self.curves:
-            for p in curve.points:
-                a, o, d, e = p.accuracy, p.accuracy_over_images, p.difference, p.energy
-                energy = (e.energy_j, e.low_j, e.high_j, e.origin) if e else ("", "", "", "")
-                place = (curve.fault, curve.persistence, curve.site, curve.device, curve.images, p.rate, p.masks, p.lost)
-                loss = (d.value, d.low, d.high, p.worst_mask, p.worst_accuracy, p.no_harm.holds)
-                count = (executed(p.instructions) if p.instructions else "",)
-                figures = (a.value, a.low, a.high, o.low, o.high, a.confidence, p.clean.value)
-                rows.writerow((*place, *figures, *loss, *count, *energy, *(p.outcomes.get(o, 0) for o in OUTCOMES)))
-        return out.getvalue()
+        return csv_of(point_rows(self.curves))
 
     def statements(self) -> tuple[str, ...]:
         """One sentence per point, complete in itself."""
         curves = tuple(statement(curve, point) for curve in self.curves for point in curve.points)
         return (*curves, *map(sample_statement, self.samples))
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """results.json and results.csv in a folder, each atomically."""
+    def write(self, folder: Path, *, parquet: bool = False) -> tuple[Path, ...]:
+        """results.json, results.csv and masks.csv in a folder, each atomically; with `parquet` the two tables in that form too."""
         document = json.dumps(self.to_json(), indent=1) + "\n"
-        return write_atomic(folder / "results.json", document), write_atomic(folder / "results.csv", self.to_csv())
+        tables = {"results": point_rows(self.curves), "masks": mask_rows(self.curves)}
+        written = [write_atomic(folder / "results.json", document)]
+        written += [write_atomic(folder / f"{name}.csv", csv_of(rows)) for name, rows in tables.items()]
+        if parquet:
+            written += [write_atomic(folder / f"{name}.parquet", parquet_of(rows)) for name, rows in tables.items()]
+        return tuple(written)
 
 
 def statement(curve: Curve, point: Point) -> str:
     """Accuracy at one rate with all that qualifies it: persistence, site, masks, images, interval, worst mask, clean."""
     over_masks, over_images = interval(point.accuracy), interval(point.accuracy_over_images)
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
+    harm = point.no_harm
+    shown = "is shown" if harm.holds else "is not shown"
     return (
         f"accuracy at {setting(point.rate, curve.swept)} {words_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
         f"(M = {point.masks} masks, {curve.images:,} images{lost}): "
         f"{percent(point.accuracy.value)} % {over_masks} over masks, {over_images} over images, "
-        f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %"
+        f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %; "
+        f"no loss beyond {percent(harm.margin)} points {shown} for these images (one-sided at {harm.confidence * 100:g} % over masks, "
+        f"lower bound {points_of(harm.lower)} points)"
     )
-
-
-def executed(instructions: Mapping[str, float]) -> float:
-    """Instructions in all, without what is counted beside the classes."""
-    return sum(count for name, count in instructions.items() if name not in EXTRAS)
 
 
 def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, plan: CampaignPlan, ledger: Ledger) -> Results:

@@ -7,9 +7,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from edgechaos.hil.analysis.compare import Comparison
+from edgechaos.hil.analysis.points import Point
 from edgechaos.hil.analysis.quantities import interval, joules, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
-from edgechaos.hil.analysis.results import Point, Results
+from edgechaos.hil.analysis.results import Results
 
 if TYPE_CHECKING:
     from rich.table import Table

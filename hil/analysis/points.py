@@ -1,0 +1,56 @@
+"""What a curve is made of: the points of one fault kind at one site on one device, each with its intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgechaos.hil.energy.model import EnergyEstimate
+from edgechaos.support.statistics import Estimate, NonInferiority
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One rate of one curve, over the `masks` pairs that have both results (`lost`: those that the infrastructure cost).
+
+    accuracy, clean, difference: shares, over masks, the images fixed; accuracy_over_images, clean_over_images: the same means with the
+    interval over images, the masks fixed. harmed: share of masks that lose more than the margin.
+    outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
+    counts beside the classes; energy: of that mix. per_mask: columns of equal length, one entry per pair: `mask`, the right answers
+    `correct` and `clean`, and the images of every outcome that occurred; what two campaigns are compared by.
+    """
+
+    rate: float
+    masks: int
+    lost: int
+    accuracy: Estimate
+    accuracy_over_images: Estimate
+    clean: Estimate
+    clean_over_images: Estimate
+    difference: Estimate
+    no_harm: NonInferiority
+    harmed: Estimate
+    worst_mask: int
+    worst_accuracy: float
+    outcomes: dict[str, int]
+    instructions: dict[str, float]
+    energy: EnergyEstimate | None
+    per_mask: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """All rates of one fault kind at one site on one device. empty_rates: where fewer than two pairs have results.
+
+    swept: the field of the fault that `rate` is the value of; one called "rate" is a share. options: the sweep's other fields.
+    """
+
+    fault: str
+    persistence: str
+    site: str
+    device: str
+    images: int
+    points: tuple[Point, ...]
+    empty_rates: tuple[float, ...]
+    swept: str = "rate"
+    options: dict[str, Any] = field(default_factory=dict)
