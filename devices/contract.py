@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgechaos.faults.injections import ResolvedPlan, Strike
+from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import FaultError, LinkError
 
 Kind = Literal["host", "emulated", "board", "fake"]
@@ -131,6 +132,22 @@ class Machine(Protocol):
 
     def arm(self, strikes: Sequence[Strike]) -> None:
         """From now on, do what each strike says when it says so. Raises FaultError for a place that there is not."""
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A device whose stored words can be changed for good, in RAM: until it restarts."""
+
+    def commit(self, mended: IntegerGraph, held: IntegerGraph | None = None) -> DeviceInfo:
+        """Make its words those of `mended`, the same model with other words; every fault is cleared, its hash is the mended model's.
+
+        held: the words that the device really holds, where its flash is known to be wrong; by default those of its model.
+        After a restart it raises DeviceRefused in place of results until the repair is committed again, or given up by `revert`.
+        Raises FaultError where it has no room for a repair, or for so many words; then it holds the model that was flashed.
+        """
+
+    def revert(self) -> DeviceInfo:
+        """Undo every repair: the model that was flashed, without faults."""
 
 
 class Device(ABC):

@@ -111,6 +111,7 @@ class HostDevice(ProtocolDevice):
         """As the contract says, the whole batch in one call; other threads run meanwhile."""
         spec = self.graph.head(head)
         ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples, seed))
+        self._refuse_lost()
         self._set_parameters(parameters)
         assert self._link is not None
         rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))

@@ -67,6 +67,7 @@ class Energy:
 class Board:
     """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer. flags: last on the command line.
 
+    repair_bytes: of RAM for copies of the matrices that repairs change, 0 for none.
     peripherals: the family of the serial port and pins, as ports and emulators name it; "" for a chip's own.
     """
 
@@ -86,6 +87,7 @@ class Board:
     edge: Edge
     energy: Energy | None = None
     flags: tuple[str, ...] = ()
+    repair_bytes: int = 0
     peripherals: str = ""
 
 
@@ -143,6 +145,7 @@ def _check(board: Board, path: Path) -> None:
         "timer_hz": (0 <= board.timer_hz < 2**32, "0 (no timer) to 4294967295"),
         "max_payload": (MIN_PAYLOAD <= board.max_payload <= MAX_PAYLOAD, f"{MIN_PAYLOAD} to {MAX_PAYLOAD}"),
         "patch_capacity": (1 <= board.patch_capacity <= 65535, "1 to 65535"),
+        "repair_bytes": (0 <= board.repair_bytes < 2**24 and board.repair_bytes % 8 == 0, "0 to 16777208, a multiple of 8"),
         "stack_bytes": (1024 <= board.stack_bytes <= 2**20 and board.stack_bytes % 8 == 0, "1024 to 1048576, a multiple of 8"),
         "flash": (_region_fits(board.flash), region),
         "ram": (_region_fits(board.ram), region),

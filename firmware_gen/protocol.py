@@ -37,6 +37,9 @@ class Verb(IntEnum):
     RESET = 0x0A  # acknowledged, then the device restarts
     PARAM = 0x0B  # PARAM: the run-time parameter of a ThermalNoise, until the next PARAM, SESSION or RESET
     SESSION = 0x0C  # SESSION: begin one: no faults, the model's own parameters, no result; HELLO returns its number until a restart
+    COMMIT = (
+        0x0D  # the staged patch rows become words of the model, under the hash in COMMIT, 0 while more follow; nothing: as flashed again
+    )
     ERROR = 0x7F  # reply type 0xFF: ERROR_REPLY
 
 
@@ -86,6 +89,8 @@ PARAM = struct.Struct("<Bi")
 """ThermalNoise index in node order, k in 0..k_max."""
 SESSION = struct.Struct("<Q")
 """A number that the host draws, not 0."""
+COMMIT = struct.Struct("<32s")
+"""The artifact that the device then holds; HELLO returns it until a restart."""
 INPUT_HEAD = struct.Struct("<I")
 """First byte of the head's input."""
 RESULT_HEAD = struct.Struct("<H")

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices.fakes.faults import LoadedFaults, Refusal, out_of_range
 from edgechaos.devices.protocol import frames
+from edgechaos.faults.words import with_rows
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.thermal_noise import ThermalNoise
+from edgechaos.graph.weighted import Summing
 from edgechaos.reference import Result, readout_input, run, state_hash
 
 UID = bytes.fromhex("fa4e") + bytes(14)
@@ -33,6 +35,7 @@ class _State:
 
     input: bytearray
     faults: LoadedFaults
+    model: IntegerGraph
     parameters: dict[str, int] = field(default_factory=dict)
     faulty: IntegerGraph | None = None
     result: Result | None = None
@@ -62,6 +65,7 @@ class FakeBoard:
         levels: p.Level = p.Level.MODEL,
         uid: bytes = UID,
         version: int = p.VERSION,
+        repair_bytes: int = 1 << 22,
     ) -> None:
         self.graph = graph
         self.version = version
@@ -82,13 +86,16 @@ class FakeBoard:
             model_hash=bytes.fromhex(content_hash(graph)),
             firmware_hash=bytes(32),
         )
+        self._flashed = self.hello.model_hash
+        self.repair_bytes = repair_bytes
         self.restart(p.ResetCause.POWER_ON)
 
     def restart(self, cause: p.ResetCause) -> None:
         """Lose everything; the boot counter moves."""
         self.hello = replace(self.hello, boot_counter=self.hello.boot_counter + 1, session=0, reset_cause=int(cause))
         largest = max(self.graph.tensors[h.input].size * _itemsize(self.graph, h.input) for h in self.graph.heads)
-        self._state = _State(bytearray(largest), LoadedFaults(self.graph))
+        self._state = _State(bytearray(largest), LoadedFaults(self.graph), self.graph)
+        self.hello = replace(self.hello, model_hash=self._flashed)
 
     def lose_power(self) -> None:
         """Lose everything, the boot counter too, which lies in RAM."""
@@ -233,6 +240,23 @@ class FakeBoard:
         state = self._state
         return p.COUNTERS_REPLY.pack(state.inferences, state.good, 0, state.replayed, 0)
 
+    def _commit(self, payload: bytes) -> bytes:
+        state = self._state
+        state.result = None
+        if not payload:
+            state.model, held = self.graph, self._flashed
+        else:
+            rows = state.faults.rows()
+            for number, node in enumerate(self.graph.weighted()):
+                if node.name in rows and not isinstance(node, Summing):
+                    raise Refusal(p.ErrorCode.REFUSED, number)
+            if not self.repair_bytes:
+                raise Refusal(p.ErrorCode.NO_SPACE, 0)
+            state.model, (held,) = with_rows(state.model, rows), p.COMMIT.unpack(payload)
+        state.faults.settle_on(state.model, forget_rows=bool(payload))
+        self.hello = replace(self.hello, model_hash=held)
+        return self._changed()
+
     def _reset(self, payload: bytes) -> bytes:
         self.restart(p.ResetCause.SOFTWARE)
         return b""
@@ -261,6 +285,7 @@ _VERBS: Mapping[int, tuple[Callable[[FakeBoard, bytes], bytes], Callable[[int], 
     p.Verb.STATE_HASH: (FakeBoard._state_hash, _just(0)),
     p.Verb.COUNTERS: (FakeBoard._counters, _just(0)),
     p.Verb.RESET: (FakeBoard._reset, _just(0)),
+    p.Verb.COMMIT: (FakeBoard._commit, lambda length: length in (0, p.COMMIT.size)),
     p.Verb.PARAM: (FakeBoard._param, _just(p.PARAM.size)),
     p.Verb.SESSION: (FakeBoard._session, _just(p.SESSION.size)),
 }

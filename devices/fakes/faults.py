@@ -50,14 +50,23 @@ class LoadedFaults:
         self._set.clear()
         self._rows.clear()
 
-    def graph_under(self) -> IntegerGraph:
-        """The graph under what holds now."""
+    def settle_on(self, graph: IntegerGraph, *, forget_rows: bool) -> None:
+        """What holds from now on holds on top of other words."""
+        self.graph = graph
+        if forget_rows:
+            self._rows.clear()
+
+    def rows(self) -> dict[str, NDArray[np.int32]]:
+        """Patch rows by node, as plans hold them."""
         names = [n.name for n in self.graph.weighted()]
         patch: dict[str, list[tuple[int, int, int]]] = {}
         for (matrix, row, column), delta in self._rows.items():
             patch.setdefault(names[matrix], []).append((row, -1 if column == p.BIAS_INPUT else column, delta))
-        rows = {name: np.array(sorted(found), np.int32) for name, found in patch.items()}
-        graph = apply(self.graph, ResolvedPlan.of(patch=rows))
+        return {name: np.array(sorted(found), np.int32) for name, found in patch.items()}
+
+    def graph_under(self) -> IntegerGraph:
+        """The graph under what holds now."""
+        graph = apply(self.graph, ResolvedPlan.of(patch=self.rows()))
         for (name, slot), values in self._set.items():
             if slot != "table":  # it follows fail_q
                 node, constants = graph.node(name).with_slot(graph, slot, values)

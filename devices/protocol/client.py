@@ -147,6 +147,11 @@ class Client:
             raise LinkError("the device is in no session, as after a reset that failed: nothing it says can be checked; call reset()")
         self._check(self._answered_hello())
 
+    def held(self) -> Hello:
+        """HELLO within the session: what the device says that it holds. Raises as `check_session` does."""
+        self.check_session()
+        return self._answered_hello()
+
     def _requests(self, batch: Sequence[Request]) -> list[bytes]:
         replies = []
         for first in range(0, len(batch), self.link.window):

@@ -20,6 +20,7 @@ from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, 
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
+from edgechaos.devices.protocol.repairs import repair_requests, words_of
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, Level, ResetCause, Verb
@@ -63,6 +64,7 @@ class ProtocolDevice(Device):
         self._loaded = True
         self._proved: tuple[ResolvedPlan, IntegerGraph] | None = None
         self._table = placed_slots(graph)
+        self._flashed: IntegerGraph | None = None
 
     @abstractmethod
     def _connect(self) -> Link:
@@ -100,6 +102,7 @@ class ProtocolDevice(Device):
         """As the contract says; one frame or more per item. The session is checked after every group, before its results count."""
         spec = self.graph.head(head)
         ids = check_inputs(self.graph, spec, codes, samples, seed)
+        self._refuse_lost()
         session = self._set_parameters(parameters)
         outputs = self.graph.tensors[spec.logits].size
         logits = np.zeros((len(codes), outputs), np.int32)
@@ -155,6 +158,46 @@ class ProtocolDevice(Device):
             self.inject(CLEAN)
             raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
 
+    def commit(self, mended: IntegerGraph, held: IntegerGraph | None = None) -> DeviceInfo:
+        """As the protocol Repairable says."""
+        session = self._opened()
+        flashed = self._flashed or self.graph
+        now = held or (flashed if session.info.model_hash == content_hash(flashed) else self.graph)
+        requests = repair_requests(now, mended, session.hello.patch_capacity, session.hello.max_payload)
+        session.client.request(Verb.CLEAR)
+        try:
+            session.client.requests(requests)
+        except DeviceRefused as error:
+            self.revert()
+            raise FaultError(f"device '{self.name}' refused the repair, and holds the model that was flashed: {error}") from error
+        return self._hold(mended, flashed)
+
+    def revert(self) -> DeviceInfo:
+        """As the protocol Repairable says."""
+        session, flashed = self._opened(), self._flashed
+        session.client.request(Verb.CLEAR)
+        session.client.request(Verb.COMMIT)
+        if flashed is not None:
+            return self._hold(flashed, None)
+        hello = session.client.held()
+        self._session = _Session(session.client, hello, self._describe(hello))
+        return self._session.info
+
+    def _hold(self, graph: IntegerGraph, flashed: IntegerGraph | None) -> DeviceInfo:
+        """The device holds this graph now. Raises DeviceRefused where it says another."""
+        session = self._opened()
+        hello = session.client.held()
+        self.graph, self._flashed, self._proved = graph, flashed, None
+        self._session = _Session(session.client, hello, self._describe(hello))
+        self._refuse_lost()
+        return self._session.info
+
+    def _refuse_lost(self) -> None:
+        """Raises DeviceRefused where a repair was committed, and the device does not hold it."""
+        held = self._opened().info.model_hash
+        if self._flashed is not None and held != content_hash(self.graph):
+            raise DeviceRefused(f"device '{self.name}': {words_of(held, self.graph) or 'it holds another model'}")
+
     def counters(self) -> Counters:
         """The device's own counters, and how often this side had to ask again."""
         session = self._opened()
@@ -198,19 +241,18 @@ class ProtocolDevice(Device):
         return self._session
 
     def _greet_anew(self, client: Client) -> Hello:
-        hello = self._greet(client)
+        hello = self._greet(client, self._flashed)
         if hello.session != 0:
             raise LinkError(f"device '{self.name}' was told to restart and did not: its session goes on; cycle its power")
         return hello
 
-    def _greet(self, client: Client) -> Hello:
+    def _greet(self, client: Client, flashed: IntegerGraph | None = None) -> Hello:
+        """flashed: what a device holds that has lost its repair, where it had one."""
         hello = client.greet()
-        expected = content_hash(self.graph)
-        if hello.model_hash.hex() != expected:
-            raise DeviceRefused(
-                f"device '{self.name}' holds model {hello.model_hash.hex()[:12]}, not '{self.graph.name}' {expected[:12]}; "
-                "build and flash this model's firmware"
-            )
+        expected, held = content_hash(flashed or self.graph), hello.model_hash.hex()
+        if held != expected:
+            why = words_of(held, self.graph) or "build and flash this model's firmware"
+            raise DeviceRefused(f"device '{self.name}' holds model {held[:12]}, not '{self.graph.name}' {expected[:12]}; {why}")
         if hello.random_id != RANDOM_ID:
             raise DeviceRefused(f"device '{self.name}' draws other random words (id {hello.random_id:#010x}, not {RANDOM_ID:#010x})")
         if not LEAST_PAYLOAD <= hello.max_payload <= MAX_PAYLOAD:

@@ -6,7 +6,7 @@ Layouts: `edgechaos.firmware_gen.protocol`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,16 @@ def plan_requests(
             )
         if changed.size:
             requests += set_requests(placed, int(changed[0]), values[changed[0] : changed[-1] + 1], max_payload)
+    rows = [(name, row) for name in patched_nodes(graph) for row in plan.patch.get(name, ())]
+    return requests + patch_requests(graph, rows, max_payload)
+
+
+def patch_requests(graph: IntegerGraph, rows: Sequence[tuple[str, NDArray[np.int32]]], max_payload: int) -> list[Request]:
+    """Rows (row, column, delta) of nodes, node by node in node order."""
+    requests: list[Request] = []
     for index, name in enumerate(patched_nodes(graph)):
-        rows = plan.patch.get(name, np.zeros((0, 3), np.int32)).tolist()
-        packed = b"".join(PATCH_ROW.pack(index, o, i if i >= 0 else BIAS_INPUT, delta) for o, i, delta in rows)
+        found = [row.tolist() for node, row in rows if node == name]
+        packed = b"".join(PATCH_ROW.pack(index, o, i if i >= 0 else BIAS_INPUT, delta) for o, i, delta in found)
         requests += [Request(Verb.PATCH, piece) for _, piece in _pieces(packed, max_payload // PATCH_ROW.size * PATCH_ROW.size)]
     return requests
 

@@ -10,6 +10,7 @@ import click
 from edgechaos.cli.common import SEED, data_option, dataset_for, destination, head_option, json_option, model_argument, output_option
 from edgechaos.cli.diagnose_command import PROBES, damaged_device, show
 from edgechaos.cli.fault_option import damage_option, parse_faults
+from edgechaos.cli.file_kinds import ARTIFACT
 from edgechaos.cli.show import note, print_json, say
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ FIT_ITEMS = 20_000
 @click.option("--items", type=click.IntRange(2), help="Test items to measure on, before and after; by default all.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
 @damage_option
+@click.option("--commit", is_flag=True, help="Make them words of the device's model, until it restarts.")
+@click.option("--again", type=ARTIFACT, metavar="MENDED", help="Commit a mended model again, to a device that has lost it.")
+@click.option("--undo", is_flag=True, help="MODEL is a mended one: give the device back the model that was flashed.")
 @click.option("--dry-run", is_flag=True, help="Predict words and accuracies; send nothing, write nothing.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Of all repairs.  [default: beside the output, .jsonl]")
 @json_option
@@ -44,6 +48,9 @@ def command(
     items: int | None,
     seed: int,
     faults: tuple[str, ...],
+    commit: bool,
+    again: Path | None,
+    undo: bool,
     dry_run: bool,
     log: Path | None,
     as_json: bool,
@@ -52,19 +59,27 @@ def command(
     """Diagnose a device, fit what reads its dead and stuck units, and send the changed words.
 
     The mended model is an artifact of its own: the device must give its logits bit for bit. Known flipped words (--fault weight_bit_flip)
-    are put back. Accuracies before and after are measured on the device, over the same items.
+    are put back. Accuracies before and after are measured on the device, over the same items. Committed words are lost with the device's
+    RAM: it is refused until they are sent --again.
 
     \b
     Example: edgechaos repair pixels.ecm --device unicorn --items 500 --fault dead=0.5
     """
     from edgechaos.devices.registry import check_spec
     from edgechaos.faults.plan import resolve
+    from edgechaos.faults.words import with_rows
     from edgechaos.graph import artifact
     from edgechaos.hil.repair import mend
     from edgechaos.hil.repair.diagnose import diagnose
 
+    if undo + dry_run + (again is not None) > 1 or (commit and (undo or again is not None)):
+        raise click.UsageError("--undo, --again and --dry-run are given alone, --commit with --dry-run at most")
     check_spec(spec)
     graph = artifact.load(model)
+    if undo or again is not None:
+        kept = log or (again or model).with_suffix(".jsonl")
+        _restate(graph, spec, None if again is None else artifact.load(again), kept, as_json)
+        return
     path = destination(output, model.with_suffix(".repaired.ecm"))
     journal = destination(log, path.with_suffix(".jsonl"))
     damage = parse_faults(faults)
@@ -73,25 +88,56 @@ def command(
     try:
         info = device.open()
         flips = resolve(graph, damage).patch
-        found = diagnose(device, info, mend.with_flips(graph, flips), first.codes, head=head, seed=seed)
+        found = diagnose(device, info, with_rows(graph, flips), first.codes, head=head, seed=seed)
         if not found.damaged and not flips:
             text = f"{found.confidence}; nothing is dead or stuck"
             _print(as_json, {"device": spec, "changed": False, "diagnosis": found.to_json()}, text)
             return
         repair = mend.plan_repair(graph, found, fit, flips)
-        accuracies = mend.predict(repair, test) if dry_run else mend.send(device, info, repair, test)
+        if dry_run:
+            accuracies = mend.predict(repair, test)
+        else:
+            accuracies = mend.commit(device, repair, test) if commit else mend.send(device, info, repair, test)
     finally:
         device.close()
     facts = repair.to_json() | {"accuracy": accuracies.to_json()}
     if not dry_run:
         artifact.save(repair.mended, path)
-        mend.record(journal, "patched", info, facts)
+        mend.record(journal, "committed" if commit else "patched", info, facts)
     if as_json:
         print_json({"device": spec, "changed": not dry_run, "artifact": None if dry_run else str(path), **facts})
         return
     show(found, f"{graph.name} on {spec}")
     _say(repair, accuracies, damage)
     say(f"{path} {journal}" if not dry_run else "dry run: nothing was sent, nothing was written")
+
+
+def _restate(graph: IntegerGraph, spec: str, mended: IntegerGraph | None, journal: Path, as_json: bool) -> None:
+    """Commit a mended model to a device that holds the flashed one, or with None revert a device that holds `graph`, a mended one."""
+    from edgechaos.devices.contract import Repairable
+    from edgechaos.devices.protocol.repairs import KEY
+    from edgechaos.devices.registry import open_device
+    from edgechaos.graph.artifact import content_hash
+    from edgechaos.hil.repair import mend
+    from edgechaos.support.errors import ConfigError, VerificationError
+
+    facts = (graph if mended is None else mended).metadata.get(KEY)
+    if not isinstance(facts, dict):
+        raise ConfigError("this model is no mended one: it does not say which it mends; give what `edgechaos repair` wrote")
+    with open_device(spec, graph) as device:
+        if not isinstance(device, Repairable):
+            raise ConfigError(f"device '{spec}' takes no repair that stays")
+        info = device.revert() if mended is None else device.commit(mended)
+    wanted = facts.get("of") if mended is None else content_hash(mended)
+    if info.model_hash != wanted:
+        raise VerificationError(f"device '{spec}' holds model {info.model_hash[:12]} now, not {str(wanted)[:12]}; reset it and look again")
+    action = "undone" if mended is None else "committed again"
+    mend.record(journal, action, info, {"of": facts.get("of"), "mended": content_hash(graph if mended is None else mended)})
+    _print(
+        as_json,
+        {"device": spec, "action": action, "model_hash": info.model_hash},
+        f"{action}: {spec} holds {info.model_hash[:12]}; {journal}",
+    )
 
 
 def _items(graph: IntegerGraph, data_name: str | None, head: str | None, seed: int, fit_items: int, items: int | None, probes: int) -> Any:

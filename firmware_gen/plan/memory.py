@@ -28,10 +28,11 @@ FOREVER = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
-    """What the fault hooks hold: words of all slots (`edgechaos.firmware_gen.plan.slots`), and patch rows."""
+    """What the fault hooks hold: words of all slots (`edgechaos.firmware_gen.plan.slots`), patch rows, copies of repaired matrices."""
 
     slot_words: int
     patches: int
+    repair_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,13 @@ class MemoryPlan:
     state_bytes: int
 
 
-def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, scratch: Scratch) -> MemoryPlan:
+def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, scratch: Scratch, repair_bytes: int = 0) -> MemoryPlan:
     """Place every tensor."""
     places, pools = _place(graph)
     capacities = Capacities(
         slot_words=sum(slot.words for slot in placed_slots(graph)),
         patches=patch_capacity if faults else 0,
+        repair_bytes=repair_bytes if faults else 0,
     )
     plan = MemoryPlan(
         places=places,
@@ -143,6 +145,7 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
     if faults:
         c = plan.capacities
-        hooks = [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
-        members.append((_struct(hooks), 4))
+        hooks = [(8, 8)] if c.repair_bytes else []
+        hooks += [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
+        members.append((_struct(hooks), 8 if c.repair_bytes else 4))
     return _struct(members)

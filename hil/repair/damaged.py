@@ -6,13 +6,15 @@ For practice, tests and measurements: who diagnoses it sees an ordinary device.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference
+from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Repairable
 from edgechaos.faults.injections import ResolvedPlan
+from edgechaos.graph.integer_graph import IntegerGraph
 
 
 class DamagedDevice(Device):
@@ -20,7 +22,7 @@ class DamagedDevice(Device):
 
     def __init__(self, device: Device, damage: ResolvedPlan) -> None:
         self.device = device
-        self.damage = damage
+        self.damage = self._whole = damage
 
     def open(self) -> DeviceInfo:
         """As the contract says."""
@@ -44,6 +46,24 @@ class DamagedDevice(Device):
         """The plan on top of the damage. Raises FaultError as the device does, or where a word would leave its stored type."""
         self.device.inject(merged(self.damage, plan))
 
+    def commit(self, mended: IntegerGraph, held: IntegerGraph | None = None) -> DeviceInfo:
+        """As the protocol Repairable says. Dead and stuck units stay; flipped words do not: they are read from RAM from now on.
+
+        What `held` says of flash is not sent: it is practice, and the words below it are whole.
+        """
+        assert isinstance(self.device, Repairable)
+        info = self.device.commit(mended)
+        self.damage = replace(self.damage, patch={})
+        self.device.inject(self.damage)
+        return info
+
+    def revert(self) -> DeviceInfo:
+        """As the protocol Repairable says; what was flipped in flash is read again."""
+        assert isinstance(self.device, Repairable)
+        info, self.damage = self.device.revert(), self._whole
+        self.device.inject(self.damage)
+        return info
+
     def counters(self) -> Counters:
         """As the contract says."""
         return self.device.counters()
@@ -65,7 +85,7 @@ def merged(damage: ResolvedPlan, plan: ResolvedPlan) -> ResolvedPlan:
     for key in damage.slots.keys() & plan.slots.keys():
         if damage.slots[key].dtype == bool:
             slots[key] = np.logical_or(damage.slots[key], plan.slots[key])
-    return ResolvedPlan(slots, added(damage.patch, plan.patch), (*damage.pokes, *plan.pokes))
+    return ResolvedPlan(slots, added(damage.patch, plan.patch), (*damage.pokes, *plan.pokes), (*damage.strikes, *plan.strikes))
 
 
 def added(first: Mapping[str, NDArray[np.int32]], second: Mapping[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:

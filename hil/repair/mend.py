@@ -13,21 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.devices.contract import Device, DeviceInfo
+from edgechaos.devices.contract import Device, DeviceInfo, Repairable
+from edgechaos.devices.protocol.repairs import KEY
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
+from edgechaos.faults.words import changed_words, with_rows
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.graph.weighted import Weighted
 from edgechaos.hil.repair.damaged import added
 from edgechaos.hil.repair.diagnosis import Diagnosis
-from edgechaos.hil.repair.refit import Items, changed_words, refit, with_words
+from edgechaos.hil.repair.refit import Items, refit
 from edgechaos.support.errors import FaultError, VerificationError
 from edgechaos.support.files import read_file, write_atomic
 from edgechaos.support.statistics import Estimate, mean_over, proportion
-
-KEY = "repair"
-"""Of an artifact's metadata: what was repaired, of which model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +69,9 @@ class Repair:
 def plan_repair(graph: IntegerGraph, diagnosis: Diagnosis, items: Items, flips: Mapping[str, NDArray[np.int32]] | None = None) -> Repair:
     """Fit what reads dead and stuck units, and put known flipped words back.
 
-    flips: rows (row, column, delta) of words that the device is known to hold wrong, by node. Raises FaultError where the diagnosis,
-    made with `with_flips`, does not explain the device; UnsupportedError where nothing that reads the dead units can be fitted.
+    flips: rows (row, column, delta) of words that the device is known to hold wrong, by node. Raises FaultError where the diagnosis, made
+    with `edgechaos.faults.words.with_rows` of them, does not explain the device; UnsupportedError where nothing that reads the dead units
+    can be fitted.
     """
     flips = dict(flips or {})
     if not diagnosis.explains:
@@ -87,17 +86,6 @@ def plan_repair(graph: IntegerGraph, diagnosis: Diagnosis, items: Items, flips: 
     mended = replace(mended, metadata={**mended.metadata, KEY: facts})
     restored = {name: rows * np.array([1, 1, -1], np.int32) for name, rows in flips.items()}
     return Repair(graph, mended, diagnosis, flips, added(changed_words(graph, mended), restored))
-
-
-def with_flips(graph: IntegerGraph, flips: Mapping[str, NDArray[np.int32]]) -> IntegerGraph:
-    """The graph with the words that a device really holds: what a diagnosis compares it with."""
-    for name, rows in flips.items():
-        node, faulty = graph.node(name), apply(graph, ResolvedPlan({}, {name: rows}))
-        other = faulty.node(name)
-        assert isinstance(node, Weighted)
-        assert isinstance(other, Weighted)
-        graph = with_words(graph, node, other.faulty_weight(faulty), faulty.value(getattr(other, "bias", None)))
-    return graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +131,18 @@ def send(device: Device, info: DeviceInfo, repair: Repair, items: Items) -> Accu
         )
     before = device.infer(items.codes, seed=items.seed, head=items.head)
     device.inject(ResolvedPlan({}, repair.words))
+    return measured(device, before.labels, repair, items)
+
+
+def commit(device: Device, repair: Repair, items: Items) -> Accuracies:
+    """Make the words part of the device's model until it restarts, and measure: they cost nothing per inference then.
+
+    Raises FaultError where the device takes no repairs, or has no room for so many words; VerificationError as `send`.
+    """
+    if not isinstance(device, Repairable):
+        raise FaultError("this device takes no repair that stays; send it as changed words")
+    before = device.infer(items.codes, seed=items.seed, head=items.head)
+    device.commit(repair.mended, with_rows(repair.graph, repair.flips) if repair.flips else None)
     return measured(device, before.labels, repair, items)
 
 

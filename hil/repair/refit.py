@@ -10,7 +10,7 @@ Source: docs/repair.md.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
+from edgechaos.faults.words import with_words
 from edgechaos.graph.images import windows_of
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.conv import Conv
 from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.kinds.requantize import Requantize
-from edgechaos.graph.tensors import Constant, fault_constant
-from edgechaos.graph.weighted import Summing, Weighted
+from edgechaos.graph.weighted import Summing
 from edgechaos.hil.repair.layers import UnitLayer, unit_layers
 from edgechaos.hil.repair.softmax import Fit, fit, loss
 from edgechaos.support.errors import UnsupportedError
@@ -68,25 +68,6 @@ def refit(graph: IntegerGraph, damage: ResolvedPlan, items: Items) -> IntegerGra
                 mended = _fit_sums(graph, mended, slots, _plain(reader), items)
     last = [layer for layer in layers if layer.last and len(layer.readers) == 1]
     return _fit_readout(graph, mended, slots, last[-1], items) if last else mended
-
-
-def with_words(graph: IntegerGraph, node: Weighted, weight: Array | None = None, bias: Array | None = None) -> IntegerGraph:
-    """The graph with other stored words of one node; a constant that other nodes read, too, is left to them.
-
-    weight: integers of the node's shape; bias: (outputs,) int32, of a node that has one. Validated.
-    """
-    constants = dict(graph.constants)
-    changes: dict[str, Any] = {}
-    for what, values in (("weight", weight), ("bias", bias)):
-        name = getattr(node, what, None)
-        if values is None or name is None:
-            continue
-        old = graph.constants[name]
-        shared = any(name in dict(other.constants()).values() for other in graph.nodes if other.name != node.name)
-        changes[what] = f"{node.name}_{what}_mended" if shared else name
-        constants[changes[what]] = Constant(values.astype(old.value.dtype).reshape(old.value.shape), old.bits, old.scale)
-    nodes = tuple(replace(n, **changes) if n.name == node.name else n for n in graph.nodes)
-    return replace(graph, nodes=nodes, constants=constants).validate()
 
 
 def _plain(reader: Summing) -> MatMul | Conv:
@@ -193,24 +174,3 @@ def _loss(graph: IntegerGraph, damage: ResolvedPlan, items: Items) -> float:
     """Mean cross-entropy of the graph's own integers, at the best temperature."""
     logits = reference.run(apply(graph, damage), items.codes, seed=items.seed, head=items.head).logits
     return loss(logits.astype(np.float64), items.labels)
-
-
-def changed_words(graph: IntegerGraph, mended: IntegerGraph) -> dict[str, NDArray[np.int32]]:
-    """The rows (row, column, delta) that make one graph's words the other's, by node, the column -1 for a bias, in the order of plans."""
-    rows: dict[str, NDArray[np.int32]] = {}
-    for node in graph.weighted():
-        other = mended.node(node.name)
-        assert isinstance(other, type(node))
-        found = []
-        for what in ("bias", "weight"):
-            name, theirs = getattr(node, what, None), getattr(other, what, None)
-            if name is None or theirs is None or name == fault_constant(node.name, what):
-                continue
-            delta = mended.value(theirs).astype(np.int64) - graph.value(name)
-            flat = delta.reshape(len(delta), -1)
-            row, column = np.nonzero(flat)
-            found.append(np.stack([row, column if what == "weight" else np.full_like(row, -1), flat[row, column]], axis=1))
-        joined = np.concatenate(found)
-        if len(joined):
-            rows[node.name] = joined[np.lexsort((joined[:, 1], joined[:, 0]))].astype(np.int32)
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.faults.words import changed_words, with_rows, with_words
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.repair import mend
 from edgechaos.hil.repair.damaged import DamagedDevice
 from edgechaos.hil.repair.diagnose import diagnose
 from edgechaos.hil.repair.layers import unit_layers
-from edgechaos.hil.repair.refit import Items, changed_words, refit, with_words
+from edgechaos.hil.repair.refit import Items, refit
 from edgechaos.hil.repair.softmax import fit, loss
 from edgechaos.support.errors import FaultError, VerificationError
 from tests.helpers.hil_devices import ReferenceDevice
@@ -123,7 +125,7 @@ def test_a_repair_is_sent_compared_and_measured() -> None:
     device = DamagedDevice(FakeDevice(graph), damage)
     with device:
         info = device.open()
-        found = diagnose(device, info, mend.with_flips(graph, damage.patch), items.codes[:40], seed=5)
+        found = diagnose(device, info, with_rows(graph, damage.patch), items.codes[:40], seed=5)
         assert found.certain
         repair = mend.plan_repair(graph, found, taught(graph), damage.patch)
         predicted = mend.predict(repair, items)
@@ -138,6 +140,46 @@ def test_a_repair_is_sent_compared_and_measured() -> None:
         assert float((back == items.labels).mean()) == got.before.value, "undone"
 
 
+def test_a_committed_repair_is_more_words_than_the_device_holds_rows() -> None:
+    graph = NETS["k-WTA"]()
+    damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.5, seed=2), WeightBitFlip(rate=0.02, seed=3))))
+    items = taught(graph, 300, seed=1)
+    device = DamagedDevice(FakeDevice(graph, board=FakeBoard(graph, patch_capacity=18)), ResolvedPlan(damage.slots))
+    with device:
+        info = device.open()
+        found = diagnose(device, info, graph, items.codes[:40], seed=5)
+        repair = mend.plan_repair(graph, found, taught(graph))
+        with pytest.raises(FaultError, match="holds 18 at once; commit it"):
+            mend.send(device, info, repair, items)
+        got = mend.commit(device, repair, items)
+        assert got.after == mend.predict(repair, items).after
+        device.inject(CLEAN)
+        assert float((device.infer(items.codes, seed=5).labels == items.labels).mean()) == got.after.value, "it stays"
+        device.revert()
+        assert float((device.infer(items.codes, seed=5).labels == items.labels).mean()) == got.before.value
+    flipped = DamagedDevice(FakeDevice(graph), damage)
+    with flipped:
+        info = flipped.open()
+        found = diagnose(flipped, info, with_rows(graph, damage.patch), items.codes[:40], seed=5)
+        mend.commit(flipped, mend.plan_repair(graph, found, taught(graph), damage.patch), items)
+    with pytest.raises(FaultError, match="takes no repair that stays"):
+        mend.commit(ReferenceDevice("plain", graph), repair, items)
+
+
+def test_words_that_flash_holds_wrong_are_put_right_by_a_commit() -> None:
+    """As of a real board: its own words are the flipped ones, the artifact of the host has the right ones."""
+    graph = NETS["spiking"]()
+    wrong = with_rows(graph, {"readout": np.array([[1, 2, 5], [2, -1, 9]], np.int32)})
+    board = FakeBoard(wrong)
+    board.hello = replace(board.hello, model_hash=bytes.fromhex(artifact.content_hash(graph)))
+    device = FakeDevice(graph, board=board)
+    with device:
+        mended = with_rows(graph, {"readout": np.array([[0, 0, -3]], np.int32)})
+        device.commit(mended, wrong)
+        codes = items_for(graph, 20)
+        assert (device.infer(codes).logits == reference.run(mended, codes).logits).all()
+
+
 def test_what_is_refused() -> None:
     graph = NETS["spiking"]()
     damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.5),)))
@@ -150,7 +192,7 @@ def test_what_is_refused() -> None:
         with pytest.raises(FaultError, match="words, device 'fake' holds 40 at once"):
             mend.send(device, info, repair, items)
     unexplained = diagnose(
-        ReferenceDevice("plain", graph), info, mend.with_flips(graph, {"readout": np.array([[0, -1, 7]], np.int32)}), items.codes
+        ReferenceDevice("plain", graph), info, with_rows(graph, {"readout": np.array([[0, -1, 7]], np.int32)}), items.codes
     )
     with pytest.raises(FaultError, match="it has other faults"):
         mend.plan_repair(graph, unexplained, items)
@@ -200,5 +242,15 @@ def test_the_command_mends_measures_and_keeps_a_record(tmp_path: Path) -> None:
     assert [e["action"] for e in entries] == ["patched", "patched"]
     assert entries[0]["words"] == document["words"]
     assert entries[0]["time"].endswith("+00:00")
+    committed = CliRunner().invoke(main, [*arguments, "--commit", "--json"])
+    assert json.loads(committed.stdout)["accuracy"] == document["accuracy"]
+    again = CliRunner().invoke(main, ["repair", str(path), "--device", "fake", "--again", str(out), "--log", str(log)])
+    assert f"committed again: fake holds {document['mended'][:12]}" in again.stdout, again.output
+    fresh = CliRunner().invoke(main, ["repair", str(out), "--device", "fake", "--undo", "--log", str(log)])
+    assert fresh.exit_code == 1, "a fake of the mended model has no other to go back to"
+    assert "holds model" in fresh.stderr
+    assert [json.loads(line)["action"] for line in log.read_text().splitlines()][2:] == ["committed", "committed again"]
+    assert CliRunner().invoke(main, ["repair", str(out), "--undo", "--commit"]).exit_code == 2
+    assert "no mended one" in CliRunner().invoke(main, ["repair", str(path), "--device", "fake", "--undo"]).stderr
     whole = CliRunner().invoke(main, ["repair", str(path), "--device", "fake", "--data", "mnist5k", "--items", "20", "-o", str(out)])
     assert "nothing is dead or stuck" in whole.stdout

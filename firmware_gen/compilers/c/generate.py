@@ -29,7 +29,7 @@ from edgechaos.support.errors import BuildError
 from edgechaos.support.version import __version__
 
 HASHES = "src/ec_hashes.h"
-HOST_PAYLOAD, HOST_PATCHES = 1024, 65535
+HOST_PAYLOAD, HOST_PATCHES, HOST_REPAIR = 1024, 65535, 1 << 22
 """Capacities of a host build, where memory costs nothing."""
 
 OPTIMIZE = ("-std=c99", "-O2", "-flto", "-fno-unroll-loops", "-ffunction-sections", "-fdata-sections")
@@ -75,7 +75,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     check_supported(graph)
     kernels = choose_kernels(graph, kernel, board.core if board else None)
     patches = board.patch_capacity if board else HOST_PATCHES
-    plan = plan_memory(graph, patches, faults, working_memory(graph, kernels))
+    plan = plan_memory(graph, patches, faults, working_memory(graph, kernels), board.repair_bytes if board else HOST_REPAIR)
     if board:
         _check_fits(graph, board, plan)
     model_hash = content_hash(graph)
@@ -144,6 +144,8 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         **{f"EC_SCRATCH_{what.upper()}": size for what, size in asdict(plan.scratch).items()},
         "EC_SLOT_WORDS": plan.capacities.slot_words,
         "EC_PATCH_CAPACITY": f"{plan.capacities.patches}u",
+        "EC_REPAIR_BYTES": f"{plan.capacities.repair_bytes}u",
+        "EC_MATRICES": max(len(graph.weighted()), 1),
     }
     w = Writer()
     w.comment("Sizes of this model's runtime. Generated: do not edit.")
@@ -205,7 +207,7 @@ CODE_BYTES = 4096
 def _check_fits(graph: IntegerGraph, board: Board, plan: MemoryPlan) -> None:
     tables = sum(c.value.size * c.bits // 8 for c in graph.constants.values())
     flash = tables + CODE_BYTES
-    ram = plan.state_bytes + 2 * board.max_payload + board.stack_bytes
+    ram = plan.state_bytes + plan.capacities.repair_bytes + 2 * board.max_payload + board.stack_bytes
     for what, needed, region in (("flash", flash, board.flash), ("RAM", ram, board.ram)):
         if needed > region.bytes:
             raise BuildError(

@@ -11,8 +11,11 @@ from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.graph.weighted import Summing, Weighted
 
 
-def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1) -> tuple[Fields, Fields]:
-    """The members of an ec_matrix, those for faults apart; its tables are written. multiple: of which a dense row is a whole number."""
+def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: str = "") -> tuple[Fields, Fields]:
+    """The members of an ec_matrix, those for faults apart; its tables are written.
+
+    multiple: of which a dense row is a whole number. kind: of the description that begins with it, where calls ask `Source.in_use`.
+    """
     constant, choice = source.graph.constants[node.weight], source.kernels[node.name]
     outputs, inputs = len(constant.value), node.terms(source.graph)
     weight = constant.value.reshape(outputs, inputs)
@@ -32,7 +35,7 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1) -> tuple
         note = f"[in][out], weight + {offset}, padded to {stride}"
         table = source.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", note)
     dense, bias = choice.kernel == "dense", source.int32(w, node.bias)
-    return members(table, dense, bias, (outputs, inputs, stride), constant.bits), hooks(source, node)
+    return members(table, dense, bias, (outputs, inputs, stride), constant.bits), hooks(source, node, kind)
 
 
 def members(table: str, dense: bool, bias: str, shape: tuple[int, int, int], bits: int) -> dict[str, object]:
@@ -41,9 +44,10 @@ def members(table: str, dense: bool, bias: str, shape: tuple[int, int, int], bit
     return fields | dict(zip(("outputs", "inputs", "stride"), shape, strict=True)) | {"offset": 1 << (bits - 1), "bits": bits}
 
 
-def hooks(source: Source, node: Weighted) -> Fields:
-    """Of an ec_matrix, where faults are compiled in."""
-    return {"index": source.matrices.index(node), "bias_limit": node.bias_limit(source.graph, source.graph.analysis.bounds)}
+def hooks(source: Source, node: Weighted, kind: str = "") -> Fields:
+    """Of an ec_matrix, where faults are compiled in. kind: as of `matrix`."""
+    described = {"described": f"sizeof({kind})"} if kind and source.plan.capacities.repair_bytes else {}
+    return {"index": source.matrices.index(node), "bias_limit": node.bias_limit(source.graph, source.graph.analysis.bounds)} | described
 
 
 def matrix_instructions(inputs: int, outputs: int) -> int:

@@ -122,7 +122,8 @@ class ModelSource:
             w.line("memset(state, 0, sizeof *state);")
             if self.plan.parameters:
                 w.line("memcpy(state->parameters, all_parameters, sizeof all_parameters);")
-            w.lines("#if EC_FAULTS", f"ec_faults_clear(&state->faults, &{p}_model.sites);", "#endif")
+            repairable = ("state->faults.in_use.matrix = all_matrices;",) if self.plan.capacities.repair_bytes else ()
+            w.lines("#if EC_FAULTS", *repairable, f"ec_faults_clear(&state->faults, &{p}_model.sites);", "#endif")
         w.line()
         with w.block(f"void {p}_reset({p}_state *state)"):
             w.line(f"{p}_init(state);")

@@ -20,6 +20,7 @@ LAYOUTS = (
     "PATCH_ROW",
     "PARAM",
     "SESSION",
+    "COMMIT",
     "INPUT_HEAD",
     "RESULT_HEAD",
     "INFER_HEAD",

@@ -47,6 +47,12 @@ class Source:
         """The C name of a node's `static const` description."""
         return self.name(node, "layer")
 
+    def in_use(self, node: Node, kind: str) -> str:
+        """The C expression of the address of a matrix's description of this kind: as flashed, or the copy that a repair has made."""
+        if not self.plan.capacities.repair_bytes:
+            return f"&{self.description(node)}"
+        return f"EC_IN_USE({kind}, run, {self.graph.weighted().index(node)})"
+
     def at(self, tensor: str) -> str:
         """The C expression of a tensor's first element."""
         if tensor not in self.plan.places:

@@ -72,8 +72,7 @@ uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, u
     return 0;
 }
 
-/* The stored weight at (output, input). */
-static int32_t weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
+int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
 {
     if (matrix->bits < 8u && matrix->rows != NULL)
         return ec_packed_code(matrix->rows + input * matrix->stride, matrix->bits, output);
@@ -96,7 +95,11 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
     int64_t lowest, highest, word;
     if (patch.matrix >= sites->matrices)
         return refuse(EC_ERROR_OUT_OF_RANGE, patch.matrix, detail);
+#if EC_REPAIR_BYTES
+    matrix = faults->in_use.matrix[patch.matrix];
+#else
     matrix = sites->matrix[patch.matrix];
+#endif
     if (patch.output >= matrix->outputs)
         return refuse(EC_ERROR_OUT_OF_RANGE, patch.output, detail);
     if (patch.input == EC_BIAS_INPUT ? matrix->bias == NULL : patch.input >= matrix->inputs)
@@ -108,7 +111,7 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
         highest = matrix->bias_limit;
         lowest = -highest;
     } else {
-        word = weight_at(matrix, patch.output, patch.input);
+        word = ec_weight_at(matrix, patch.output, patch.input);
         highest = matrix->offset - 1;
         lowest = -(int64_t)matrix->offset;
     }

@@ -24,6 +24,12 @@ typedef struct ec_patch {
 } ec_patch;
 
 typedef struct ec_faults {
+#if EC_REPAIR_BYTES
+    union {
+        const ec_matrix *const *matrix; /* by their numbers on the wire: as flashed, or the copies of a repair */
+        uint64_t space;                 /* one size on every ABI */
+    } in_use;
+#endif
     uint32_t word[EC_AT_LEAST_1(EC_SLOT_WORDS)]; /* the slots one after another: a word an entry, or bits, entry n in bit n % 8 of byte n / 8 */
     ec_patch patch[EC_AT_LEAST_1(EC_PATCH_CAPACITY)];
     uint16_t patches;
@@ -53,6 +59,14 @@ void ec_faults_clear(ec_faults *faults, const ec_sites *sites);
 uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, uint32_t first, const uint8_t *bytes, uint32_t count,
                       uint32_t *detail);
 uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch patch, uint32_t *detail);
+
+#if EC_REPAIR_BYTES
+/* The address of the description that begins with matrix k. */
+#define EC_IN_USE(kind, run, k) ((const kind *)(const void *)(run)->faults->in_use.matrix[k])
+#endif
+
+/* The stored weight at (output, input). */
+int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input);
 
 /* The hooks that kernels call. */
 

@@ -25,6 +25,9 @@ typedef struct ec_matrix {
 #if EC_FAULTS
     uint8_t index;      /* number in node order: names the matrix in a patch */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
+#if EC_REPAIR_BYTES
+    uint32_t described; /* bytes of the description that begins with this matrix; 0: no repair changes it */
+#endif
 #endif
 } ec_matrix;
 

@@ -67,8 +67,30 @@ static uint8_t *hello(const ec_server *server, uint8_t *p)
     p = put_bytes(p, server->session, sizeof server->session);
     *p++ = me->reset_cause;
     p = put_bytes(p, me->uid, sizeof me->uid);
+#if EC_FAULTS && EC_REPAIR_BYTES
+    p = put_bytes(p, server->repair.committed ? server->repair.hash : server->model->model_hash, 32);
+#else
     p = put_bytes(p, server->model->model_hash, 32);
+#endif
     return put_bytes(p, server->model->firmware_hash, 32);
+}
+
+#if EC_FAULTS
+
+static ec_faults *faults_of(ec_server *server)
+{
+    return (ec_faults *)(void *)((uint8_t *)server->state + server->model->faults_at);
+}
+
+#endif
+
+/* Everything of the model anew, but for what a repair has changed. */
+static void init_model(ec_server *server)
+{
+    server->model->init(server->state);
+#if EC_FAULTS && EC_REPAIR_BYTES
+    faults_of(server)->in_use.matrix = server->repair.matrix;
+#endif
 }
 
 /* Begins a session, with nothing of the one before: a host that was killed may have left faults. The number lies in RAM that
@@ -81,7 +103,7 @@ static uint8_t begin_session(ec_server *server, const exchange *x)
         any |= x->in[k];
     if (any == 0u)
         return EC_ERROR_OUT_OF_RANGE;
-    server->model->init(server->state);
+    init_model(server);
     server->has_result = 0;
     memcpy(server->session, x->in, EC_SESSION_BYTES);
     return 0;
@@ -154,11 +176,6 @@ static uint8_t param(ec_server *server, exchange *x)
 
 #if EC_FAULTS
 
-static ec_faults *faults_of(ec_server *server)
-{
-    return (ec_faults *)(void *)((uint8_t *)server->state + server->model->faults_at);
-}
-
 static uint8_t set_slot(ec_server *server, exchange *x)
 {
     return ec_faults_set(faults_of(server), &server->model->sites, ec_get16(x->in), ec_get16(x->in + 2), x->in + EC_SET_HEAD_BYTES,
@@ -180,6 +197,24 @@ static uint8_t patch_words(ec_server *server, exchange *x)
     return code;
 }
 
+#if EC_REPAIR_BYTES
+
+static uint8_t commit(ec_server *server, exchange *x)
+{
+    uint8_t code = 0;
+    server->has_result = 0;
+    if (x->length == 0u)
+        ec_repair_revert(&server->repair, &server->model->sites);
+    else
+        code = ec_repair_commit(&server->repair, faults_of(server), &server->model->sites, &x->detail);
+    if (x->length == 0u || code != 0u)
+        return code;
+    memcpy(server->repair.hash, x->in, EC_COMMIT_BYTES);
+    server->repair.committed = 1;
+    return 0;
+}
+
+#endif
 #endif
 
 /* Least and greatest payload of a verb. 0: the verb is not known. */
@@ -198,6 +233,8 @@ static int length_fits(uint8_t verb, uint32_t length)
         return length == EC_PARAM_BYTES;
     case EC_VERB_SESSION:
         return length == EC_SESSION_BYTES;
+    case EC_VERB_COMMIT:
+        return length == 0u || length == EC_COMMIT_BYTES;
     case EC_VERB_RESULT:
         return length == EC_RESULT_HEAD_BYTES;
     default:
@@ -209,7 +246,7 @@ static int length_fits(uint8_t verb, uint32_t length)
 static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
 {
     x->detail = x->length;
-    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_SESSION)
+    if (!length_fits(verb, x->length) && verb >= EC_VERB_HELLO && verb <= EC_VERB_COMMIT)
         return EC_ERROR_BAD_LENGTH;
     switch (verb) {
     case EC_VERB_HELLO:
@@ -246,9 +283,18 @@ static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
     case EC_VERB_CLEAR:
         ec_faults_clear(faults_of(server), &server->model->sites);
         return 0;
+#if EC_REPAIR_BYTES
+    case EC_VERB_COMMIT:
+        return commit(server, x);
+#else
+    case EC_VERB_COMMIT:
+        x->detail = 0;
+        return EC_ERROR_NO_SPACE;
+#endif
 #else
     case EC_VERB_SET:
     case EC_VERB_PATCH:
+    case EC_VERB_COMMIT:
         return EC_ERROR_FAULTS_COMPILED_OUT;
     case EC_VERB_CLEAR:
         return 0;
@@ -297,13 +343,18 @@ static void answer(ec_server *server)
 
 void ec_server_init(ec_server *server, const ec_model *model, void *state, const ec_identity *identity, ec_write write, void *port)
 {
+#if EC_FAULTS && EC_REPAIR_BYTES
+    memset(server, 0, offsetof(ec_server, repair));
+    ec_repair_revert(&server->repair, &model->sites);
+#else
     memset(server, 0, sizeof *server);
+#endif
     server->model = model;
     server->state = state;
     server->identity = identity;
     server->write = write;
     server->port = port;
-    model->init(state);
+    init_model(server);
 }
 
 void ec_server_feed(ec_server *server, uint8_t byte)

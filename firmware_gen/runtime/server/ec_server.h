@@ -8,6 +8,7 @@
 
 #include "ec_frame.h"
 #include "ec_model.h"
+#include "ec_repair.h"
 
 /* What a device says of itself in HELLO besides its model. */
 typedef struct ec_identity {
@@ -38,6 +39,9 @@ typedef struct ec_server {
     uint8_t has_result;
     uint8_t last_head;
     uint8_t reset_wanted; /* set once a RESET has been acknowledged: the main program restarts the device */
+#if EC_FAULTS && EC_REPAIR_BYTES
+    ec_repair repair; /* last: its pool is not cleared */
+#endif
 } ec_server;
 
 EC_C_BEGIN

@@ -57,6 +57,9 @@ uint8_t test_set(uint32_t number, uint32_t first, const uint8_t *bytes, uint32_t
 uint8_t test_patch(uint8_t index, uint16_t output, uint16_t input, int32_t delta, uint32_t *detail)
 {
     const ec_patch patch = {delta, output, input, index};
+#if EC_REPAIR_BYTES
+    faults.in_use.matrix = matrix;
+#endif
     return ec_faults_add_patch(&faults, &sites, patch, detail);
 }
 

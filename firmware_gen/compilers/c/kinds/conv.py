@@ -33,11 +33,11 @@ class ConvInC(Lowering):
         """An ec_matrix and how it moves."""
         kernel = source.graph.value(node.weight).shape[2:]
         moves = windows(source.graph, node, (*kernel, *node.stride, *node.pad))
-        source.fields(w, "ec_conv_layer", node, {"matrix": matrix(source, w, node, BLOCK), "windows": (moves,)})
+        source.fields(w, "ec_conv_layer", node, {"matrix": matrix(source, w, node, BLOCK, "ec_conv_layer"), "windows": (moves,)})
 
     def call(self, source: Source, w: Writer, node: Conv) -> None:
         """ec_conv(about, run, x, acc)."""
-        w.line(f"ec_conv(&{source.description(node)}, run, {source.at(node.input)}, {source.at(node.output)});")
+        w.line(f"ec_conv({source.in_use(node, 'ec_conv_layer')}, run, {source.at(node.input)}, {source.at(node.output)});")
 
     def instructions(self, graph: IntegerGraph, node: Conv) -> int:
         """Every window, four at a time or one by one, whichever costs more."""

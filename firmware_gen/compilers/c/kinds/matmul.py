@@ -24,7 +24,7 @@ class MatMulInC(Lowering):
 
     def describe(self, source: Source, w: Writer, node: MatMul) -> None:
         """An ec_matrix."""
-        source.fields(w, "ec_matrix", node, *matrix(source, w, node))
+        source.fields(w, "ec_matrix", node, *matrix(source, w, node, kind="ec_matrix"))
 
     def gain(self, source: Source, node: MatMul) -> str:
         """The C expression of what the products are multiplied with."""
@@ -32,7 +32,8 @@ class MatMulInC(Lowering):
 
     def call(self, source: Source, w: Writer, node: MatMul) -> None:
         """ec_matmul(about, run, gain, x, acc)."""
-        about, x, y = f"&{source.description(node)}, run, {self.gain(source, node)}", source.at(node.input), source.at(node.output)
+        about = f"{source.in_use(node, 'ec_matrix')}, run, {self.gain(source, node)}"
+        x, y = source.at(node.input), source.at(node.output)
         t = source.graph.tensors[node.output]
         if t.ticks:
             with w.block(f"for (uint32_t t = 0; t < {t.ticks}; t++)"):
