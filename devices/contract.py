@@ -92,6 +92,7 @@ WITHOUT = {
     "model": "it was built without fault hooks",
     "memory": "use one that gives access to its memory, such as unicorn",
     "machine": "use one that gives access to its core, such as unicorn",
+    "link": "use one behind a wire, such as serial or fake",
 }
 """Why a device lacks a level, or what to use in its place."""
 

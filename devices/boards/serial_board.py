@@ -87,6 +87,8 @@ class SerialBoard(ProtocolDevice):
     the timer that HELLO states, or at 1 MHz where the board has none. `timeouts` overrule all waits.
     """
 
+    wire = frozenset({"link"})
+
     def __init__(
         self,
         graph: IntegerGraph,

@@ -140,6 +140,8 @@ def _spoil(step: Misbehavior, reply: bytes, stale: bytes) -> bytes:
 class FakeDevice(ProtocolDevice):
     """A device without hardware. `script` is played from the first request (HELLO) on; `link` shows what was sent."""
 
+    wire = frozenset({"link"})
+
     def __init__(
         self,
         graph: IntegerGraph,

@@ -17,6 +17,7 @@ def _open(argument: str, graph: IntegerGraph) -> Device:
 DEVICE = DeviceEntry(
     _open,
     exclusive=False,
+    levels=frozenset({"model", "link"}),
     check=takes_no_argument("fake"),
     listed=lambda: [("", "fake", "the NumPy reference behind the wire protocol")],
 )

@@ -50,6 +50,7 @@ def _port_and_baud(argument: str) -> tuple[str, int]:
 
 DEVICE = DeviceEntry(
     _open,
+    levels=frozenset({"model", "link"}),
     check=_check,
     place=lambda argument: os.path.realpath(_port_and_baud(argument)[0]),
     listed=lambda: [(port, "board", title) for port, title in serial_ports()],

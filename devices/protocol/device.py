@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgechaos.arithmetic.random_bits import RANDOM_ID
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Kind, Machine, Memory, checked
 from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Request, Timeouts
+from edgechaos.devices.protocol.faulty_link import FaultyLink
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
 from edgechaos.devices.protocol.repairs import repair_requests, words_of
@@ -28,7 +30,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.reference import check_inputs, check_parameters
-from edgechaos.support.errors import DeviceCrash, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError, ShapeError
+from edgechaos.support.errors import DeviceCrash, DeviceDetected, DeviceHang, DeviceRefused, DeviceReset, FaultError, LinkError, ShapeError
 
 GROUP = 64
 """Inferences handed to the client at once: enough to hide a link's latency, few enough to bound memory, and to find a restart soon."""
@@ -52,7 +54,12 @@ class _Session:
 
 
 class ProtocolDevice(Device):
-    """Implements everything but where the bytes go: a subclass connects and returns a Link."""
+    """Implements everything but where the bytes go: a subclass connects and returns a Link.
+
+    wire: {"link"} where inferences pass a link that asks again for what is lost, so that faults of the link mean something.
+    """
+
+    wire: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, graph: IntegerGraph, name: str, kind: Kind, timeouts: Timeouts = DEFAULT_TIMEOUTS, attempts: int = 3) -> None:
         self.graph = graph
@@ -100,6 +107,12 @@ class ProtocolDevice(Device):
         parameters: Mapping[str, int] | None = None,
     ) -> Inference:
         """As the contract says; one frame or more per item. The session is checked after every group, before its results count."""
+        with self._faulty_wire():
+            return self._infer(codes, seed, samples, head, parameters)
+
+    def _infer(
+        self, codes: NDArray[Any], seed: int, samples: ArrayLike | None, head: str | None, parameters: Mapping[str, int] | None
+    ) -> Inference:
         spec = self.graph.head(head)
         ids = check_inputs(self.graph, spec, codes, samples, seed)
         self._refuse_lost()
@@ -139,6 +152,7 @@ class ProtocolDevice(Device):
     def inject(self, plan: ResolvedPlan) -> None:
         """As the contract says. Everything that can be known beforehand is checked before anything is loaded."""
         session = self._opened()
+        self._repair_wire()
         if self._loaded or plan is CLEAN:  # what an injection has loaded; whoever asks for a clean device is not spared the request
             session.client.request(Verb.CLEAR)
         self._loaded = bool(plan.slots or plan.patch)
@@ -154,6 +168,8 @@ class ProtocolDevice(Device):
             if plan.strikes:
                 assert isinstance(self, Machine)
                 self.arm(plan.strikes)
+            if plan.wires:
+                session.client.link = FaultyLink(session.client.link, plan.wires)
         except (DeviceRefused, FaultError) as error:
             self.inject(CLEAN)
             raise FaultError(f"device '{self.name}' refused the plan: {error}") from error
@@ -211,6 +227,7 @@ class ProtocolDevice(Device):
     def reset(self) -> DeviceInfo:
         """Ask the device to restart; one that no longer answers is reset by its link, where that has a reset line."""
         session = self._opened()
+        self._repair_wire()
         try:
             session.client.request(Verb.RESET)
             hello = self._greet_anew(session.client)
@@ -221,6 +238,23 @@ class ProtocolDevice(Device):
         self._loaded = False
         self._session = _Session(session.client, hello, self._describe(hello))
         return self._session.info
+
+    def _repair_wire(self) -> None:
+        """Take the faults off the link."""
+        client = self._opened().client
+        if isinstance(client.link, FaultyLink):
+            client.link = client.link.below
+
+    @contextmanager
+    def _faulty_wire(self) -> Iterator[None]:
+        """What a link with faults makes of an inference, where retries do not get past it, is the fault's outcome."""
+        try:
+            yield
+        except (LinkError, DeviceReset) as error:
+            if self._session is None or not isinstance(self._session.client.link, FaultyLink):
+                raise
+            kind = DeviceReset if isinstance(error, DeviceReset) else DeviceDetected
+            raise kind(f"on a link with faults: {error}") from error
 
     def close(self) -> None:
         """Release the link."""
@@ -275,7 +309,7 @@ class ProtocolDevice(Device):
             model_hash=hello.model_hash.hex(),
             firmware_hash=hello.firmware_hash.hex(),
             uid=hello.uid.hex(),
-            levels=hello.levels.names & {"model"} | {name for name, kind in _OUTSIDE.items() if isinstance(self, kind)},
+            levels=hello.levels.names & {"model"} | {name for name, kind in _OUTSIDE.items() if isinstance(self, kind)} | self.wire,
             patch_capacity=hello.patch_capacity,
             boot_counter=hello.boot_counter,
             reset_cause=ResetCause(hello.reset_cause).name.lower() if known else f"code {hello.reset_cause}",

@@ -89,7 +89,21 @@ class Draw:
     rate: float = 0.0
 
 
-Injection = SetSlot | FlipBits | SetWords | Poke | Strike
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What happens to bytes between host and device, once the plan is loaded. rate: "bits": of each bit, both ways; else of each request.
+
+    "drop": it is lost; "duplicate": it arrives twice; "delay": it arrives with the next one, after its time-out; "reset": the device
+    restarts when half of it has arrived.
+    """
+
+    what: Literal["bits", "drop", "duplicate", "delay", "reset"]
+    rate: float
+    seed: int
+    stream: int
+
+
+Injection = SetSlot | FlipBits | SetWords | Poke | Strike | Wire
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,13 +111,14 @@ class ResolvedPlan:
     """What a plan means for one graph, in integers; what goes over the wire.
 
     slots: (node, slot) -> all of its entries, (length,) of the slot's dtype. patch: weighted node -> (k, 3) int32 rows (row, column,
-    delta), column = -1 for the bias. pokes, strikes: in the order of the plan.
+    delta), column = -1 for the bias. pokes, strikes, wires: in the order of the plan.
     """
 
     slots: Mapping[tuple[str, str], NDArray[np.generic]] = field(default_factory=dict)
     patch: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     pokes: tuple[Poke, ...] = ()
     strikes: tuple[Strike, ...] = ()
+    wires: tuple[Wire, ...] = ()
 
     @classmethod
     def of(cls, patch: Mapping[str, NDArray[np.int32]] | None = None, **slots: Mapping[str, ArrayLike]) -> ResolvedPlan:
@@ -119,7 +134,8 @@ class ResolvedPlan:
     def levels(self) -> frozenset[str]:
         """What a device must give access to."""
         model = {"model"} if self.slots or self.patch else set()
-        return frozenset(model | ({"memory"} if self.pokes else set()) | ({"machine"} if self.strikes else set()))
+        others = {"memory": self.pokes, "machine": self.strikes, "link": self.wires}
+        return frozenset(model | {level for level, injections in others.items() if injections})
 
 
 CLEAN = ResolvedPlan()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.faults.base import Fault
-from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords, Strike
+from edgechaos.faults.injections import FlipBits, Poke, ResolvedPlan, SetSlot, SetWords, Strike, Wire
 from edgechaos.faults.sites import stored_words
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.tensors import Constant, Slot, fault_constant
@@ -49,6 +49,7 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
     words: dict[str, _Entries] = {}
     pokes: list[Poke] = []
     strikes: list[Strike] = []
+    wires: list[Wire] = []
     for fault in plan.faults:
         fault.check()
         for injection in fault.resolve(graph.analysis):
@@ -67,14 +68,15 @@ def resolve(graph: IntegerGraph, plan: FaultPlan) -> ResolvedPlan:
                 words[injection.constant].set(SetSlot(injection.constant, "", injection.words, injection.values), fault.kind)
             elif isinstance(injection, Strike):
                 strikes.append(injection)
+            elif isinstance(injection, Wire):
+                wires.append(injection)
             else:
                 pokes.append(injection)
     for (node, _), entries in slots.items():
         if (node, entries.slot.excludes) in slots:
             entries.check_apart_from(slots[node, entries.slot.excludes])
-    return ResolvedPlan(
-        {key: entries.values for key, entries in slots.items()}, _patches(graph, flips, words), tuple(pokes), tuple(strikes)
-    )
+    values = {key: entries.values for key, entries in slots.items()}
+    return ResolvedPlan(values, _patches(graph, flips, words), tuple(pokes), tuple(strikes), tuple(wires))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -112,6 +112,12 @@ class DevicePowerLoss(DeviceReset):
     outcome = "infrastructure"
 
 
+class DeviceDetected(DeviceError):
+    """A fault of the link was noticed, and retries did not get past it: no result, and no wrong one."""
+
+    outcome = "detected"
+
+
 class LinkError(DeviceError):
     """The link lost, corrupted or invented bytes beyond what retries could mend, or could not be opened."""
 

@@ -37,7 +37,7 @@ NO_ANSWER = ("detected", "crash", "hang", "reset")
 def activated(graph: IntegerGraph, plan: ResolvedPlan) -> bool:
     """Whether a plan changes anything: an entry of a slot, a stored word, or a word of a device's memory."""
     changed = any(bool((graph.node(node).slot_value(graph, slot) != values).any()) for (node, slot), values in plan.slots.items())
-    return changed or any(len(rows) > 0 for rows in plan.patch.values()) or bool(plan.pokes or plan.strikes)
+    return changed or any(len(rows) > 0 for rows in plan.patch.values()) or bool(plan.pokes or plan.strikes or plan.wires)
 
 
 def classify(

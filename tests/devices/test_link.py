@@ -304,9 +304,9 @@ def test_levels_that_this_release_does_not_know_are_kept_and_mean_nothing() -> N
     hello = Hello.unpack(board._hello(b""))
     assert int(hello.levels) == 0xFFFFFFFF
     assert hello.levels.names == {"model", "memory", "machine", "link"}
-    assert FakeDevice(GRAPH, board=board).open().levels == {"model"}, "the wire has verbs for no other"
+    assert FakeDevice(GRAPH, board=board).open().levels == {"model", "link"}, "the wire has verbs for no other; the link is the transport's"
     board = FakeBoard(GRAPH, levels=Level(0xFFFFFFF0))
-    assert FakeDevice(GRAPH, board=board).open().levels == set()
+    assert FakeDevice(GRAPH, board=board).open().levels == {"link"}
 
 
 @pytest.mark.parametrize("lie", [{"slots": 3}, {"slots_crc": 1}])
@@ -316,7 +316,7 @@ def test_another_table_of_slots_is_refused(lie: dict[str, int]) -> None:
     with pytest.raises(DeviceRefused, match=r"device 'fake' has \d+ fault slots \(table 0x.*build and flash firmware of this release"):
         FakeDevice(GRAPH, board=board).open()
     board.hello = replace(board.hello, levels=Level(0))
-    assert FakeDevice(GRAPH, board=board).open().levels == set(), "without hooks there is no table"
+    assert FakeDevice(GRAPH, board=board).open().levels == {"link"}, "without hooks there is no table"
 
 
 @pytest.mark.parametrize("at", range(len(CODES)))
