@@ -1,25 +1,27 @@
 """What an integer graph is collected in while a model is lowered: tensors, constants and nodes, and what one code of each is worth.
 
-`edgechaos.quantize.lower_activations` and `edgechaos.quantize.lower` add the nodes.
+`edgechaos.quantize.lower_matrices` and `edgechaos.quantize.lower_activations` add the nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, Shape, stored_name
+from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, FloatNode, MatMul, Shape, stored_name
 from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.graph.kinds.requantize import Requantize
 from edgechaos.graph.node import Node
 from edgechaos.graph.tensors import Constant, Dtype, Tensor
 from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
+
+K = TypeVar("K", bound=FloatNode)
 
 
 @dataclass
@@ -60,6 +62,13 @@ class GraphBuilder:
         name = self.constant(f"{stored_name(node)}_weight", quantized.weight, self.model.bits[node.name], quantized.scale)
         return quantized, name, quantized.scale * self.scales[self.values[node.input]]
 
+    def bias(self, node: MatMul | Conv, codes: NDArray[np.float64]) -> str | None:
+        """Store a node's bias in units of its accumulator; None where all of it is 0."""
+        rounded = rounding.bias_codes(codes, node.name)
+        if not rounded.any():
+            return None
+        return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
+
     def rescaled(self, name: str, source: str, dtype: Dtype, scale: float, low: int, high: int, terms: int = 1) -> str:
         """A Requantize of `source` to codes of `scale`; what is rescaled is a sum of `terms`, of which the mean is meant."""
         out = self.tensor(f"{name}_codes", dtype, self.tensors[source].shape, np.array([scale]), self.tensors[source].ticks)
@@ -80,3 +89,12 @@ class GraphBuilder:
     def quantizer(self, name: str) -> Quantizer:
         """A node's calibrated quantizer."""
         return cast(Quantizer, self.model.quantizers[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering(Generic[K]):
+    """How a kind of float node becomes integers. reads: kinds whose tensors it reads, besides the input of a head where at_input."""
+
+    add: Callable[[GraphBuilder, K], None]
+    reads: tuple[type[FloatNode], ...] = ()
+    at_input: bool = False

@@ -6,51 +6,24 @@ Every constant is rounded once, here, by `edgechaos.arithmetic.rounding`. Source
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgechaos.arithmetic import rounding
-from edgechaos.arithmetic.random_bits import fail_q
 from edgechaos.floatgraph.float_model import FloatModel
-from edgechaos.floatgraph.float_nodes import (
-    Add,
-    ChaosLayer,
-    Conv,
-    EmbeddingMean,
-    FloatNode,
-    Gelu,
-    Identity,
-    Lut,
-    MatMul,
-    Pool,
-    Readout,
-    Relu,
-    Thermal,
-    TopK,
-)
+from edgechaos.floatgraph.float_nodes import ChaosLayer, FloatNode, Readout
 from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.argmax import ArgMax
-from edgechaos.graph.kinds.chaos_layer import ChaosLayer as ChaosLayerNode
-from edgechaos.graph.kinds.chaos_layer import Sampling, expected_gain
-from edgechaos.graph.kinds.conv import Conv as ConvNode
-from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
-from edgechaos.graph.kinds.matmul import MatMul as MatMulNode
-from edgechaos.graph.kinds.readout import Readout as ReadoutNode
-from edgechaos.graph.kinds.requantize import Requantize
-from edgechaos.graph.rules import FINER_BITS, MAX_TICKS
+from edgechaos.graph.kinds.chaos_layer import Sampling
+from edgechaos.graph.rules import MAX_TICKS
 from edgechaos.graph.tensors import Tensor
-from edgechaos.quantize.activations import HEADROOM
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.lower_activations import ActivationLowering
+from edgechaos.quantize.graph_builder import GraphBuilder, Lowering
+from edgechaos.quantize.lower_activations import LOWERINGS as ACTIVATIONS
+from edgechaos.quantize.lower_matrices import LOWERINGS as MATRICES
 from edgechaos.support.errors import UnsupportedError
 
-INT16_MAX = 32767
-EXPECTED_SCALE = 256
-"""Logits of "expected" sampling are times this."""
+LOWERINGS: Mapping[type[FloatNode], Lowering[Any]] = MappingProxyType({**MATRICES, **ACTIVATIONS})
 
 
 def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
@@ -74,32 +47,10 @@ def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
             )
 
 
-_ACCUMULATORS = (MatMul, Conv, Thermal, Add)
-_VALUES = (Lut, Relu, Gelu, Identity, Pool, EmbeddingMean)
-_CODES = (*_VALUES, ChaosLayer)
-_READS: Mapping[type[FloatNode], tuple[type[FloatNode], ...]] = {
-    MatMul: _CODES,
-    Readout: _CODES,
-    Conv: _CODES,
-    Pool: _CODES,
-    Relu: _ACCUMULATORS,
-    Identity: _ACCUMULATORS,
-    Add: _VALUES,
-    Gelu: (*_ACCUMULATORS, TopK),
-    TopK: _ACCUMULATORS,
-    Thermal: (MatMul, Readout),
-    ChaosLayer: (MatMul,),
-    Lut: (),
-    EmbeddingMean: (),
-}
-"""What each kind may read besides the input of a head: matrices and Add read int8 codes, activations read int32 sums."""
-
-
 def _refuse_misplaced(model: FloatModel, node: FloatNode, before: FloatNode | None) -> None:
-    if type(node) not in _READS:
+    if (rule := LOWERINGS.get(type(node))) is None:
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form here; fold it first", node.name)
-    at_entry = before is None and type(node) in (MatMul, Readout, Conv, Lut, EmbeddingMean)
-    if not at_entry and not isinstance(before, _READS[type(node)]):
+    if not (rule.at_input if before is None else isinstance(before, rule.reads)):
         what = "the input" if before is None else f"{type(before).__name__} '{before.name}'"
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form after {what}", node.name)
 
@@ -111,134 +62,19 @@ def lower(model: FakeQuantModel, peaks: Mapping[str, float], sampling: Sampling,
     carried, AccumulatorOverflow where a bound cannot be proved.
     """
     refuse_unsupported(model.described, sampling)
-    builder = _Lowering(model, peaks, sampling)
+    builder = GraphBuilder(model, peaks, sampling)
     for node in model.described.nodes:
-        builder.add(node)
-    return builder.finish(metadata)
+        LOWERINGS[type(node)].add(builder, node)
+    return _finished(builder, metadata)
 
 
-@dataclass
-class _Lowering(ActivationLowering):
-    """Adds matrices, embeddings, spiking layers and readouts, and closes the graph."""
-
-    def add(self, node: FloatNode) -> None:
-        getattr(self, f"add_{type(node).__name__.lower()}")(node)
-
-    def bias(self, node: MatMul | Conv, codes: NDArray[np.float64]) -> str | None:
-        rounded = rounding.bias_codes(codes, node.name)
-        if not rounded.any():
-            return None
-        return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
-
-    def add_matmul(self, node: MatMul) -> None:
-        quantized, weight, scale = self.weights(node)
-        source = self.values[node.input]
-        acc = self.tensor(f"{node.name}_acc", "int32", quantized.bias.shape, scale, self.tensors[source].ticks)
-        self.nodes.append(MatMulNode(node.name, source, acc, weight=weight, bias=self.bias(node, quantized.bias / scale)))
-        self.values[node.name] = acc
-
-    def add_conv(self, node: Conv) -> None:
-        quantized, weight, scale = self.weights(node)
-        source = self.values[node.input]
-        acc = self.tensor(f"{node.name}_acc", "int32", node.shape_of(self.tensors[source].shape), scale)
-        bias = self.bias(node, quantized.bias / scale)
-        self.nodes.append(ConvNode(node.name, source, acc, weight=weight, bias=bias, stride=node.stride, pad=node.pad))
-        self.values[node.name] = acc
-
-    def add_embeddingmean(self, node: EmbeddingMean) -> None:
-        quantized, weight, _ = self.weights(node)
-        source, quantizer = self.values[node.input], self.quantizer(node.name)
-        counts = np.maximum(1, np.arange(self.tensors[source].size + 1))
-        multiplier, shift = rounding.multiplier_shift(quantized.scale / (counts * quantizer.scale), node.name, 1 << FINER_BITS)
-        out = self.tensor(f"{node.name}_codes", "int8", quantized.weight.shape[1:], np.array([quantizer.scale]))
-        self.nodes.append(
-            EmbeddingBag(
-                node.name,
-                source,
-                out,
-                weight=weight,
-                multiplier=self.constant(f"{node.name}_multiplier", multiplier, 32),
-                shift=self.constant(f"{node.name}_shift", shift, 32),
-                low=quantizer.low,
-                high=quantizer.high,
-            )
-        )
-        self.values[node.name] = out
-
-    def add_chaoslayer(self, node: ChaosLayer) -> None:
-        drive = self.values[node.input]
-        if node.mode == "stateful":
-            drive = self.requantize(node, drive)
-        scale = np.broadcast_to(self.scales[drive], (node.neurons,))
-        last = all(isinstance(r, Readout) for r in self.model.described.readers(node.name))
-        sampling: Sampling = self.sampling if last else "ticks"
-        sigma, shift = rounding.sigma_multipliers(node.noise_std / scale, node.name)
-        noisy = sampling == "ticks" and bool(sigma.any())
-        out = self.tensor(f"{node.name}_{'count' if last else 'spikes'}", "int8", (node.neurons,), np.ones(1), 0 if last else node.ticks)
-        self.nodes.append(
-            ChaosLayerNode(
-                node.name,
-                drive,
-                out,
-                mode=node.mode,
-                ticks=node.ticks,
-                threshold=self.constant(f"{node.name}_threshold", rounding.threshold_codes(node.threshold, scale), 32),
-                sigma=self.constant(f"{node.name}_sigma", sigma, 32) if noisy else None,
-                sigma_shift=shift if noisy else 0,
-                decay_q15=rounding.q15(node.decay),
-                refractory_decay_q15=rounding.q15(node.refractory_decay),
-                fail_q=fail_q(node.fail_prob),
-                fail_stream=node.fail_stream,
-                noise_stream=node.noise_stream,
-                sampling=sampling,
-                emit="count" if last else "spikes",
-            )
-        )
-        self.values[node.name] = out
-
-    def requantize(self, node: ChaosLayer, acc: str) -> str:
-        """Drive in the layer's one int16 membrane scale, never finer than the accumulator itself."""
-        fine = self.scales[acc]
-        scale = max(HEADROOM * self.peaks[node.name] / INT16_MAX, float(fine.max()))
-        name = f"{node.name}_requantize"
-        multiplier, shift = rounding.multiplier_shift(fine / scale, name)
-        drive = self.tensor(f"{node.name}_drive", "int16", (node.neurons,), np.array([scale]), self.tensors[acc].ticks)
-        self.nodes.append(
-            Requantize(
-                name,
-                acc,
-                drive,
-                multiplier=self.constant(f"{node.name}_multiplier", multiplier, 32),
-                shift=self.constant(f"{node.name}_shift", shift, 32),
-                low=-INT16_MAX - 1,
-                high=INT16_MAX,
-            )
-        )
-        return drive
-
-    def add_readout(self, node: Readout) -> None:
-        quantized, weight, scale = self.weights(node)
-        layer = self.model.described.node(node.input)
-        gain = 1
-        if isinstance(layer, ChaosLayer):
-            expected = self.sampling == "expected"
-            # logits = W mean + b = (scale / T) (W_int count + T b / scale)
-            scale = quantized.scale / (layer.ticks * (EXPECTED_SCALE if expected else 1))
-            gain = expected_gain(layer.ticks, fail_q(layer.fail_prob)) if expected else 1
-        bias = self.bias(node, quantized.bias / scale)
-        final = any(head.logits == node.name for head in self.model.described.heads)
-        logits = self.tensor(node.name if final else f"{node.name}_acc", "int32", quantized.bias.shape, scale)
-        name = "readout" if len(self.model.described.heads) == 1 else f"{node.name}_readout"
-        self.nodes.append(ReadoutNode(name, self.values[node.input], logits, weight=weight, bias=bias, gain=gain))
-        self.values[node.name] = logits
-
-    def finish(self, metadata: Mapping[str, Any]) -> IntegerGraph:
-        heads = []
-        for head in self.model.described.heads:
-            single = len(self.model.described.heads) == 1
-            label = "label" if single else f"{head.name}_label"
-            self.tensors[label] = Tensor(label, "uint16", (1,))
-            self.nodes.append(ArgMax("argmax" if single else f"{head.name}_argmax", self.values[head.logits], label))
-            heads.append(Head(head.name, head.input, self.values[head.logits], label, head.classes, head.encoding))
-        name = self.model.described.name
-        return IntegerGraph(name, self.tensors, self.constants, tuple(self.nodes), tuple(heads), metadata).validate()
+def _finished(builder: GraphBuilder, metadata: Mapping[str, Any]) -> IntegerGraph:
+    heads = []
+    for head in builder.model.described.heads:
+        single = len(builder.model.described.heads) == 1
+        label = "label" if single else f"{head.name}_label"
+        builder.tensors[label] = Tensor(label, "uint16", (1,))
+        builder.nodes.append(ArgMax("argmax" if single else f"{head.name}_argmax", builder.values[head.logits], label))
+        heads.append(Head(head.name, head.input, builder.values[head.logits], label, head.classes, head.encoding))
+    name = builder.model.described.name
+    return IntegerGraph(name, builder.tensors, builder.constants, tuple(builder.nodes), tuple(heads), metadata).validate()
