@@ -59,7 +59,7 @@ def command(
     """
     from edgechaos.devices.registry import open_device
     from edgechaos.graph import artifact
-    from edgechaos.hil.analysis.gates import check_run, judge, refuse_unanswerable
+    from edgechaos.hil.analysis.gates import OF_SAMPLE, check_run, judge, judge_samples, refuse_unanswerable, shares_of
     from edgechaos.hil.analysis.live import Live
     from edgechaos.hil.analysis.sampled import sample_statement
     from edgechaos.hil.campaign.config import read_campaign
@@ -128,7 +128,11 @@ def command(
     if campaign.energy is not None:
         _record_memory(graph, campaign.energy.board, output / "memory.json")
     written = results.write(output, parquet=parquet)
-    verdicts, problems = judge(asked, results.curves), [*check_run(demanded, results.curves, results.samples)]
+    of_curves = [gate for gate in asked if gate.quantity not in OF_SAMPLE]
+    verdicts, problems = (
+        (*judge(of_curves, results.curves), *judge_samples(asked, shares_of(results.samples))),
+        [*check_run(demanded, results.curves, results.samples)],
+    )
     if as_json:
         held = gates or policy or problems
         print_json(results.to_json() | ({"verdict": gates_json(verdicts, problems)} if held else {}))

@@ -40,7 +40,7 @@ def command(
     """
     from edgechaos.hil.analysis.compare import compare
     from edgechaos.hil.analysis.documents import campaign_document
-    from edgechaos.hil.analysis.gates import check_run, judge, unlike
+    from edgechaos.hil.analysis.gates import OF_SAMPLE, check_run, judge, judge_samples, shares_of, unlike
     from edgechaos.hil.report.terminal import comparison_table
     from edgechaos.support.files import write_atomic
 
@@ -49,7 +49,8 @@ def command(
     comparison = compare(*documents, margin=demanded.margin, across_devices=across_devices)
     verdicts = (
         *judge([g for g in demanded.gate if g.compares], comparison.curves),
-        *judge([g for g in demanded.gate if not g.compares], documents[1].curves),
+        *judge([g for g in demanded.gate if not g.compares and g.quantity not in OF_SAMPLE], documents[1].curves),
+        *judge_samples(demanded.gate, shares_of(documents[1].samples)),
     )
     problems = [*unlike(demanded, comparison.first, comparison.second), *check_run(demanded, documents[1].curves)]
     document = comparison.to_json() | {"verdict": gates_json(verdicts, problems)}

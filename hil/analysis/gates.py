@@ -19,6 +19,7 @@ from edgechaos.faults.base import fault_kinds, words_of
 from edgechaos.hil.analysis.compare import ComparedCurve, ComparedPoint
 from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, joules, setting
+from edgechaos.hil.analysis.sampled import SampleResult
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ConfigError
@@ -31,6 +32,7 @@ POLICY = 1
 """Version of the policy file."""
 Limit = NewType("Limit", float)
 OF_CAMPAIGN = ("accuracy", "difference", "worst_accuracy", "harmed", "energy_j", *(name for name in OUTCOMES if name != "infrastructure"))
+OF_SAMPLE = ("sampled",)
 OF_COMPARISON = ("change", "clean_change", "loss_change", "sdc_change")
 OPTION = re.compile(r"(?P<quantity>\w+)\s*(?P<sign>>=|<=)\s*(?P<limit>[^,]+)(?P<more>(?:,\w+=[^,]+)*)")
 EXAMPLE = "accuracy>=90%,fault=dead,at=0.5"
@@ -38,7 +40,7 @@ EXAMPLE = "accuracy>=90%,fault=dead,at=0.5"
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """quantity: one of OF_CAMPAIGN or OF_COMPARISON. at_least, at_most: of the interval's lower and upper bound, as shares or joules.
+    """quantity: of OF_CAMPAIGN, OF_SAMPLE or OF_COMPARISON. at_least, at_most: of the interval's lower and upper bound, a share or joules.
 
     fault, site, device, at: the points that it is asked of, by default all; at: the value of the swept field.
     """
@@ -132,7 +134,7 @@ def _limit(value: object, _: object = None) -> Limit:
 
 
 def _check(gate: Gate, where: str) -> None:
-    known = (*OF_CAMPAIGN, *OF_COMPARISON)
+    known = (*OF_CAMPAIGN, *OF_SAMPLE, *OF_COMPARISON)
     if gate.quantity not in known:
         meant = suggestion(gate.quantity, known)
         raise ConfigError(f"{where}no quantity '{gate.quantity}'{meant}; there are {', '.join(known)}", "gate")
@@ -140,6 +142,10 @@ def _check(gate: Gate, where: str) -> None:
         raise ConfigError(f"{where}gate of {gate.quantity} has neither at_least nor at_most", "gate")
     if gate.fault and gate.fault not in fault_kinds():
         raise ConfigError(f"{where}no fault '{gate.fault}'{suggestion(gate.fault, fault_kinds())}", "gate")
+
+
+Sampled = tuple[str, str, str, "Estimate | None"]
+"""Fault, device, outcome and share of a sample; no share where it has no result."""
 
 
 def judge(gates: Iterable[Gate], curves: Sequence[Curve] | Sequence[ComparedCurve]) -> tuple[Verdict, ...]:
@@ -161,7 +167,27 @@ def refuse_unanswerable(gates: Iterable[Gate], campaign: Campaign) -> None:
         for s in campaign.sweep
         for device in campaign.devices_of(s)
     ]
-    judge(gates, planned)
+    judge([gate for gate in gates if gate.quantity not in OF_SAMPLE], planned)
+    judge_samples(gates, [(s.pattern.kind, device, s.outcome, None) for s in campaign.sample for device in campaign.devices_of(s)])
+
+
+def shares_of(samples: Iterable[SampleResult]) -> list[Sampled]:
+    """What `judge_samples` asks of."""
+    return [(s.fault, s.device, s.outcome, s.share) for s in samples]
+
+
+def judge_samples(gates: Iterable[Gate], samples: Sequence[Sampled]) -> tuple[Verdict, ...]:
+    """Every gate of `sampled` at every sample that it is asked of. Raises ConfigError for one that none answers."""
+    verdicts: list[Verdict] = []
+    for gate in (gate for gate in gates if gate.quantity in OF_SAMPLE):
+        asked = [s for s in samples if gate.fault in ("", s[0]) and gate.device in ("", s[1]) and not gate.site and gate.at is None]
+        if not asked:
+            there = "; ".join(f"{fault} on {device}" for fault, device, _, _ in samples) or "no sample"
+            raise ConfigError(f"gate '{gate}' is asked of {_selection(gate)}, and no sample is that; there are {there:.400}", "gate")
+        for fault, device, outcome, share in asked:
+            reason = _violation(gate, share) if share else "too few of its faults have a result"
+            verdicts.append(Verdict(gate, f"a single {fault} on {device}", outcome.replace("_", " "), share, not reason, reason))
+    return tuple(verdicts)
 
 
 def _asked(gate: Gate, curve: Curve | ComparedCurve) -> bool:

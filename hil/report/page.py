@@ -147,7 +147,7 @@ def compose(inputs: Inputs) -> Report:
     panels = list(panels_of(campaign)) if campaign else []
     energy = energy_of(campaign) if campaign else None
     verification = _verification(inputs.verification) if inputs.verification else None
-    figures = summary(panels, energy, verification)
+    figures = summary(panels, energy, verification, campaign["samples"] if campaign else ())
     context = {
         "campaign": campaign,
         "about": campaign["about"] if campaign else None,

@@ -76,7 +76,7 @@ def _column(label: str, campaign: Document) -> dict[str, Any]:
     return {
         "label": label,
         "about": campaign["about"],
-        "figures": summary(list(panels_of(campaign, drawn=False)), energy, None),
+        "figures": summary(list(panels_of(campaign, drawn=False)), energy, None, campaign["samples"]),
         "curves": [c for c in campaign["curves"] if c["points"]],
         "confidence": 1 - campaign["about"]["campaign"]["alpha"],
     }

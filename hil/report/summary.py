@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgechaos.hil.analysis.quantities import integer, interval, joules, milliseconds, percent, setting
+from edgechaos.hil.analysis.quantities import fine, fine_interval, integer, interval, joules, milliseconds, percent, setting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,10 +27,20 @@ class Figure:
 
 
 def summary(
-    panels: Sequence[Mapping[str, Any]], energy: Mapping[str, Any] | None, verification: Mapping[str, Any] | None
+    panels: Sequence[Mapping[str, Any]],
+    energy: Mapping[str, Any] | None,
+    verification: Mapping[str, Any] | None,
+    samples: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Figure, ...]:
     """The figures that the inputs hold; what is absent is left out here and named on the page."""
-    return tuple((*_accuracies(panels), *_energy(energy), *_exactness(verification)))
+    return tuple((*_accuracies(panels), *map(_sample, samples), *_energy(energy), *_exactness(verification)))
+
+
+def _sample(s: Mapping[str, Any]) -> Figure:
+    """The share of an outcome over all single faults of a kind."""
+    faults = f"every one of {integer(s['population'])}" if s["whole"] else f"{integer(s['faults'])} of {integer(s['population'])}"
+    note = f"{fine_interval(s['share'])} of images {s['outcome'].replace('_', ' ')}; {faults} faults, {integer(s['images'])} images"
+    return Figure(f"A single {s['fault'].replace('_', ' ')}", fine(s["share"]["value"]), "%", note)
 
 
 def _accuracies(panels: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:

@@ -80,6 +80,7 @@ def test_single_faults_are_ranked_with_pictures(folders: tuple[Path, Path]) -> N
     assert "Single faults" in text
     assert "60 of 2 048 faults" in text
     assert "every one of 16 faults" in text
+    assert {"A single weight bit flip", "A single dead"} <= {figure.label for figure in report.figures}
     assert "Layer by bit" in text
     assert report.html.count('class="bars ranking"') == 3  # flips by layer and by bit, death by layer
     assert report.html.count("--heat:") == 16

@@ -12,6 +12,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.faults.plan import apply
 from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.gates import judge_samples, parse_gate, refuse_unanswerable, shares_of
 from edgechaos.hil.analysis.stopping import first_plan, whole_plan
 from edgechaos.hil.campaign.config import Campaign, Images, Sample, Sweep, expand_grids, read_campaign, refuse
 from edgechaos.hil.campaign.source import to_toml
@@ -138,3 +139,19 @@ def test_a_grid_is_one_sweep_for_each_combination(tmp_path: Path) -> None:
 def test_a_site_says_the_options_that_its_place_does_not() -> None:
     assert Sweep("ram_bit_flip", (0.1,), options={"address": 0x20000040, "words": 4}).site == "memory bits at 0x20000040, 4 words"
     assert Sweep("threshold_scale", values=(0.9,), options={"rate": 0.25}).site == "neurons, all layers, rate 0.25"
+
+
+def test_a_sample_is_held_to_a_gate(tmp_path: Path) -> None:
+    spec = sampling(Sample("dead", 16))
+    samples = run(tmp_path, spec).samples
+    share = samples[0].share.value
+    assert share > 0
+    (holds,) = judge_samples([parse_gate(f"sampled<={share + 0.001}")], shares_of(samples))
+    (fails,) = judge_samples([parse_gate(f"sampled<={share - 0.001},fault=dead,device=plain")], shares_of(samples))
+    assert (holds.passed, fails.passed, fails.point) == (True, False, "sdc critical")
+    refuse_unanswerable([parse_gate("sampled<=1%")], spec)
+    for gate in ("sampled<=1%,fault=omission", "sampled<=1%,at=0.5", "sampled<=1%,site=x"):
+        with pytest.raises(ConfigError, match="and no sample is that; there are dead on plain"):
+            refuse_unanswerable([parse_gate(gate)], spec)
+    (nothing,) = judge_samples([parse_gate("sampled<=1%")], [("dead", "plain", "sdc_critical", None)])
+    assert not nothing.passed
