@@ -96,11 +96,11 @@ class Client:
         self.attempts = attempts
         self.decoder = frames.FrameDecoder()
         self.session: int | None = None
-        self._boots = 0
+        self._boots: int
         self.retried = 0
         self._seq = 0
         self._arrived: deque[frames.Frame] = deque()
-        self._heard = 0
+        self._heard: int
 
     def greet(self) -> Hello:
         """Say HELLO, outside any session. The device forgets the reply it would replay.
