@@ -167,3 +167,28 @@ def test_numbers_on_the_wire() -> None:
     causes = {"POWER_ON": 0, "SOFTWARE": 1, "WATCHDOG": 2, "FAULT": 3, "PIN": 4, "UNKNOWN": 255}
     assert {c.name: int(c) for c in ResetCause} == causes
     assert (VERSION, REPLY, BIAS_INPUT, MAX_PAYLOAD, LEAST_PAYLOAD) == (3, 0x80, 0xFFFF, 65535, 116)
+
+
+class Slow(Wire):
+    """A byte of noise after 0.4 s, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.clock_s = 0.0
+        self.waited = list[float]()
+
+    def read(self, timeout_s: float) -> bytes:
+        self.waited.append(timeout_s)
+        self.clock_s += 0.4
+        return b"\x55"
+
+    def now(self) -> float:
+        return self.clock_s
+
+
+def test_nobody_looks_once_the_time_is_up() -> None:
+    """At 0, 0.4 and 0.8 of one second, of the request and of HELLO."""
+    slow = Slow()
+    with pytest.raises(LinkError, match="bytes came back"):
+        Client(slow, Timeouts(hello_s=1.0, request_s=1.0), attempts=1).request(Verb.COUNTERS)
+    assert slow.waited == pytest.approx([1.0, 0.6, 0.2] * 2)
