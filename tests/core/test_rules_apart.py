@@ -395,6 +395,7 @@ GLOBAL: list[tuple[Callable[[], IntegerGraph], str | None]] = [
     (lambda: with_node(TINY, C, site=4096), SITE),
     (lambda: with_node(TINY, C, site=-1), SITE),
     (lambda: with_node(TINY, C, site=0), SITE),
+    (lambda: with_node(TINY, "cortex0_matmul", site=0), None),
     (lambda: replace(TINY, heads=()), "at least one node and one head"),
     (lambda: replace(TINY, nodes=(), heads=()), "at least one node and one head"),
     (lambda: with_head(TINY, logits="cortex0_acc"), "must be the ArgMax of 'cortex0_acc'"),
