@@ -154,7 +154,7 @@ def test_a_head_must_start_at_its_input() -> None:
     graph = chaos_graph()
     graph = replace(graph, tensors={**graph.tensors, "other": Tensor("other", "int8", (12,))})
     second = replace(graph.heads[0], name="second", input="other")
-    with pytest.raises(GraphError, match="not from its input 'other'"):
+    with pytest.raises(GraphError, match="its logits come from 'input', not from its input 'other'"):
         replace(graph, heads=(*graph.heads, second)).validate()
 
 
