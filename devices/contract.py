@@ -48,11 +48,25 @@ class Inference:
     instructions: NDArray[np.int64] | None = None
 
 
+EXTRAS = {
+    "multiple_registers": "executed",  # registers moved by load_store_multiple
+    "register_stores": "executed",  # STR with a register offset
+    "literal_loads": "executed",  # LDR from beside the code
+    "table_branches": "executed",  # TBB, TBH
+    "pc_loads": "taken",  # loads and pops into PC, which refill the pipeline
+    "pipelined": "sequential",  # an LDR, or a register store, right after an LDR whose result is not in its address
+    "address_stalls": "sequential",  # a load or store right after the data processing that made its address
+}
+"""What is counted beside the classes of instructions, and is none; each with how often its instruction counts: `executed`, `taken`
+(control left it for elsewhere) or `sequential` (control came to it from the instruction before, not by a branch)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
     """Since the device was opened or reset.
 
-    instructions: per instruction class, executed between the GPIO edges of inferences only (empty where not counted).
+    instructions: per instruction class, executed between the GPIO edges of inferences only, and what of EXTRAS is known (empty where not
+    counted).
     timer_ticks / timer_hz: the board's own clock over the same windows; 0 where there is none.
     link: frames good, bad, retried, as far as the device knows them.
     """

@@ -7,20 +7,19 @@ over memory, as on a board.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference, checked
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference
 from edgechaos.devices.protocol.client import Link
 from edgechaos.devices.protocol.device import ProtocolDevice
 from edgechaos.firmware_gen.protocol import ResetCause
+from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.reference import check_inputs
 from edgechaos.support.errors import DeviceError, LinkError
 
 WINDOW = 64
@@ -99,31 +98,17 @@ class HostDevice(ProtocolDevice):
         self._link: HostLink | None = None
         self._inferences = 0
 
-    def infer(
-        self,
-        codes: NDArray[Any],
-        *,
-        seed: int = 0,
-        samples: ArrayLike | None = None,
-        head: str | None = None,
-        parameters: Mapping[str, int] | None = None,
-    ) -> Inference:
-        """As the contract says, the whole batch in one call; other threads run meanwhile."""
-        spec = self.graph.head(head)
-        ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples, seed))
-        self._refuse_lost()
-        self._set_parameters(parameters)
+    def _run(self, head: Head, rows: NDArray[Any], samples: NDArray[np.uint32], seed: int) -> Inference:
+        """The whole batch in one call; other threads run meanwhile."""
         assert self._link is not None
-        rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))
-        logits = np.zeros((len(codes), self.graph.tensors[spec.logits].size), np.int32)
-        labels = np.zeros(len(codes), np.uint16)
-        arrays = (rows.ctypes.data, ids.ctypes.data, seed, logits.ctypes.data, labels.ctypes.data)
-        code = self._link.call("infer", self.graph.heads.index(spec), len(codes), *arrays)
+        logits, labels = np.zeros((len(rows), self.graph.tensors[head.logits].size), np.int32), np.zeros(len(rows), np.uint16)
+        arrays = (rows.ctypes.data, samples.ctypes.data, seed, logits.ctypes.data, labels.ctypes.data)
+        code = self._link.call("infer", self.graph.heads.index(head), len(rows), *arrays)
         if code != 0:
             raise DeviceError(f"the host library refused the inference with error code {code}")
         self._opened().client.check_session()
-        self._inferences += len(codes)
-        return checked(Inference(logits, labels), len(codes), logits.shape[1], self.name)
+        self._inferences += len(rows)
+        return Inference(logits, labels)
 
     def counters(self) -> Counters:
         """As the contract says; the library's server does not see batches, so they are counted here."""

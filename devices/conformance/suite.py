@@ -21,7 +21,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.conformance.compare import PLANS, drawn_plan, same
 from edgechaos.devices.conformance.graphs import GRAPHS, chaos_graph, codes_for
-from edgechaos.devices.contract import Device, Memory
+from edgechaos.devices.contract import EXTRAS, Device, Memory
 from edgechaos.faults.injections import CLEAN, Poke, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
@@ -167,10 +167,7 @@ class DeviceConformance:
         if seen.instructions is None:
             assert not classes, "counters has instruction classes, infer has no instructions"
         else:
-            total, by_class = (
-                int(seen.instructions.sum()),
-                sum(v for k, v in classes.items() if k not in ("multiple_registers", "pc_loads")),
-            )
+            total, by_class = int(seen.instructions.sum()), sum(n for name, n in classes.items() if name not in EXTRAS)
             assert seen.instructions.shape == (4,), f"instructions {seen.instructions.shape}, not one per item"
             assert 0 < total == by_class, f"{total} instructions in 4 inferences, {by_class} by class"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, checked
 from edgechaos.devices.emulators.firmware_image import FirmwareImage, load_elf
@@ -64,20 +64,12 @@ class EmulatedDevice(ProtocolDevice):
         self._firmware: FirmwareImage | None = None
         self._resets = False
 
-    def infer(
-        self,
-        codes: NDArray[Any],
-        *,
-        seed: int = 0,
-        samples: ArrayLike | None = None,
-        head: str | None = None,
-        parameters: Mapping[str, int] | None = None,
-    ) -> Inference:
+    def infer(self, codes: NDArray[Any], **options: Any) -> Inference:
         """As the contract says; `instructions` are those between the two GPIO edges of each inference."""
         if self._link is not None:
             self._link.windows.clear()
         with self._poked_firmware():
-            result = super().infer(codes, seed=seed, samples=samples, head=head, parameters=parameters)
+            result = super().infer(codes, **options)
             windows = self._opened_link().windows
             if len(windows) != len(codes):
                 raise LinkError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.devices.contract import EXTRAS
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.firmware_gen.core import Core
 from edgechaos.support.errors import UnsupportedError
@@ -32,18 +33,6 @@ CLASSES = (
     "other",  # WFI, barriers, MSR, MRS, CPS, NOP, hints
 )
 """Each instruction executed counts in exactly one of these; a predicated one counts whether or not its condition held."""
-
-EXTRAS = {
-    "multiple_registers": "executed",  # registers moved by load_store_multiple
-    "register_stores": "executed",  # STR with a register offset
-    "literal_loads": "executed",  # LDR from beside the code
-    "table_branches": "executed",  # TBB, TBH
-    "pc_loads": "taken",  # loads and pops into PC, which refill the pipeline
-    "pipelined": "sequential",  # an LDR, or a register store, right after an LDR whose result is not in its address
-    "address_stalls": "sequential",  # a load or store right after the data processing that made its address
-}
-"""Counted beside the classes; each with how often its instruction counts: `executed`, `taken` (control left it for elsewhere) or
-`sequential` (control came to it from the instruction before, not by a branch)."""
 
 DATA_PROCESSING = ("alu", "mul_mac", "div")
 BRANCH = len(CLASSES)

@@ -106,29 +106,27 @@ class ProtocolDevice(Device):
         head: str | None = None,
         parameters: Mapping[str, int] | None = None,
     ) -> Inference:
-        """As the contract says; one frame or more per item. The session is checked after every group, before its results count."""
+        """As the contract says."""
         with self._faulty_wire():
-            return self._infer(codes, seed, samples, head, parameters)
+            spec = self.graph.head(head)
+            ids = np.ascontiguousarray(check_inputs(self.graph, spec, codes, samples, seed))
+            self._refuse_lost()
+            self._set_parameters(parameters)
+            rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))
+            return checked(self._run(spec, rows, ids, seed), len(codes), self.graph.tensors[spec.logits].size, self.name)
 
-    def _infer(
-        self, codes: NDArray[Any], seed: int, samples: ArrayLike | None, head: str | None, parameters: Mapping[str, int] | None
-    ) -> Inference:
-        spec = self.graph.head(head)
-        ids = check_inputs(self.graph, spec, codes, samples, seed)
-        self._refuse_lost()
-        session = self._set_parameters(parameters)
-        outputs = self.graph.tensors[spec.logits].size
-        logits = np.zeros((len(codes), outputs), np.int32)
-        labels = np.zeros(len(codes), np.uint16)
-        rows = np.ascontiguousarray(codes.astype(codes.dtype.newbyteorder("<")))
-        for first in range(0, len(codes), GROUP):
-            group = range(first, min(first + GROUP, len(codes)))
-            requests = [list(self._infer_requests(session.hello, spec, rows[i].tobytes(), seed, int(ids[i]))) for i in group]
+    def _run(self, head: Head, rows: NDArray[Any], samples: NDArray[np.uint32], seed: int) -> Inference:
+        """Checked items, little-endian: one frame or more each. The session is checked after every group, before its results count."""
+        session, outputs = self._opened(), self.graph.tensors[head.logits].size
+        logits, labels = np.zeros((len(rows), outputs), np.int32), np.zeros(len(rows), np.uint16)
+        for first in range(0, len(rows), GROUP):
+            group = range(first, min(first + GROUP, len(rows)))
+            requests = [list(self._infer_requests(session.hello, head, rows[i].tobytes(), seed, int(samples[i]))) for i in group]
             replies = iter(session.client.requests([r for item in requests for r in item]))
             for i, item in zip(group, requests, strict=True):
                 labels[i], logits[i] = self._read_item(outputs, [(r, next(replies)) for r in item])
             session.client.check_session()
-        return checked(Inference(logits, labels), len(codes), outputs, self.name)
+        return Inference(logits, labels)
 
     def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
         """Run one item, (1, *input shape), `times` times between two edges of the marker pin; nothing is on the link meanwhile.
@@ -262,12 +260,10 @@ class ProtocolDevice(Device):
             self._session.client.link.close()
             self._session = None
 
-    def _set_parameters(self, parameters: Mapping[str, int] | None) -> _Session:
+    def _set_parameters(self, parameters: Mapping[str, int] | None) -> None:
         """One request per ThermalNoise node, in node order; raises GraphError before anything is sent."""
         settings = check_parameters(self.graph, parameters)
-        session = self._opened()
-        session.client.requests([Request(Verb.PARAM, PARAM.pack(index, k)) for index, k in enumerate(settings.values())])
-        return session
+        self._opened().client.requests([Request(Verb.PARAM, PARAM.pack(index, k)) for index, k in enumerate(settings.values())])
 
     def _opened(self) -> _Session:
         if self._session is None:

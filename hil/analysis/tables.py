@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edgechaos.devices.emulators.instruction_classes import EXTRAS
+from edgechaos.devices.contract import EXTRAS
 from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.extras import need

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Counters, Device, DeviceInfo, Inference, Repairable
 from edgechaos.faults.injections import ResolvedPlan
@@ -30,17 +30,9 @@ class DamagedDevice(Device):
         self.device.inject(self.damage)
         return info
 
-    def infer(
-        self,
-        codes: NDArray[Any],
-        *,
-        seed: int = 0,
-        samples: ArrayLike | None = None,
-        head: str | None = None,
-        parameters: Mapping[str, int] | None = None,
-    ) -> Inference:
+    def infer(self, codes: NDArray[Any], **options: Any) -> Inference:
         """As the contract says."""
-        return self.device.infer(codes, seed=seed, samples=samples, head=head, parameters=parameters)
+        return self.device.infer(codes, **options)
 
     def inject(self, plan: ResolvedPlan) -> None:
         """The plan on top of the damage. Raises FaultError as the device does, or where a word would leave its stored type."""

@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgechaos.devices.emulators.instruction_classes import EXTRAS
+from edgechaos.devices.contract import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import Cycles

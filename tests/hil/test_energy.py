@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgechaos.devices.emulators.instruction_classes import CLASSES, EXTRAS
+from edgechaos.devices.contract import EXTRAS
+from edgechaos.devices.emulators.instruction_classes import CLASSES
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import cores
 from edgechaos.hil.energy import model
