@@ -16,6 +16,7 @@ from edgechaos.hil.campaign.config import Campaign, Images, StopSettings, Sweep,
 from edgechaos.hil.campaign.plan import CampaignPlan, plan_campaign
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.hil.execute.estimate import estimate_cost
+from edgechaos.hil.report.page import Inputs, compose
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.sequences import SEQUENTIAL
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run
@@ -52,7 +53,11 @@ def test_every_point_stops_by_itself(tmp_path: Path) -> None:
             assert earlier.high - earlier.low > 0.12  # or it would have stopped there
     assert by_rate[0.75].masks > by_rate[0.0].masks
     assert results.about["trials"]["planned"] < len(plan_campaign(spec).trials)
-    check_document("campaign", json.loads(json.dumps(results.to_json())), "results")
+    document = json.loads(json.dumps(results.to_json()))
+    check_document("campaign", document, "results")
+    assert "a confidence sequence over masks, because this campaign stopped by itself" in compose(Inputs(document)).html
+    document["about"]["campaign"]["stop"] = None
+    assert "intervals: t over masks, for these images" in compose(Inputs(document)).html
 
 
 def test_an_interrupted_campaign_stops_at_the_same_masks(tmp_path: Path) -> None:
