@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class FaultPlan:
 
     def to_json(self) -> list[dict[str, Any]]:
         """One JSON object per fault, its `kind` first."""
-        return [{"kind": f.kind, **asdict(f)} for f in self.faults]
+        # Not asdict, which copies deeply at several times the cost: no field of a fault can be changed.
+        return [{"kind": f.kind} | {field.name: getattr(f, field.name) for field in fields(f)} for f in self.faults]
 
     @property
     def id(self) -> str:
