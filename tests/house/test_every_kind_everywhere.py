@@ -56,3 +56,10 @@ def test_the_base_and_the_checks_name_no_kind() -> None:
         text = (ROOT / "edgechaos" / "graph" / f"{name}.py").read_text()
         assert "graph.kinds import" not in text
         assert "edgechaos.graph.kinds." not in text
+
+
+def test_c_names_kinds_in_their_files_alone() -> None:
+    """Memory, limits, kernels, costs and what a model includes are asked of a kind, or of what writes it."""
+    kinds = ROOT / "firmware_gen" / "compilers" / "c" / "kinds"
+    named = {p.name for p in (ROOT / "firmware_gen").rglob("*.py") if "graph.kinds" in p.read_text() and p.parent != kinds}
+    assert not named
