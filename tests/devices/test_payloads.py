@@ -45,6 +45,11 @@ def test_masks_are_bits_low_first_in_pieces() -> None:
     ]
 
 
+def test_a_mask_that_ends_with_a_byte_has_no_byte_more() -> None:
+    plan = resolve(GRAPH, FaultPlan((DeadNeurons("cortex0", neurons=(3, 7)),)))
+    assert sent(plan) == [(Verb.SET, struct.pack("<HH", 0, 0) + b"\x88")]
+
+
 def test_a_slot_is_sent_from_the_first_entry_that_differs_to_the_last() -> None:
     plan = resolve(GRAPH, FaultPlan((DeadNeurons("cortex0", neurons=(21, 35)),)))
     assert sent(plan) == [(Verb.SET, struct.pack("<HH", 0, 16) + b"\x20\0\x08")]

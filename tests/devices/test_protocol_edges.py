@@ -143,6 +143,8 @@ def test_one_item_many_times() -> None:
     sent = [INFER_HEAD.unpack(f.payload) for f in device.link.requests if f.kind == Verb.INFER]
     assert sent == [(0, 7, 0, 5), (0, 0, 0, 1)]
     assert device.counters().inferences == 6
+    client.requests = lambda batch: []  # type: ignore[method-assign]
+    device.repeat(ITEM, 2**32 - 1)
     with pytest.raises(ShapeError, match="head 'main' takes int8"):
         device.repeat(ITEM.astype(np.int16), 1)
     for items, times in ((ITEM, 0), (ITEM, 2**32), (ITEM[:0], 1), (np.repeat(ITEM, 2, axis=0), 1)):
