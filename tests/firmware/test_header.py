@@ -95,7 +95,7 @@ def test_a_core_of_sixteen_bits_compiles_it(family: str, tmp_path: Path) -> None
     firmware = generate(mixed_graph(family=family), None)
     write_sources(firmware, tmp_path)
     config = tmp_path / "src" / "ec_config.h"
-    config.write_text(re.sub("(EC_PATCH_CAPACITY|EC_MAX_PAYLOAD) .*", r"\1 64u", config.read_text()))
+    config.write_text(re.sub("(EC_PATCH_CAPACITY|EC_MAX_PAYLOAD|EC_REPAIR_BYTES) .*", r"\1 64u", config.read_text()))
     flags = ("-target", "avr-freestanding", "-mmcu=atmega1284p", "-std=c99", "-Os", "-Wall", "-Wextra", "-Wpedantic", "-Wundef", "-Werror")
     for source in objects(firmware):
         zig("cc", *flags, "-Isrc", "-isystem", str(RUNTIME / "startup"), "-c", source, "-o", "x.o", folder=tmp_path)
