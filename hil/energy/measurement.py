@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from edgechaos.devices.meters.contract import Accuracy, Marked, MeterError, PowerMeter, Recording
 from edgechaos.firmware_gen.core import Cycles
 from edgechaos.hil.energy.model import BoardEnergy
+from edgechaos.support.statistics import t_quantile
 
 LEAST_WINDOWS = 5
 """As MLPerf Tiny takes; fewer say nothing about their scatter."""
@@ -127,7 +127,7 @@ def evaluate(recording: Recording, accuracy: Accuracy, inferences: int, *, confi
     )
     combined = math.sqrt(sum(c.standard_j**2 for c in budget))
     spent = sum(c.standard_j**4 / c.freedom for c in budget)
-    factor = float(student.ppf(0.5 + confidence / 2, combined**4 / spent if spent > 0 else math.inf))
+    factor = t_quantile(0.5 + confidence / 2, combined**4 / spent if spent > 0 else math.inf)
     gross = energy + float(idle.mean()) * per
     return Measurement(energy, factor * combined, confidence, gross, float(idle.mean()), per, inferences, found, budget, name)
 
