@@ -279,6 +279,22 @@ def test_a_device_that_answers_hello_and_nothing_else() -> None:
         device.infer(CODES)
 
 
+def test_a_device_that_loses_its_power_at_every_request_says_so() -> None:
+    """It answers HELLO alone: what it says there, that it began anew, is the cause, not the link."""
+    device = opened()
+    respond = device.link._respond
+
+    def dies(frame: Frame) -> bytes:
+        if frame.kind == Verb.HELLO:
+            return respond(frame)
+        device.link.board.lose_power()
+        return b""
+
+    device.link._respond = dies  # type: ignore[method-assign]
+    with pytest.raises(DevicePowerLoss, match="restarted by itself"):
+        device.infer(CODES)
+
+
 @pytest.mark.parametrize("size", range(116, 140))
 def test_a_plan_is_cut_into_requests_that_fit_and_are_full(size: int) -> None:
     graph = chaos_graph(sizes=(50, 2000, 5), noise=False, seed=4)

@@ -65,6 +65,15 @@ def test_time_and_edges_of_inferences(host: HostLibrary, built: Path) -> None:
     assert protocol.COUNTERS_REPLY.unpack(ask(host, Verb.COUNTERS, seq=3))[-1] == 73_000
 
 
+def test_the_first_head_that_there_is_not_has_no_logits(built: Path) -> None:
+    library = ctypes.CDLL(str(built))
+    logits = library[f"{GRAPH.name}_logits"]
+    logits.restype, logits.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_uint8)
+    state = ctypes.create_string_buffer(1 << 16)
+    assert logits(state, 0) is not None
+    assert logits(state, len(GRAPH.heads)) is None
+
+
 def test_a_clock_that_wraps_and_a_sum_that_needs_more_than_32_bits(host: HostLibrary, built: Path) -> None:
     port = ctypes.CDLL(str(built))
     port.test_reset_port()

@@ -37,13 +37,15 @@ TARGETS = (
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "rules_apart", "vectors", "rounding")),
-    Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol")),
+    Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol", "commit")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "protocol_edges", "link")),
     Target(
         "protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "protocol_edges", "link", "frames")
     ),
     Target(
-        "protocol", ("devices/protocol/device.py",), (*_t("protocol_edges", "link", "frames"), "tests/devices/test_devices.py::TestFake")
+        "protocol",
+        ("devices/protocol/device.py",),
+        (*_t("protocol_edges", "link", "frames", "commit"), "tests/devices/test_devices.py::TestFake"),
     ),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics", "statistics_edges")),
     Target("figures", ("hil/energy/model.py",), _t("energy")),
