@@ -216,6 +216,18 @@ def test_states_that_are_set(host: HostLibrary, of: int, first: int, lifespan: i
     np.testing.assert_array_equal(host.infer(ITEMS, 9, SAMPLES, HEADS.index("stateful"))[0], wanted)
 
 
+@pytest.mark.parametrize("of", [0, 1])
+@pytest.mark.parametrize("cleared", [65535, 0x5555, 0xFF00, 0])
+def test_bits_of_states_that_are_kept(host: HostLibrary, of: int, cleared: int) -> None:
+    """In neurons without decay, whose membranes hold what earlier ticks brought."""
+    layer = next(n for n in GRAPH.path("refilled") if isinstance(n, ChaosLayer)).name
+    when: dict[str, Any] = {"state_from": {layer: 1}, "state_ticks": {layer: 5}, "state_of": {layer: of}}
+    plan = ResolvedPlan.of(state_clear={layer: np.full(4, cleared)}, state_flip={layer: np.array([0, 1, 32768, 255])}, **when)
+    host.inject(plan)
+    wanted = reference.run(apply(GRAPH, plan), ITEMS, seed=9, samples=SAMPLES, head="refilled").logits
+    np.testing.assert_array_equal(host.infer(ITEMS, 9, SAMPLES, HEADS.index("refilled"))[0], wanted)
+
+
 def test_scaled_thresholds(host: HostLibrary) -> None:
     faults = (ThresholdScale(factor=0.5),)
     host.inject(resolve(GRAPH, FaultPlan(faults)))
