@@ -30,6 +30,6 @@ if [ "${1:-}" = nightly ]; then
 else
     marked="trains and not backends"
 fi
-lane avx2 "$marked" ATEN_CPU_CAPABILITY=avx2
+lane avx2 "$marked" ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
 lane mkl "$marked" MKL_CBWR=COMPATIBLE
 exit $failed

@@ -6,7 +6,7 @@ No verdict of a test may hang on what one trained float network does on one proc
     EDGECHAOS_TEST_FLOATS=n    sums of floats end a few units in the last place elsewhere, as on another processor
     EDGECHAOS_TEST_THREADS=n   torch takes n threads, whatever a recipe asks for
 
-`.ci/lanes.sh` runs them. Instruction sets are torch's and MKL's own variables: ATEN_CPU_CAPABILITY, MKL_CBWR.
+`.ci/lanes.sh` runs them. Instruction sets are variables of torch, MKL and OpenBLAS: ATEN_CPU_CAPABILITY, MKL_CBWR, OPENBLAS_CORETYPE.
 """
 
 from __future__ import annotations

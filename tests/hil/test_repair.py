@@ -34,6 +34,8 @@ from tests.helpers.mixed_graphs import items_for, mixed_graph
 from tests.helpers.places import ROOT
 from tests.hil.test_diagnose import NETS, last
 
+pytestmark = pytest.mark.trains
+
 NAMES = ("spiking", "spiking, expected", "k-WTA", "channels, plain", "two spiking layers", "text", "thermal")
 
 
