@@ -1,13 +1,14 @@
 """Boards: what the firmware must know of each one, read from `boards/<name>.toml`.
 
-A board is named, or is the path of a TOML file of the same form. Unknown keys and impossible values are refused with their path and
-what there is to choose from. Every address in a board file names the manual it comes from.
+A board is named, or is the path of a TOML file of the same form; `NAME,patch_capacity=64` is that board with another number. Unknown keys
+and impossible values are refused with their path and what there is to choose from. Every address names the manual it comes from.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ EXTRA_FLAG = re.compile(r"-O[123sz]|-fno-unroll-loops|-fno-vectorize|-DEC_[A-Z0-
 """Compiler flags that a board file may ask for; everything else could read or write files of the build machine."""
 
 MIN_PAYLOAD, MAX_PAYLOAD = 128, 4096
+CHANGEABLE = ("max_payload", "patch_capacity", "repair_bytes", "stack_bytes")
+"""Numbers of a board that are the firmware's to choose, not the hardware's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +99,41 @@ def board_names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in BOARD_FOLDER.glob("*.toml")))
 
 
+def named_board(name: str | os.PathLike[str]) -> tuple[str, dict[str, int]]:
+    """The name or path of a board, and the numbers that follow it: "mps2-an386,patch_capacity=64".
+
+    Raises ConfigError for what is no number of a board's first table.
+    """
+    text = os.fspath(name)
+    if "," not in text or os.path.exists(text):
+        return text, {}
+    board, *changes = text.split(",")
+    chosen = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in CHANGEABLE or not (value.isascii() and value.isdecimal() and len(value) <= 10):
+            raise ConfigError(
+                f"board '{board}': '{change:.{SHOWN}}' changes nothing; write {', '.join(f'{k}=NUMBER' for k in CHANGEABLE)}", "board"
+            )
+        chosen[key] = int(value)
+    return board, chosen
+
+
 def load_board(name: str | os.PathLike[str]) -> Board:
-    """A board by name, or from the path of a TOML file.
+    """A board by name, or from the path of a TOML file, with the numbers that follow it.
 
     Raises ConfigError for an unknown name, unknown or missing keys (with their path) or impossible values.
     """
-    if name in board_names():
-        return _parse(BOARD_FOLDER / f"{os.fspath(name)}.toml")
-    if Path(name).suffix != ".toml":
-        raise ConfigError(
-            f"no board '{os.fspath(name)}'{suggestion(os.fspath(name), board_names())}; "
-            f"there are {', '.join(board_names())}, or give the path of a board's .toml",
-            "board",
-        )
-    return _parse(Path(name))
+    board, chosen = named_board(name)
+    if board in board_names():
+        return _parse(BOARD_FOLDER / f"{board}.toml", chosen)
+    if Path(board).suffix != ".toml":
+        there = f"there are {', '.join(board_names())}, or give the path of a board's .toml"
+        raise ConfigError(f"no board '{board}'{suggestion(board, board_names())}; {there}", "board")
+    return _parse(Path(board), chosen)
 
 
-def _parse(path: Path) -> Board:
+def _parse(path: Path, chosen: Mapping[str, int]) -> Board:
     converter = strict_converter()
 
     def read_port(name: Any, _: type) -> Port:
@@ -129,7 +150,7 @@ def _parse(path: Path) -> Board:
 
     converter.register_structure_hook(Port, read_port)
     converter.register_structure_hook(Core, read_core)
-    board = structure(read_toml(path, "board file"), Board, str(path), converter)
+    board = structure({**read_toml(path, "board file"), **chosen}, Board, str(path), converter)
     _check(board, path)
     return board
 

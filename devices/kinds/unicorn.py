@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgechaos.devices.contract import Device
 from edgechaos.devices.entry import DeviceEntry
-from edgechaos.firmware_gen.board import Board, board_names, load_board
+from edgechaos.firmware_gen.board import Board, board_names, load_board, named_board
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.extras import check_installed
@@ -44,9 +44,10 @@ def _check(argument: str) -> None:
     known = [board.name for board in _emulated()]
     if argument in ("", *known):
         return
-    if Path(argument).suffix != ".toml" and argument not in board_names():
+    name, _ = named_board(argument)
+    if Path(name).suffix != ".toml" and name not in board_names():
         there = f"there are {', '.join(known)}, or give the path of a .toml"
-        raise ConfigError(f"no emulated board '{shown(argument)}'{suggestion(argument, known)}; {there}", "device")
+        raise ConfigError(f"no emulated board '{shown(name)}'{suggestion(name, known)}; {there}", "device")
     board = load_board(argument)
     if not is_emulated(board):
         raise ConfigError(f"board '{board.name}' is not emulated: emulated are {', '.join(known)}, and boards like them", "device")

@@ -285,4 +285,4 @@ def _refused(verb: Verb, payload: bytes) -> DeviceRefused:
         return DeviceRefused(f"{verb.name} was refused with a malformed error reply of {len(payload)} bytes")
     code, detail = ERROR_REPLY.unpack(payload)
     name = ErrorCode(code).name.lower() if code in ErrorCode._value2member_map_ else f"error code {code}"
-    return DeviceRefused(f"{verb.name} was refused: {name}, detail {detail}", code)
+    return DeviceRefused(f"{verb.name} was refused: {name}, detail {detail}", code, detail)

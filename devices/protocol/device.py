@@ -25,7 +25,18 @@ from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
 from edgechaos.devices.protocol.repairs import repair_requests, words_of
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
-from edgechaos.firmware_gen.protocol import COUNTERS_REPLY, HELLO_REPLY, INFER_HEAD, INFER_REPLY, PARAM, Hello, Level, ResetCause, Verb
+from edgechaos.firmware_gen.protocol import (
+    COUNTERS_REPLY,
+    HELLO_REPLY,
+    INFER_HEAD,
+    INFER_REPLY,
+    PARAM,
+    ErrorCode,
+    Hello,
+    Level,
+    ResetCause,
+    Verb,
+)
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -183,7 +194,9 @@ class ProtocolDevice(Device):
             session.client.requests(requests)
         except DeviceRefused as error:
             self.revert()
-            raise FaultError(f"device '{self.name}' refused the repair, and holds the model that was flashed: {error}") from error
+            room = f"it has {error.detail} bytes for repaired matrices; give its board more: NAME,repair_bytes=65536"
+            why = room if error.code == ErrorCode.NO_SPACE else error
+            raise FaultError(f"device '{self.name}' refused the repair, and holds the model that was flashed: {why}") from error
         return self._hold(mended, flashed)
 
     def revert(self) -> DeviceInfo:

@@ -123,8 +123,9 @@ class LinkError(DeviceError):
 
 
 class DeviceRefused(DeviceError):
-    """The device answered with an error code: it understood the request and will not do it."""
+    """The device answered with an error code: it understood the request and will not do it. detail: as the protocol says of the code."""
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(self, message: str, code: int = 0, detail: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.detail = detail

@@ -211,6 +211,25 @@ def test_a_repair_that_was_not_finished_is_said() -> None:
             FakeDevice(GRAPH, board=board).open()
 
 
+def test_firmware_without_room_refuses_a_repair_and_stays_what_it_was(tmp_path: Path) -> None:
+    name = "mps2-an386"
+    device = EmulatedDevice(GRAPH, emulated_firmware(GRAPH, name), name)
+    with device:
+        with pytest.raises(FaultError, match="holds the model that was flashed: it has 0 bytes for repaired matrices"):
+            device.commit(other_words(GRAPH))
+        assert device.revert().model_hash == content_hash(GRAPH)
+        assert exact(device, GRAPH)
+
+
+def test_room_follows_the_name_of_a_board() -> None:
+    name = "mps2-an386,patch_capacity=9,repair_bytes=16384"
+    device, mended = EmulatedDevice(GRAPH, emulated_firmware(GRAPH, name), name), other_words(GRAPH)
+    with device:
+        assert device.open().patch_capacity == 9
+        assert device.commit(mended).model_hash == content_hash(mended)
+        assert exact(device, mended)
+
+
 def test_what_is_refused(repairable: Any, tmp_path: Path) -> None:
     other = chaos_graph(sizes=(12, 19, 6))
     device: Any = fake(GRAPH)
@@ -218,13 +237,13 @@ def test_what_is_refused(repairable: Any, tmp_path: Path) -> None:
         device.commit(other)
     device = fake(GRAPH, repair_bytes=0)
     with device:
-        with pytest.raises(FaultError, match="holds the model that was flashed: COMMIT was refused: no_space"):
+        with pytest.raises(FaultError, match="it has 0 bytes for repaired matrices; give its board more"):
             device.commit(other_words(GRAPH))
         assert exact(device, GRAPH)
     large = chaos_graph(sizes=(300, 80, 6))
     device = repairable(large)
     with device:
-        with pytest.raises(FaultError, match="no_space, detail 16384"):
+        with pytest.raises(FaultError, match="it has 16384 bytes for repaired matrices"):
             device.commit(other_words(large, rate=0.001))
         assert exact(device, large)
     text = mixed_graph(family="text")

@@ -164,6 +164,15 @@ def test_every_port_says_what_it_is_for() -> None:
         assert bool(fit.clock_hz) == ("EC_CLOCK_HZ" not in source), name
 
 
+@pytest.mark.parametrize("change", ["clock_hz=1", "stack_bytes=-8", "stack_bytes=8e3", "stack_bytes", "", "stack_bytes=99999999999"])
+def test_only_numbers_that_are_the_firmwares_to_choose_follow_a_name(change: str, mine: Path) -> None:
+    with pytest.raises(ConfigError, match=f"'{change[:30]}' changes nothing; write max_payload=NUMBER, .* stack_bytes=NUMBER"):
+        load_board(f"{mine},{change}")
+    with pytest.raises(ConfigError, match="expected 1024 to 1048576, a multiple of 8 @ stack_bytes"):
+        load_board(f"{mine},stack_bytes=9")
+    assert (load_board(f"{mine},stack_bytes=8192").stack_bytes, load_board(mine).stack_bytes) == (8192, 4096)
+
+
 def test_only_boards_with_emulated_peripherals_run_on_unicorn(mine: Path) -> None:
     mine.write_text(mine.read_text().replace('"cmsdk"', '"uarte"'))
     assert load_board(mine).peripherals == "uarte"

@@ -287,9 +287,9 @@ static uint8_t perform(ec_server *server, uint8_t verb, exchange *x)
     case EC_VERB_COMMIT:
         return commit(server, x);
 #else
-    case EC_VERB_COMMIT:
+    case EC_VERB_COMMIT: /* there is never a repair to give up */
         x->detail = 0;
-        return EC_ERROR_NO_SPACE;
+        return x->length == 0u ? 0u : EC_ERROR_NO_SPACE;
 #endif
 #else
     case EC_VERB_SET:
