@@ -69,8 +69,9 @@ def run_campaign(
     _check_inputs(graph, items)
     _check_devices_named(campaign, opener, executor)
     progress = progress or (lambda done, total: None)
-    check_plan(whole_plan(campaign, graph), graph)
-    plan = first_plan(campaign, graph)
+    whole = whole_plan(campaign, graph)
+    check_plan(whole, graph)
+    plan = first_plan(campaign, graph, whole)
     progress(0, len(plan.trials))
     if campaign.energy is not None:
         board_energy(campaign.energy.board)  # refused now, not after hours of trials

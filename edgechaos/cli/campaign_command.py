@@ -162,7 +162,7 @@ def _print_cost(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, w
 
     whole = whole_plan(campaign, graph)
     check_plan(whole, graph)
-    cost = estimate_cost(campaign, graph, items, (first_plan(campaign, graph), whole), open_device, workers or default_workers())
+    cost = estimate_cost(campaign, graph, items, (first_plan(campaign, graph, whole), whole), open_device, workers or default_workers())
     if as_json:
         print_json(asdict(cost))
         return

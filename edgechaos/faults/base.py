@@ -79,11 +79,7 @@ class Fault:
     @classmethod
     def settings(cls) -> dict[str, type]:
         """Field -> int, float or str, of the fields that hold one: what a file or a command line may set. Lists of sites are not there."""
-        return {
-            name: kind
-            for name, kind in _hints(cls).items()  # type: ignore[arg-type]  # a class is hashable
-            if kind in (int, float, str) and cls.takes(name)
-        }
+        return {name: kind for name, kind in _hints(cls).items() if kind in (int, float, str)}  # type: ignore[arg-type]  # it is hashable
 
     def at(self, value: float) -> Fault:
         """The same fault with its swept field at a value."""
@@ -103,12 +99,14 @@ class Fault:
     @classmethod
     def takes(cls, name: str) -> bool:
         """Whether it has such a field."""
-        return name in {f.name for f in fields(cls)}
+        return name in _hints(cls)  # type: ignore[arg-type]
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _hints(cls: Any) -> Mapping[str, Any]:
+    """The types of its fields; asked for once per fault of a campaign."""
+    hints = get_type_hints(cls)
+    return MappingProxyType({f.name: hints[f.name] for f in fields(cls)})
 
 
 def fault_kinds() -> Mapping[str, type[Fault]]:

@@ -22,8 +22,10 @@ def whole_plan(campaign: Campaign, graph: IntegerGraph) -> CampaignPlan:
     return plan_campaign(campaign, samples=sample_cells(campaign, graph, whole_counts(campaign, graph)))
 
 
-def first_plan(campaign: Campaign, graph: IntegerGraph) -> CampaignPlan:
-    """The trials before the first look and the pilots of samples; all of them where the campaign does not stop by itself."""
+def first_plan(campaign: Campaign, graph: IntegerGraph, whole: CampaignPlan | None = None) -> CampaignPlan:
+    """The trials before the first look and the pilots of samples; all of them, `whole`, where the campaign does not stop by itself."""
+    if whole is not None and campaign.stop is None and not campaign.sample:
+        return whole
     samples, masks = sample_cells(campaign, graph), None
     if campaign.stop is not None:
         masks = {cell.place: next(campaign.stop.looks(len(cell.trials))) for cell in plan_campaign(campaign).cells}

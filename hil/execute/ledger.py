@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,13 @@ from edgechaos.support.errors import EdgeChaosError
 INFRASTRUCTURE = "infrastructure"
 Key = tuple[str, int, str, str, int]
 """Plan, seed, device, data, images; the model is the ledger's."""
+SAID = tuple(f.name for f in fields(TrialResult) if f.name not in ("correct_bits", "baseline"))
+"""What a row's JSON says of a result; the others have columns of their own."""
+STORE = (
+    f"INSERT INTO trials ({COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS.split(', ')))}) ON CONFLICT DO UPDATE SET"
+    f" {', '.join(f'{name} = excluded.{name}' for name in COLUMNS.split(', '))}, recorded = CURRENT_TIMESTAMP"
+    " WHERE outcome IS NULL OR outcome = 'infrastructure'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Ledger:
         self._data = data
         self._known: dict[Key, _Known] = {}
         self._undo: dict[Key, _Known | None] = {}
+        self._keys: dict[Trial, Key] = {}
 
     @classmethod
     def open(cls, path: Path, identity: Identity, data: dict[int, str], *, resume: bool = False) -> Ledger:
@@ -211,9 +219,8 @@ class Ledger:
     def finish(self, events: Iterable[Finished]) -> None:
         """Record results; inside a transaction."""
         for event in events:
-            result = asdict(event.result)
-            bits, baseline = result.pop("correct_bits"), result.pop("baseline")
-            self._write(event.trial, "ok", "", json.dumps(result), bits, baseline)
+            result = {name: getattr(event.result, name) for name in SAID}  # not asdict, which copies deeply
+            self._write(event.trial, "ok", "", json.dumps(result), event.result.correct_bits, event.result.baseline)
 
     def fail(self, event: Failed, attempts_allowed: int) -> bool:
         """Record a failed attempt; inside a transaction. Whether it was the last: then its outcome is the trial's.
@@ -256,17 +263,14 @@ class Ledger:
         key = _key_of(values)
         self._undo.setdefault(key, self._known.get(key))
         self._known[key] = _Known(values[8], json.loads(values[9]), values[10])
-        names = COLUMNS.split(", ")
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-        done = self._connection.execute(
-            f"INSERT INTO trials ({COLUMNS}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO UPDATE SET {changes},"
-            " recorded = CURRENT_TIMESTAMP WHERE outcome IS NULL OR outcome = 'infrastructure'",
-            (*values, checksum(values)),
-        )
+        done = self._connection.execute(STORE, (*values, checksum(values)))
         assert done.rowcount == 1, f"a decided trial is never written again: {key}"
 
     def _key(self, trial: Trial) -> Key:
-        return trial.plan.id, trial.seed, trial.device, self._data[trial.images], trial.images
+        known = self._keys.get(trial)
+        if known is None:  # a plan's id costs more than everything else about a row
+            known = self._keys[trial] = trial.plan.id, trial.seed, trial.device, self._data[trial.images], trial.images
+        return known
 
     def entry(self, trial: Trial) -> Entry | None:
         """A trial's row; None where it was never attempted. Raises EdgeChaosError where it was damaged since the ledger was opened."""
@@ -300,7 +304,7 @@ class Ledger:
         for group in plan.groups:
             todo = tuple(t for t in group.trials if (known := self._known.get(self._key(t))) is None or known.outcome is None)
             if todo:
-                clean = self.entry(group.trials[0])
+                clean = self.entry(group.trials[0]) if self._key(group.trials[0]) in self._known else None
                 groups.append(Group(todo, clean.result.baseline if clean and clean.result else None))
         return tuple(groups)
 
