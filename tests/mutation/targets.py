@@ -24,6 +24,7 @@ def _t(*names: str) -> tuple[str, ...]:
 RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "weighted", "images", "validation"))
 RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
+SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "link", "machine", "sites")))
 NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")
 TARGETS = (
     Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "vectors", *NODES)),
@@ -37,6 +38,14 @@ TARGETS = (
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "rules_apart", "vectors", "rounding")),
+    Target("semantics", ("edgechaos/arithmetic/streams.py", "edgechaos/arithmetic/seeds.py"), _t("streams", "seeds")),
+    Target(
+        "semantics",
+        SITES,
+        _t("fault_kinds", "faults", "node_faults", "plan_rules", "fault_names", "stratified", "memory", "strikes", "link_faults"),
+    ),
+    Target("semantics", ("edgechaos/faults/strata.py",), _t("stratified", "samples")),
+    Target("semantics", ("edgechaos/graph/signals.py", "edgechaos/graph/heads.py"), _t("signals", "graph", "nodes")),
     Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol", "commit")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "protocol_edges", "link")),
     Target(
@@ -47,11 +56,33 @@ TARGETS = (
         ("devices/protocol/device.py",),
         (*_t("protocol_edges", "link", "frames", "commit"), "tests/devices/test_devices.py::TestFake"),
     ),
+    Target("protocol", ("devices/protocol/energy_runner.py", "devices/meters/simulated.py"), _t("energy_runner", "meters")),
+    Target("protocol", ("devices/protocol/faulty_link.py", "devices/protocol/repairs.py"), _t("link_faults", "commit", "repair")),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics", "statistics_edges")),
+    Target("figures", ("edgechaos/support/sequences.py",), _t("sequences", "stopping")),
+    Target("figures", ("edgechaos/support/stratified.py",), _t("stratified", "samples")),
     Target("figures", ("hil/energy/model.py",), _t("energy")),
-    Target("figures", ("hil/execute/ledger.py",), _t("ledger_rules", "ledger", "ledger_damage")),
+    Target("figures", ("hil/energy/measurement.py", "devices/meters/contract.py"), _t("measurement", "meters")),
+    Target("figures", ("hil/execute/ledger.py", "hil/execute/ledger_file.py"), _t("ledger_rules", "ledger", "ledger_damage")),
+    Target("figures", ("hil/campaign/plan.py", "hil/campaign/sampling.py"), _t("campaign", "samples", "stopping", "sweeps")),
+    Target("figures", ("hil/analysis/sampled.py", "hil/analysis/stopping.py"), _t("samples", "stopping")),
+    Target("figures", ("hil/analysis/compare.py", "hil/analysis/gates.py"), _t("compare", "samples")),
+    Target("figures", ("hil/analysis/results.py", "hil/analysis/quantities.py"), _t("campaign", "stopping", "tables", "compare", "report")),
     Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
+    Target("repair", ("edgechaos/faults/words.py", "hil/repair/*.py"), _t("repair", "diagnose", "commit")),
 )
+WHOLE = ("edgechaos/arithmetic", "edgechaos/faults", "devices/protocol", "hil/analysis", "hil/campaign", "hil/energy", "hil/repair")
+"""Folders of which every module is a target, or stands here with the reason why it decides no integer, frame or figure."""
+LEFT_OUT = {
+    "edgechaos/arithmetic/torch_words.py": "draws what random_bits.py draws, in torch, while training",
+    "hil/analysis/documents.py": "reads and checks what results.py has written",
+    "hil/analysis/live.py": "what a terminal shows of a campaign that runs",
+    "hil/analysis/model_facts.py": "describes a model",
+    "hil/analysis/points.py": "names of fields",
+    "hil/analysis/tables.py": "rows of what results.py has computed",
+    "hil/campaign/config.py": "reads and checks a campaign file",
+    "hil/campaign/source.py": "writes a campaign file",
+}
 AREAS = tuple(dict.fromkeys(target.area for target in TARGETS))
 
 
