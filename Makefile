@@ -83,6 +83,7 @@ mutation: apt $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/kernels.py
 
 clean:
 	rm -rf $(OUT) lanes build dist *.egg-info

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 import numpy as np
-from conv import SHAPES, convolution
+from rows.conv import SHAPES, convolution
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
@@ -88,7 +88,7 @@ def main() -> None:
     """Print the costs of a board's core."""
     board = sys.argv[1] if len(sys.argv) > 1 else "mps2-an386"
     matrices = [(matrix(n, m), 1, n, m) for n, m in SIZES]
-    convolutions = [(convolution(*s, 8), s[1] * s[2], s[0] * 9, s[3]) for s in SHAPES]
+    convolutions = [(convolution(*s), s[1] * s[2], s[0] * 9, s[3]) for s in SHAPES]
     for name, layers, base in (("costs", matrices, False), ("conv_costs", convolutions, True)):
         costs, error = fit(layers, board, base=base)
         print(f"{load_board(board).core.title}: {name}={costs}, within {error:.0%}")

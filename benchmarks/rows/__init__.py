@@ -1,0 +1,1 @@
+"""Rows of `kernels.py`, a file for each kind of kernel."""
