@@ -18,6 +18,8 @@ from edgechaos.support.suggest import suggestion
 ALL = "*"
 Persistence = Literal["permanent", "intermittent", "transient"]
 Level = Literal["model", "memory", "machine", "link"]
+LATER = MappingProxyType({"later": True})
+"""`field(default=..., metadata=LATER)` of a field that a kind was given after its first release."""
 _KINDS: dict[str, type[Fault]] = {}
 
 

@@ -30,9 +30,12 @@ class FaultPlan:
     faults: tuple[Fault, ...] = ()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """One JSON object per fault, its `kind` first."""
+        """One JSON object per fault, its `kind` first. A `LATER` field is left out at its default: old plans keep their id."""
         # Not asdict, which copies deeply at several times the cost: no field of a fault can be changed.
-        return [{"kind": f.kind} | {field.name: getattr(f, field.name) for field in fields(f)} for f in self.faults]
+        return [
+            {"kind": f.kind} | {x.name: value for x in fields(f) if (value := getattr(f, x.name)) != x.default or "later" not in x.metadata}
+            for f in self.faults
+        ]
 
     @property
     def id(self) -> str:

@@ -61,8 +61,8 @@ def _bits(analysis: Analysis, pattern: Any) -> Iterator[Stratum]:
         return
     for constant, node in weighted_words(analysis, pattern.kind, pattern.node, pattern.target).items():
         stored = analysis.graph.constants[constant]
-        for bit in range(stored.bits):
-            yield Stratum(node.name, bit, stored.value.size, _at(pattern, node=node.name, bits=_word(bit)))
+        for bit in pattern.may_flip(node, stored.bits):
+            yield Stratum(node.name, bit, stored.value.size, _at(pattern, node=node.name, bits=_word(bit), bit="any"))
 
 
 def _word(bit: int) -> Callable[[int], Any]:

@@ -21,6 +21,7 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.sites import nested_sites
+from edgechaos.faults.strata import strata
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.tensors import Constant
@@ -165,6 +166,37 @@ def test_flip_rates_are_exact_and_nested() -> None:
         sites = {(int(o), int(i)) for o, i, _ in rows}
         assert previous <= sites
         previous = sites
+
+
+@pytest.mark.parametrize(("bit", "mask"), [("sign", 128), ("7", 128), ("0", 1), ("5", 32)])
+def test_one_bit_of_each_word_flips_at_the_rate_of_words(bit: str, mask: int) -> None:
+    graph = chaos_graph(sizes=(50, 20, 4))
+    weight = graph.value("cortex0_weight").astype(int)
+    flipped = WeightBitFlip("cortex0_matmul", rate=0.1, seed=9, bit=bit)
+    rows = resolve(graph, plan(flipped)).patch["cortex0_matmul"]
+    assert len(rows) == 100
+    assert {(int(weight[o, i]) ^ (int(weight[o, i]) + int(d))) & 255 for o, i, d in rows} == {mask}
+    fewer = resolve(graph, plan(replace(flipped, rate=0.05))).patch["cortex0_matmul"]
+    assert {tuple(row) for row in fewer} < {tuple(row) for row in rows}
+    found = [(s.layer, s.bit, s.size) for s in strata(graph, WeightBitFlip("cortex0_matmul", bit=bit))]
+    assert found == [("cortex0_matmul", mask.bit_length() - 1, 1000)]
+    assert strata(graph, WeightBitFlip("cortex0_matmul", bit=bit))[0].at(3) == WeightBitFlip(
+        "cortex0_matmul", bits=((3, found[0][1] or 0),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (WeightBitFlip(bit="highest"), "unknown bit 'highest'; use 'any', 'sign', or a number from 0"),
+        (WeightBitFlip(bit="-1"), "unknown bit '-1'"),
+        (WeightBitFlip("cortex0_matmul", rate=0.1, bit="8"), "the weight words of 'cortex0_matmul' have bits 0 to 7, not 8"),
+        (WeightBitFlip(bits=((0, 1),), bit="sign"), "'bits' say which bits flip; leave 'bit' out"),
+    ],
+)
+def test_bits_that_no_word_has_are_refused(fault: WeightBitFlip, message: str) -> None:
+    with pytest.raises(FaultError, match=message):
+        resolve(chaos_graph(), plan(fault))
 
 
 def test_bias_flips_change_the_bias_alone() -> None:
