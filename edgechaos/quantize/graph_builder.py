@@ -1,27 +1,24 @@
 """What an integer graph is collected in while a model is lowered: tensors, constants and nodes, and what one code of each is worth.
 
-`edgechaos.quantize.lower_matrices` and `edgechaos.quantize.lower_activations` add the nodes.
+The kinds of float nodes (`edgechaos.quantize.kinds`) add to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic import rounding
-from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, FloatNode, MatMul, Shape, stored_name
+from edgechaos.floatgraph.float_nodes import Conv, EmbeddingMean, MatMul, Shape, stored_name
 from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.graph.kinds.requantize import Requantize
 from edgechaos.graph.node import Node
 from edgechaos.graph.tensors import Constant, Dtype, Tensor
-from edgechaos.quantize.activations import Quantizer
 from edgechaos.quantize.fake_quant import FakeQuantModel, QuantizedWeight
-
-K = TypeVar("K", bound=FloatNode)
 
 
 @dataclass
@@ -69,32 +66,24 @@ class GraphBuilder:
             return None
         return self.constant(f"{node.name}_bias", rounded.astype(np.int32), 32)
 
-    def rescaled(self, name: str, source: str, dtype: Dtype, scale: float, low: int, high: int, terms: int = 1) -> str:
-        """A Requantize of `source` to codes of `scale`; what is rescaled is a sum of `terms`, of which the mean is meant."""
-        out = self.tensor(f"{name}_codes", dtype, self.tensors[source].shape, np.array([scale]), self.tensors[source].ticks)
-        multiplier, shift = rounding.multiplier_shift(self.scales[source] / terms / scale, name)
-        self.nodes.append(
-            Requantize(
-                name,
-                source,
-                out,
-                multiplier=self.constant(f"{name}_multiplier", multiplier, 32),
-                shift=self.constant(f"{name}_shift", shift, 32),
-                low=low,
-                high=high,
-            )
-        )
+    def factors(self, name: str, real: NDArray[np.float64], node: str, finer_bits: int = 0) -> dict[str, Any]:
+        """Store the multiplier and the shift that real factors become; their names, by field. node: in messages."""
+        multiplier, shift = rounding.multiplier_shift(real, node, 1 << finer_bits)
+        return {field: self.constant(f"{name}_{field}", value, 32) for field, value in (("multiplier", multiplier), ("shift", shift))}
+
+    def quantized(self, point: str, source: str, name: str = "", dtype: Dtype = "int8", terms: int = 1) -> str:
+        """`source` in the codes of a quantizer, by a Requantize of that name, or of the quantizer's."""
+        quantizer, name = self.model.quantizer(point), name or point
+        return self.rescaled(name, source, f"{name}_codes", dtype, quantizer.scale, (quantizer.low, quantizer.high), terms, of=name)
+
+    def rescaled(
+        self, name: str, source: str, out: str, dtype: Dtype, scale: float, codes: tuple[int, int], terms: int = 1, *, of: str
+    ) -> str:
+        """A Requantize of `source` to codes of `scale`; what is rescaled is a sum of `terms`, of which the mean is meant.
+
+        of: begins the names of its constants.
+        """
+        self.tensor(out, dtype, self.tensors[source].shape, np.array([scale]), self.tensors[source].ticks)
+        factors = self.factors(of, self.scales[source] / terms / scale, name)
+        self.nodes.append(Requantize(name, source, out, **factors, low=codes[0], high=codes[1]))
         return out
-
-    def quantizer(self, name: str) -> Quantizer:
-        """A node's calibrated quantizer."""
-        return cast(Quantizer, self.model.quantizers[name])
-
-
-@dataclass(frozen=True, slots=True)
-class Lowering(Generic[K]):
-    """How a kind of float node becomes integers. reads: kinds whose tensors it reads, besides the input of a head where at_input."""
-
-    add: Callable[[GraphBuilder, K], None]
-    reads: tuple[type[FloatNode], ...] = ()
-    at_input: bool = False

@@ -6,7 +6,6 @@ Every constant is rounded once, here, by `edgechaos.arithmetic.rounding`. Source
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from edgechaos.floatgraph.float_model import FloatModel
@@ -18,12 +17,9 @@ from edgechaos.graph.kinds.chaos_layer import Sampling
 from edgechaos.graph.rules import MAX_TICKS
 from edgechaos.graph.tensors import Tensor
 from edgechaos.quantize.fake_quant import FakeQuantModel
-from edgechaos.quantize.graph_builder import GraphBuilder, Lowering
-from edgechaos.quantize.lower_activations import LOWERINGS as ACTIVATIONS
-from edgechaos.quantize.lower_matrices import LOWERINGS as MATRICES
+from edgechaos.quantize.graph_builder import GraphBuilder
+from edgechaos.quantize.kind import kind_of
 from edgechaos.support.errors import UnsupportedError
-
-LOWERINGS: Mapping[type[FloatNode], Lowering[Any]] = MappingProxyType({**MATRICES, **ACTIVATIONS})
 
 
 def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
@@ -48,9 +44,8 @@ def refuse_unsupported(model: FloatModel, sampling: Sampling) -> None:
 
 
 def _refuse_misplaced(model: FloatModel, node: FloatNode, before: FloatNode | None) -> None:
-    if (rule := LOWERINGS.get(type(node))) is None:
-        raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form here; fold it first", node.name)
-    if not (rule.at_input if before is None else isinstance(before, rule.reads)):
+    kind = kind_of(node)
+    if not (kind.at_input if before is None else kind_of(before).gives in kind.takes):
         what = "the input" if before is None else f"{type(before).__name__} '{before.name}'"
         raise UnsupportedError(f"node '{node.name}': {type(node).__name__} has no integer form after {what}", node.name)
 
@@ -64,7 +59,7 @@ def lower(model: FakeQuantModel, peaks: Mapping[str, float], sampling: Sampling,
     refuse_unsupported(model.described, sampling)
     builder = GraphBuilder(model, peaks, sampling)
     for node in model.described.nodes:
-        LOWERINGS[type(node)].add(builder, node)
+        model.kinds[node.name].lower(builder, node)
     return _finished(builder, metadata)
 
 

@@ -11,7 +11,7 @@ from edgechaos.export.onnx.to_onnx import to_onnx
 from edgechaos.firmware_gen.compilers.c import lowering as c_lowering
 from edgechaos.floatgraph import float_nodes
 from edgechaos.graph.node import NODE_KINDS, Node
-from edgechaos.quantize import lower
+from edgechaos.quantize.kind import KINDS, PACKAGE
 from edgechaos.support.registry import load_all, modules
 from tests.helpers.places import ROOT
 
@@ -41,7 +41,8 @@ def test_every_kind_of_float_node_is_lowered_or_folded() -> None:
     kinds = {c for c in vars(float_nodes).values() if isinstance(c, type) and issubclass(c, float_nodes.FloatNode)} - {
         float_nodes.FloatNode
     }
-    assert kinds - set(lower.LOWERINGS) == {float_nodes.Normalize, float_nodes.BatchNorm}
+    load_all(PACKAGE)
+    assert kinds - KINDS.keys() == {float_nodes.Normalize, float_nodes.BatchNorm}
 
 
 def test_a_kind_is_one_file() -> None:

@@ -1,0 +1,1 @@
+"""Kinds of float nodes as quantization has them, a file each."""
