@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
 
     from edgechaos.data import Dataset
     from edgechaos.graph.integer_graph import IntegerGraph
+    from edgechaos.graph.node import Node
     from edgechaos.graph.tokenizer import Text
 
 SEED = click.IntRange(0, MAX_SEED)
@@ -49,6 +50,12 @@ def refuse_without_effect(context: click.Context, reasons: Mapping[str, str]) ->
     wrong = [f"{p.get_error_hint(context)}: {reasons[p.name]}" for p in context.command.params if p.name in given & reasons.keys()]
     if wrong:
         raise click.UsageError("; ".join(wrong))
+
+
+def refuse_idle_seed(context: click.Context, nodes: Iterable[Node]) -> None:
+    """Refuse a --seed of random words that none of the nodes draws. Raises UsageError."""
+    if "seed" in given_options(context) and not any(node.draws() for node in nodes):
+        refuse_without_effect(context, {"seed": "nothing that runs here draws a random word; leave it out"})
 
 
 def output_option(what: str, default: str | None = None, required: bool = False, folder: bool = False) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgechaos.cli.common import SEED, data_option, head_option, items_for, json_option, model_argument
+from edgechaos.cli.common import SEED, data_option, head_option, items_for, json_option, model_argument, refuse_idle_seed
 from edgechaos.cli.fault_option import damage_option, parse_faults
 from edgechaos.cli.show import print_json, print_table, say
 
@@ -32,8 +32,17 @@ SHOWN = 12
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
 @damage_option
 @json_option
+@click.pass_context
 def command(
-    model: Path, head: str | None, data_name: str | None, spec: str, items: int, seed: int, faults: tuple[str, ...], as_json: bool
+    context: click.Context,
+    model: Path,
+    head: str | None,
+    data_name: str | None,
+    spec: str,
+    items: int,
+    seed: int,
+    faults: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Find the dead and stuck units of a device, without opening it.
 
@@ -44,12 +53,14 @@ def command(
     Example: edgechaos diagnose pixels.ecm --device unicorn --fault dead=0.5
     """
     from edgechaos.devices.registry import check_spec
+    from edgechaos.faults.plan import apply
     from edgechaos.graph import artifact
     from edgechaos.hil.repair.diagnose import diagnose
 
     check_spec(spec)
     graph = artifact.load(model)
     damage = parse_faults(faults)
+    refuse_idle_seed(context, apply(graph, damage).path(head))
     codes, _ = items_for(graph, data_name, items, head=head)
     device = damaged_device(spec, graph, damage)
     try:

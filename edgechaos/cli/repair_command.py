@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, data_option, dataset_for, destination, head_option, json_option, model_argument, output_option
+from edgechaos.cli.common import (
+    SEED,
+    data_option,
+    dataset_for,
+    destination,
+    head_option,
+    json_option,
+    model_argument,
+    output_option,
+    refuse_idle_seed,
+    refuse_without_effect,
+)
 from edgechaos.cli.diagnose_command import PROBES, damaged_device, show
 from edgechaos.cli.fault_option import damage_option, parse_faults
 from edgechaos.cli.file_kinds import ARTIFACT
@@ -19,6 +30,7 @@ if TYPE_CHECKING:
     from edgechaos.hil.repair.mend import Accuracies, Repair
 
 FIT_ITEMS = 20_000
+OF_A_NEW_REPAIR = ("head", "data_name", "probes", "fit_items", "items", "seed", "faults", "output")
 
 
 @click.command("repair")
@@ -38,7 +50,9 @@ FIT_ITEMS = 20_000
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Of all repairs.  [default: beside the output, .jsonl]")
 @json_option
 @output_option("the mended model (default: beside the model, .repaired.ecm)")
+@click.pass_context
 def command(
+    context: click.Context,
     model: Path,
     head: str | None,
     data_name: str | None,
@@ -66,7 +80,7 @@ def command(
     Example: edgechaos repair pixels.ecm --device unicorn --items 500 --fault dead=0.5
     """
     from edgechaos.devices.registry import check_spec
-    from edgechaos.faults.plan import resolve
+    from edgechaos.faults.plan import apply, resolve
     from edgechaos.faults.words import with_rows
     from edgechaos.graph import artifact
     from edgechaos.hil.repair import mend
@@ -74,6 +88,8 @@ def command(
 
     if undo + dry_run + (again is not None) > 1 or (commit and (undo or again is not None)):
         raise click.UsageError("--undo, --again and --dry-run are given alone, --commit with --dry-run at most")
+    if undo or again is not None:
+        refuse_without_effect(context, dict.fromkeys(OF_A_NEW_REPAIR, "of a new repair, which --again and --undo do not make"))
     check_spec(spec)
     graph = artifact.load(model)
     if undo or again is not None:
@@ -83,6 +99,7 @@ def command(
     path = destination(output, model.with_suffix(".repaired.ecm"))
     journal = destination(log, path.with_suffix(".jsonl"))
     damage = parse_faults(faults)
+    refuse_idle_seed(context, apply(graph, damage).path(head))
     fit, test, first = _items(graph, data_name, head, seed, fit_items, items, probes)
     device = damaged_device(spec, graph, damage)
     try:

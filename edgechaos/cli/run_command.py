@@ -16,6 +16,7 @@ from edgechaos.cli.common import (
     json_option,
     model_argument,
     parameters_for,
+    refuse_idle_seed,
     temperature_option,
 )
 from edgechaos.cli.fault_option import fault_option, parse_faults
@@ -46,7 +47,9 @@ DEFAULT_ENERGY_BOARD = "stm32l4r5"
 @temperature_option
 @fault_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     model: Path,
     head: str | None,
     data_name: str | None,
@@ -67,7 +70,7 @@ def command(
     """
     from edgechaos.devices.contract import Product
     from edgechaos.devices.registry import check_spec, open_device
-    from edgechaos.faults.plan import resolve
+    from edgechaos.faults.plan import apply, resolve
     from edgechaos.graph import artifact
     from edgechaos.hil.energy.model import board_energy, energy_per_inference
     from edgechaos.support.statistics import proportion
@@ -76,6 +79,7 @@ def command(
     energy_board = board_energy(board or DEFAULT_ENERGY_BOARD)
     graph = artifact.load(model)
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
+    refuse_idle_seed(context, apply(graph, plan).path(head))
     codes, labels = items_for(graph, data_name, items, head=head)
     count = len(codes)
     opened = open_device(spec, graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgechaos.cli.common import (
     model_argument,
     output_option,
     parameters_for,
+    refuse_idle_seed,
     temperature_option,
 )
 from edgechaos.cli.show import print_json, print_table, progress_bar
@@ -74,7 +76,9 @@ def _check_backends(names: tuple[str, ...]) -> None:
 @temperature_option
 @json_option
 @output_option("the result as JSON, for the report")
+@click.pass_context
 def command(
+    context: click.Context,
     model: Path,
     head: str | None,
     data_name: str | None,
@@ -95,6 +99,7 @@ def command(
     """
     from edgechaos.export.plans import standard_plans
     from edgechaos.export.verify import combine, verify
+    from edgechaos.faults.plan import apply
     from edgechaos.graph import artifact
     from edgechaos.support.files import write_atomic
 
@@ -105,6 +110,9 @@ def command(
     heads = [head] if head is not None else [h.name for h in graph.heads]
     if data_name is not None and len(heads) > 1:
         raise click.UsageError(f"--data is of one task, but the model has {', '.join(heads)}; choose one with --head")
+    plans = standard_plans(graph) if fault_items else ()
+    run = chain([graph], (apply(graph, plan) for _, plan in plans))
+    refuse_idle_seed(context, (node for one in run for name in heads for node in one.path(name)))
     inputs = {name: items_for(graph, data_name, items, default=1000, head=name)[0] for name in heads}
     runs: list[Verification] = []
     with opened_backends(backends, graph) as opened, progress_bar("verify") as bar:
@@ -116,8 +124,8 @@ def command(
                 "progress": lambda done, total, _: bar(done, total),
             }
             runs.append(verify(graph, codes, opened, **settings))
-            if fault_items:
-                runs.append(verify(graph, codes[:fault_items], opened, standard_plans(graph), **settings))
+            if plans:
+                runs.append(verify(graph, codes[:fault_items], opened, plans, **settings))
     result = combine(*runs)
     if output is not None:
         write_atomic(output, json.dumps(result.to_json(), indent=2))

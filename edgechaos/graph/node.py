@@ -168,6 +168,10 @@ class Node:
         """The random words that it draws."""
         return ()
 
+    def draws(self) -> bool:
+        """Whether these words decide what it gives."""
+        return bool(self.streams())
+
     def parameter(self) -> tuple[int, int] | None:
         """Its run-time parameter as stored, and the largest there may be; None without one."""
         return None

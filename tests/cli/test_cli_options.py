@@ -16,6 +16,8 @@ from edgechaos.models import checkpoint
 from edgechaos.models.build import KINDS
 from edgechaos.models.options import OPTIONS, without_effect
 from edgechaos.models.shared import CORTEX
+from tests.helpers.graphs import Spec, chaos_graph
+from tests.helpers.zoo import zoo
 
 TASKS = ("--task", "a=dense:digits8x8", "--task", "b=dense:digits8x8")
 
@@ -121,3 +123,46 @@ def test_the_published_omission_is_one_that_training_takes(tmp_path: Path) -> No
     model = checkpoint.load(tmp_path / "x")
     assert (model.facts["recipe"]["omission"], model.facts["recipe"]["omission_draw"]) == (0.4, "fixed")
     assert model.config.fail_prob == 0.0
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: `zoo.ecm`, whose heads have every kind of node, and `still.ecm`, whose spikes are not lost and have no noise."""
+    folder = tmp_path_factory.mktemp("forms")
+    artifact.save(zoo(), folder / "zoo.ecm")
+    artifact.save(chaos_graph(Spec(fail_q=0, noise=False)), folder / "still.ecm")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "drawn"),
+    [
+        ("run zoo.ecm --head kwta8_d", False),
+        ("run zoo.ecm --head kwta8_d --fault dead=0.5@1", False),
+        ("run zoo.ecm --head expected_d --fault omission=0.5", False),
+        ("run zoo.ecm --head thermal8_d", True),
+        ("run zoo.ecm --head lossless8_d", True),
+        ("run still.ecm", False),
+        ("run still.ecm --fault omission=0.5", True),
+        ("verify zoo.ecm --head kwta8_d", False),
+        ("verify zoo.ecm", True),
+        ("verify still.ecm --fault-items 0", False),
+        ("verify still.ecm", True),
+        ("diagnose still.ecm --fault dead=0.5@1", False),
+        ("diagnose still.ecm --fault omission=0.5", True),
+        ("repair still.ecm --fault dead=0.5@1", False),
+        ("repair still.ecm --fault omission=0.5", True),
+    ],
+)
+def test_a_seed_that_no_random_word_follows_is_refused(command: str, drawn: bool, forms: Path) -> None:
+    name, file, *more = command.split()
+    said = run(name, forms / file, *more, "--seed", 3, code=1 if drawn else 2)
+    assert ("'--seed': nothing that runs here draws a random word" in said) is not drawn
+    assert ("does not name its data set" in said) is drawn, "it came that far"
+
+
+@pytest.mark.parametrize("way", ["--undo", "--again"])
+def test_settings_of_a_repair_that_is_sent_again_or_undone_are_refused(way: str, forms: Path) -> None:
+    mended = [forms / "still.ecm"] if way == "--again" else []
+    said = run("repair", forms / "still.ecm", way, *mended, "--items", 5, "--fault", "dead=0.5@1", "-o", forms / "x.ecm", code=2)
+    assert all(f"{name}': of a new repair" in said for name in ("--items", "--fault", "--output"))

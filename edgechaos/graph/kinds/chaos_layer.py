@@ -142,6 +142,10 @@ class ChaosLayer(Drawing):
         """The losses', and the noise's where there is noise."""
         return (self.fail_stream,) if self.sigma is None else (self.fail_stream, self.noise_stream)
 
+    def draws(self) -> bool:
+        """Where spikes may be lost one by one, or there is noise."""
+        return self.sampling != "expected" and (self.fail_q > 0 or self.sigma is not None)
+
     def noise_bound(self, graph: Graph) -> int:
         """The largest |G * sigma|; 0 without noise."""
         return int(graph.value(self.sigma).max(initial=0)) * GAUSSIAN_MAX
