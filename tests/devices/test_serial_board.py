@@ -6,23 +6,32 @@ import os
 import secrets
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgechaos import reference
 from edgechaos.devices.boards.serial_board import SerialBoard, SerialLink, _timeouts
 from edgechaos.devices.conformance import GRAPHS, PLANS, agrees
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Timeouts
-from edgechaos.faults.plan import resolve
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.kinds.link_bit_errors import LinkBitErrors
+from edgechaos.faults.kinds.link_delay import LinkDelay
+from edgechaos.faults.kinds.link_drop import LinkDrop
+from edgechaos.faults.kinds.link_duplicate import LinkDuplicate
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.projects.host import build_host_server
 from edgechaos.firmware_gen.protocol import ResetCause
-from edgechaos.support.errors import DeviceHang, DeviceRefused, DeviceReset, LinkError
+from edgechaos.support.errors import DeviceDetected, DeviceHang, DeviceRefused, DeviceReset, LinkError
 from tests.helpers.graphs import codes_for
 from tests.helpers.ptys import Pty, ServedPty
 
@@ -181,7 +190,7 @@ def test_noise_on_the_line_is_mended(board: ServedPty) -> None:
         return reply[:-3] + b"\xff" + reply[-2:] if next(calls) % 5 == 4 else b"\x55\xaa" + reply
 
     board.board.answer = noisy  # type: ignore[method-assign]
-    with SerialBoard(GRAPH, board.path, timeouts=Timeouts(0.3, 0.3, 0.3)) as device:
+    with SerialBoard(GRAPH, board.path, timeouts=Timeouts(1.0, 1.0, 1.0)) as device:
         assert agrees(device, GRAPH, count=3)
         assert device.counters().link["retried"] > 0
 
@@ -199,6 +208,35 @@ def test_two_boards_at_once(board: ServedPty) -> None:
             thread.join()
     other.close()
     assert right == [True, True]
+
+
+@pytest.mark.parametrize("fault", [LinkBitErrors(5e-4, 5), LinkDrop(0.1, 5), LinkDuplicate(0.5, 5), LinkDelay(0.1, 5)])
+def test_on_a_port_with_faults_each_result_is_right_or_has_failed_by_name(fault: Fault) -> None:
+    """The C server at the far end: what it makes of damaged, doubled and late requests is its own."""
+    port, far = Pty(), build_host_server(GRAPH)
+    codes, outcomes = codes_for(GRAPH, 8), Counter[str]()
+    wanted = reference.run(GRAPH, codes).logits
+    server = subprocess.Popen([str(far)], stdin=port.far, stdout=port.far)
+    try:
+        with SerialBoard(GRAPH, port.path, timeouts=Timeouts(1.0, 1.0, 1.0)) as device:
+            device.inject(resolve(GRAPH, FaultPlan((fault,))))
+            for k in range(len(codes)):
+                try:
+                    found = device.infer(codes[k : k + 1], samples=[k]).logits
+                except (DeviceDetected, DeviceHang, DeviceReset) as error:
+                    outcomes[type(error).__name__] += 1
+                    device.reset()
+                    device.inject(resolve(GRAPH, FaultPlan((replace(fault, seed=k + 100),))))  # type: ignore[call-arg]
+                else:
+                    np.testing.assert_array_equal(found, wanted[k : k + 1])
+                    outcomes["right"] += 1
+            device.inject(CLEAN)
+            assert agrees(device, GRAPH)
+    finally:
+        server.kill()
+        server.wait()
+        port.close()
+    assert outcomes["right"], outcomes
 
 
 def test_time_outs_leave_the_wire_its_time() -> None:
