@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Link
+from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.protocol import INFER_HEAD, Verb
@@ -86,6 +88,15 @@ def test_counts_are_those_of_stepping() -> None:
     assert counts["branch_taken"] == taken
     for name in set(CLASSES) - {"branch_taken", "branch_not_taken"}:
         assert counts[name] == stepped[CLASSES.index(name)], name
+
+
+@pytest.mark.parametrize("python_hooks", [False, True])
+def test_an_it_block_ends_where_it_ends(python_hooks: bool) -> None:
+    """Whatever calls back in the middle of one: a page touched for the first time, a store that is noted, the pin, a held word."""
+    made = machine(python_hooks)
+    assert made.exchange(b"p", BUDGET).stopped is None
+    made.arm([asdict(Strike("memory", 0x20180000, "set", 1, held=True))])
+    assert made.exchange(b"p", BUDGET).stopped is None
 
 
 def test_known_work_has_known_counts() -> None:

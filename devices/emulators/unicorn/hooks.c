@@ -20,7 +20,9 @@ typedef struct machine {
 
     int (*stop)(void *uc);
     int (*reg_read)(void *uc, int reg, void *value);
+    int (*reg_write)(void *uc, int reg, const void *value);
     int32_t pc_register;
+    int32_t epsr_register;
 
     uint32_t stop_reason;
     uint64_t executed; /* instructions, up to the end of the current block */
@@ -55,9 +57,10 @@ enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CONTROL = 0x08, UART_DIVIDER = 
 enum { GPIO_DATA = 0x00, GPIO_OUT = 0x04, GPIO_MASKED_LOW = 0x400, GPIO_MASKED_HIGH = 0x800, GPIO_MASKED_END = 0xC00 };
 enum { AIRCR = 0xD0C, AIRCR_KEY = 0x05FA, SYSRESETREQ = 4 };
 
+/* Of an address below the code the difference is huge. */
 static bool mapped(const machine *m, uint32_t address)
 {
-    return address >= m->code_base && (address - m->code_base) >> 1 <= m->halfwords;
+    return (address - m->code_base) >> 1 <= m->halfwords;
 }
 
 static uint32_t halfword(const machine *m, uint32_t address)
@@ -123,6 +126,15 @@ static void edge(machine *m, uint32_t store_pc, uint32_t level)
         m->windows[m->window_count++] = executed - m->window_start;
 }
 
+/* Before a callback that belongs to a load or store, Unicorn sets PC and IT state to those of its instruction, and leaves them so: the
+ * block that goes on sets its PC at its end, but the next one would begin inside of an IT block.
+ */
+static void leave_it_block(machine *m, void *uc)
+{
+    const uint32_t thumb = 1u << 24;
+    m->reg_write(uc, m->epsr_register, &thumb);
+}
+
 /* The GPIO's page is read-only memory, and this its write fault: the only callback of a store that is told the storing
  * instruction's address without slowing every other load and store. Afterwards the write goes through.
  */
@@ -140,8 +152,29 @@ bool edgechaos_gpio_store(void *uc, int type, uint64_t address, int size, int64_
         mask = ((offset - GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8;
     m->gpio_out = (m->gpio_out & ~mask) | ((uint32_t)value & mask);
     m->reg_read(uc, m->pc_register, &store_pc);
+    leave_it_block(m, uc);
     edge(m, store_pc, (m->gpio_out & m->gpio_mask) != 0);
     return true;
+}
+
+/* Armv7-M's default memory map lets RAM hold code, and Unicorn looks at every store to where code may be, a quarter of the time that
+ * a network takes: here a page holds code once something is fetched from it. Nothing can be fetched from peripherals and the private
+ * bus (Arm DDI 0403, B3.1).
+ */
+typedef struct tlb_entry {
+    uint64_t paddr;
+    int perms;
+} tlb_entry;
+enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, MEM_FETCH = 18 };
+
+bool edgechaos_tlb_fill(void *uc, uint64_t address, int type, tlb_entry *result, void *user)
+{
+    const bool fetched = type == MEM_FETCH, never = address >> 29 == 2u || address >> 20 == 0xE00u;
+    result->paddr = address;
+    result->perms = PROT_READ | PROT_WRITE | (fetched ? PROT_EXEC : 0);
+    if (!fetched)
+        leave_it_block(user, uc);
+    return !(fetched && never);
 }
 
 uint64_t edgechaos_uart_read(void *uc, uint64_t offset, unsigned size, void *user)

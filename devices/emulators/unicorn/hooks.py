@@ -50,7 +50,9 @@ class _Machine(ctypes.Structure):
         ("halfwords", ctypes.c_uint32),
         ("stop", ctypes.c_void_p),
         ("reg_read", ctypes.c_void_p),
+        ("reg_write", ctypes.c_void_p),
         ("pc_register", ctypes.c_int32),
+        ("epsr_register", ctypes.c_int32),
         ("stop_reason", ctypes.c_uint32),
         ("executed", ctypes.c_uint64),
         ("budget", ctypes.c_uint64),
@@ -76,6 +78,11 @@ class _Machine(ctypes.Structure):
         ("uart_control", ctypes.c_uint32),
         ("uart_divider", ctypes.c_uint32),
     )
+
+
+def leave_it_block(engine: Any) -> None:
+    """As in hooks.c: for callbacks of loads and stores."""
+    engine.reg_write(need("unicorn.arm_const", "emulate").UC_ARM_REG_EPSR, 1 << 24)
 
 
 class Hooks(ABC):
@@ -180,8 +187,10 @@ class CompiledHooks(Hooks):
         uclib = need("unicorn.unicorn_py3.unicorn", "emulate").uclib
         handle, user = engine._uch, ctypes.byref(self.m)
         self.m.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value
-        self.m.reg_read = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value
-        self.m.pc_register = need("unicorn.arm_const", "emulate").UC_ARM_REG_PC
+        for function in ("reg_read", "reg_write"):
+            setattr(self.m, function, ctypes.cast(getattr(uclib, f"uc_{function}"), ctypes.c_void_p).value)
+        arm = need("unicorn.arm_const", "emulate")
+        self.m.pc_register, self.m.epsr_register = arm.UC_ARM_REG_PC, arm.UC_ARM_REG_EPSR
 
         def callback(name: str) -> ctypes.c_void_p:
             return ctypes.cast(getattr(self._library, f"edgechaos_{name}"), ctypes.c_void_p)
@@ -195,10 +204,12 @@ class CompiledHooks(Hooks):
             size = ctypes.c_size_t(PERIPHERAL_BYTES)
             check(uclib.uc_mmio_map(handle, ctypes.c_uint64(base), size, read, user, write, user))
         engine.mem_map(self.gpio_base, PERIPHERAL_BYTES, unicorn.UC_PROT_READ)
+        engine.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
         everywhere, gpio = (1, 0), (self.gpio_base, self.gpio_base + PERIPHERAL_BYTES - 1)
         for kind, name, (first, last) in (
             (unicorn.UC_HOOK_BLOCK, "block", everywhere),
             (unicorn.UC_HOOK_MEM_WRITE_PROT, "gpio_store", gpio),
+            (unicorn.UC_HOOK_TLB_FILL, "tlb_fill", everywhere),
         ):
             hook = ctypes.c_size_t()
             bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
@@ -286,6 +297,7 @@ class PythonHooks(Hooks):
             mask = ((offset - self.GPIO_MASKED_HIGH) >> 2 & 0xFF) << 8
         m.gpio_out = (m.gpio_out & ~mask) | (value & mask)
         self._edge(engine.reg_read(self._pc), int((m.gpio_out & m.gpio_mask) != 0))
+        leave_it_block(engine)
         return True
 
     def _uart_read(self, engine: Any, offset: int, size: int, user: Any) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.devices.emulators.instruction_classes import map_code
-from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, PythonHooks, Stop
+from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, PythonHooks, Stop, leave_it_block
 from edgechaos.devices.emulators.unicorn.strikes import NOPS, OPERATIONS, Strikes
 from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import Board, Region
@@ -278,13 +278,15 @@ class EmulatedMachine:
                 raise UnsupportedError(f"the image loads {len(data)} bytes at {address:#010x}, outside the flash of board '{board.name}'")
             engine.mem_write(address, data)
         self.hooks.attach(engine)
-        engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access)
+        for first, last in ((0, board.ram.origin - 1), (beyond, 0xFFFFFFFF)):
+            engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access, None, first, last)
         return engine
 
     def _note_store(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:
         self._beyond_used = True
         engine.mem_protect(address // PAGE * PAGE, PAGE, self.unicorn.UC_PROT_READ | self.unicorn.UC_PROT_WRITE)
         engine.mem_write(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))  # the store that is reported is not done
+        leave_it_block(engine)
         return True
 
     def _note_bad_access(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> bool:

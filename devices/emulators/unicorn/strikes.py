@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
-from edgechaos.devices.emulators.unicorn.hooks import NOT_YET, NOWHERE, Hooks
+from edgechaos.devices.emulators.unicorn.hooks import NOT_YET, NOWHERE, Hooks, leave_it_block
 from edgechaos.faults.injections import ON_INJECTION, Strike
 from edgechaos.support.errors import UnsupportedError
 
@@ -202,6 +202,7 @@ class Strikes:
 
         def load(engine: Any, access: int, at: int, size: int, value: int, user: Any) -> None:
             machine.set_word(address, (machine.word(address) & ~strike.mask) | kept)
+            leave_it_block(engine)
 
         unicorn = machine.unicorn
         self._held.append((machine.engine.hook_add(unicorn.UC_HOOK_MEM_READ, load, None, address, address + 3), strike))

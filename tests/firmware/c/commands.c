@@ -51,6 +51,14 @@ static void work(unsigned n)
     EDGE = 0;
 }
 
+/* A predicated load, store and pin, of pages that nothing else touches, each with a branch on a condition at the start of a block behind. */
+static void predicated(void)
+{
+    __asm volatile("cmp %0, %0\n\tit eq\n\tldreq r3, [%0]\n\tb 1f\n1:\tbne 2f\n2:" ::"r"(0x20180000u) : "r3", "cc");
+    __asm volatile("cmp %0, %0\n\tit eq\n\tstreq %0, [%0]\n\tb 1f\n1:\tbne 2f\n2:" ::"r"(0x20280000u) : "cc");
+    __asm volatile("cmp %0, %0\n\tit eq\n\tstreq %1, [%0]\n\tb 1f\n1:\tbne 2f\n2:" ::"r"(0x40010004u), "r"(0) : "cc");
+}
+
 static void obey(unsigned command)
 {
     UART_DATA = command;
@@ -68,6 +76,9 @@ static void obey(unsigned command)
         break;
     case 'l':
         sink += *(volatile unsigned *)0x70000000u;
+        break;
+    case 'p':
+        predicated();
         break;
     case 'b':
         for (;;)
