@@ -25,8 +25,8 @@ from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices
 from edgechaos.hil.energy.model import board_energy
 from edgechaos.hil.execute.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
 from edgechaos.hil.execute.executor import Executor
+from edgechaos.hil.execute.executors import is_local, open_executor
 from edgechaos.hil.execute.ledger import INFRASTRUCTURE, Identity, Ledger
-from edgechaos.hil.execute.pool import PoolExecutor
 from edgechaos.reference import check_inputs, check_parameters
 from edgechaos.support.errors import DataError, EdgeChaosError
 
@@ -48,7 +48,7 @@ def run_campaign(
     resume: bool = False,
     workers: int | None = None,
     opener: Opener | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
     notice: Notice | None = None,
@@ -56,7 +56,8 @@ def run_campaign(
     """Run what the ledger does not hold yet, then summarize it.
 
     items: at least `campaign.image_count`. opener: by default `edgechaos.devices.registry.open_device`; workers import it by name.
-    executor: by default worker processes on this machine; with one of your own, give the opener of its setup too.
+    executor: its name (`edgechaos.hil.execute.executors`), by default "pool": worker processes on this machine, `workers` of them; or
+    one of your own, with the opener of its setup.
     watch: hears every plan and result. notice: hears what a user should know, by default as a warning.
     Raises DataError (too few items), ConfigError (an impossible value, a device that there is not, a plan that the model or a device
     cannot carry), EdgeChaosError (ledger, disk, a device that does not open).
@@ -67,7 +68,8 @@ def run_campaign(
             f"campaign '{campaign.name}' needs {campaign.image_count} items, '{items.name}' has {len(items.codes)}; lower images"
         )
     _check_inputs(graph, items)
-    _check_devices_named(campaign, opener, executor)
+    chosen = executor or f"pool:{workers or ''}"
+    _check_devices_named(campaign, opener, is_local(chosen) if isinstance(chosen, str) else chosen.local)
     progress = progress or (lambda done, total: None)
     whole = whole_plan(campaign, graph)
     check_plan(whole, graph)
@@ -79,7 +81,7 @@ def run_campaign(
         for text in ledger.notices:
             (notice or _warn)(text)
         setup = Setup(to_bytes(graph), items, opener or _default_opener())
-        with executor or PoolExecutor(setup, workers=workers, trial_timeout_s=campaign.timeout) as running:
+        with open_executor(chosen, setup, campaign.timeout) if isinstance(chosen, str) else chosen as running:
             more: CampaignPlan | None = plan
             while more is not None:
                 plan = more
@@ -96,11 +98,11 @@ def _check_inputs(graph: IntegerGraph, items: EvaluationSet) -> None:
         raise DataError(f"'{items.name}' has {len(items.codes)} items but {len(items.labels)} labels; give one for each")
 
 
-def _check_devices_named(campaign: Campaign, opener: Opener | None, executor: Executor | None) -> None:
+def _check_devices_named(campaign: Campaign, opener: Opener | None, local: bool) -> None:
     """Every device's name, before the first of them is opened; an opener of one's own may have a `check` of its own."""
     devices = campaign.every_device
     if opener is None:
-        check_specs(devices, local=executor is None or executor.local)
+        check_specs(devices, local=local)
     else:
         check: Callable[[Iterable[str]], None] = getattr(opener, "check", lambda specs: None)
         check(devices)

@@ -27,11 +27,14 @@ from edgechaos.cli.show import print_json, say
 @click.option(
     "--compiler", default="zig", show_default=True, metavar="NAME", help="zig, gcc (arm-none-eabi-gcc from the PATH), or a plug-in's."
 )
+@click.option(
+    "--project", default="elf", show_default=True, metavar="KIND", help="elf; library or server, for this host; or a plug-in's kind."
+)
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
 @json_option
 @output_option("sources, ELF and build.json", default="firmware", folder=True)
-def command(model: Path, board: str, kernel: Any, compiler: Any, no_faults: bool, as_json: bool, output: Path) -> None:
-    """Generate and build firmware for a board.
+def command(model: Path, board: str, kernel: Any, compiler: str, project: str, no_faults: bool, as_json: bool, output: Path) -> None:
+    """Generate and build firmware for a board, or for this host.
 
     C sources, and an ELF; zig's is byte-identical on every machine.
 
@@ -40,21 +43,20 @@ def command(model: Path, board: str, kernel: Any, compiler: Any, no_faults: bool
     """
     from edgechaos.firmware_gen.board import load_board
     from edgechaos.firmware_gen.compilers.c.generate import generate
-    from edgechaos.firmware_gen.projects.elf import build, record
+    from edgechaos.firmware_gen.project import PROJECTS
     from edgechaos.graph import artifact
     from edgechaos.support.files import write_atomic
 
-    target = load_board(board)
+    kind = PROJECTS.load(project)
+    target = load_board(board) if kind.for_board else None
     firmware = generate(artifact.load(model), target, faults=not no_faults, kernel=kernel)
     with kept(lambda: f"what is in {output} may be incomplete: run the command again"):
-        built = build(firmware, output, compiler)
-    document = record(firmware, built) | {"elf": str(built.elf), "compiler": compiler}
-    write_atomic(output / "build.json", json.dumps(document, indent=2))
+        made = kind.make(firmware, output, compiler)
+    write_atomic(output / "build.json", json.dumps(made.record, indent=2))
     if as_json:
-        print_json(document)
+        print_json(made.record)
         return
     for choice in firmware.kernels.values():
         say(f"kernel  {choice}")
-    say(f"flash   {built.flash_bytes:,} of {target.flash.bytes:,} bytes")
-    say(f"RAM     {built.ram_bytes:,} of {target.ram.bytes:,} bytes, {built.stack_bytes:,} of them reserved for the stack")
-    say(f"{built.elf}: firmware {built.firmware_hash[:12]} for {target.title}")
+    for line in made.lines:
+        say(line)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--artifact", "model", type=ARTIFACT, help="Instead of the campaign's own.")
 @click.option("--data", "data_name", type=DATA, help="Instead of the campaign's own data set.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
-@click.option("--dask", metavar="ADDRESS", help="Run trials on a Dask cluster, such as tcp://host:8786, instead of worker processes here.")
+@click.option("--executor", metavar="NAME", help="Where trials run, if not in worker processes here: dask:tcp://host:8786, or a plug-in's.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, from a few inferences on each device, and run nothing.")
 @click.option("--parquet", is_flag=True, help="Write the tables as Parquet too.")
@@ -39,7 +39,7 @@ def command(
     model: Path | None,
     data_name: str | None,
     workers: int | None,
-    dask: str | None,
+    executor: str | None,
     resume: bool,
     estimate: bool,
     parquet: bool,
@@ -57,20 +57,19 @@ def command(
     \b
     Example: edgechaos campaign examples/demo.toml --artifact pixels.ecm -o results
     """
-    from edgechaos.devices.registry import open_device
     from edgechaos.graph import artifact
     from edgechaos.hil.analysis.gates import OF_SAMPLE, check_run, judge, judge_samples, refuse_unanswerable, shares_of
     from edgechaos.hil.analysis.live import Live
     from edgechaos.hil.analysis.sampled import sample_statement
     from edgechaos.hil.campaign.config import read_campaign
-    from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
+    from edgechaos.hil.execute.evaluate import EvaluationSet
     from edgechaos.hil.report.terminal import results_table
     from edgechaos.hil.runner import run_campaign
     from edgechaos.support.errors import ConfigError
     from edgechaos.support.extras import check_installed
 
-    if dask is not None and workers is not None:
-        raise click.UsageError("--workers means nothing with --dask: the cluster has its own; leave one of them out")
+    if executor is not None and workers is not None:
+        raise click.UsageError("--workers means nothing with --executor, which has its own; leave one of them out")
     demanded = policy_of(policy, gates, compares=False)
     if parquet:
         check_installed((("pyarrow", "parquet"),))
@@ -94,11 +93,6 @@ def command(
     if estimate:
         _print_cost(campaign, graph, items, workers, as_json)
         return
-    executor = None
-    if dask is not None:
-        from edgechaos.hil.execute.dask_executor import DaskExecutor
-
-        executor = DaskExecutor(Setup(artifact.to_bytes(graph), items, open_device), dask, trial_timeout_s=campaign.timeout)
     live = Live(1 - campaign.alpha)
     ledger, trials = output / "ledger.sqlite", {"done": 0, "all": 0}
 

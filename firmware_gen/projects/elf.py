@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.compilers.c.generate import Firmware
+from edgechaos.firmware_gen.project import Made, Project
 from edgechaos.firmware_gen.toolchain import DEFAULT, TOOLCHAINS
 from edgechaos.support.errors import BuildError
 from edgechaos.support.extras import need
@@ -76,3 +78,18 @@ def _measure(firmware: Firmware, elf: Path) -> Built:
     flash = sum(sections.get(name, 0) for name in (".text", ".data"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".noinit", ".stack"))
     return Built(elf, flash, ram, sections.get(".stack", 0), firmware.firmware_hash, sections)
+
+
+def _make(firmware: Firmware, folder: Path, compiler: str) -> Made:
+    built = build(firmware, folder, compiler)
+    assert isinstance(firmware.board, Board)
+    board = firmware.board
+    lines = (
+        f"flash   {built.flash_bytes:,} of {board.flash.bytes:,} bytes",
+        f"RAM     {built.ram_bytes:,} of {board.ram.bytes:,} bytes, {built.stack_bytes:,} of them reserved for the stack",
+        f"{built.elf}: firmware {built.firmware_hash[:12]} for {board.title}",
+    )
+    return Made(built.elf, record(firmware, built) | {"elf": str(built.elf), "compiler": compiler}, lines)
+
+
+PROJECT = Project("sources and an ELF for a board", _make)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import platform
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.places import RUNTIME
 from edgechaos.firmware_gen.plan.kernels import Choice
-from edgechaos.firmware_gen.toolchain import cache_folder
+from edgechaos.firmware_gen.project import Made, Project
+from edgechaos.firmware_gen.toolchain import DEFAULT, cache_folder
 from edgechaos.firmware_gen.toolchains.zig import zig_cc, zig_version
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.support.errors import ConfigError
 from edgechaos.support.files import write_atomic
 
 
@@ -26,8 +29,7 @@ def build_host(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults
 
     Returns its path in the cache or, with out_dir, of a copy there. Raises UnsupportedError, BuildError, MissingExtra.
     """
-    firmware = generate(graph, None, faults=faults, kernel=kernel)
-    return _deliver(_cached(firmware, "library", ("-shared",)), out_dir, f"lib{graph.name}.so")
+    return _library(generate(graph, None, faults=faults, kernel=kernel), out_dir)
 
 
 def build_host_server(graph: IntegerGraph, out_dir: str | Path | None = None, *, faults: bool = True) -> Path:
@@ -35,8 +37,15 @@ def build_host_server(graph: IntegerGraph, out_dir: str | Path | None = None, *,
 
     Returns its path; errors as for `build_host`.
     """
-    firmware = generate(graph, None, faults=faults)
-    return _deliver(_cached(firmware, "server", ("server_main.c",)), out_dir, f"{graph.name}-server")
+    return _server(generate(graph, None, faults=faults), out_dir)
+
+
+def _library(firmware: Firmware, out_dir: str | Path | None) -> Path:
+    return _deliver(_cached(firmware, "library", ("-shared",)), out_dir, f"lib{firmware.name}.so")
+
+
+def _server(firmware: Firmware, out_dir: str | Path | None) -> Path:
+    return _deliver(_cached(firmware, "server", ("server_main.c",)), out_dir, f"{firmware.name}-server")
 
 
 def _deliver(built: Path, out_dir: str | Path | None, name: str) -> Path:
@@ -72,3 +81,18 @@ def _processor() -> str:
     if cpuinfo.exists():
         flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
     return f"{platform.system()} {platform.machine()} {platform.processor()} {flags}"
+
+
+def _made(build: Callable[[Firmware, Path], Path]) -> Callable[[Firmware, Path, str], Made]:
+    def make(firmware: Firmware, folder: Path, compiler: str) -> Made:
+        if compiler != DEFAULT:
+            raise ConfigError(f"what runs on this host is built by {DEFAULT}, not by '{compiler}'; leave the compiler out", "compiler")
+        built = build(firmware, folder)
+        record = {"model_hash": firmware.model_hash, "firmware_hash": firmware.firmware_hash, "faults": firmware.faults}
+        return Made(built, record | {"path": str(built)}, (f"{built}: firmware {firmware.firmware_hash[:12]} for this host",))
+
+    return make
+
+
+LIBRARY = Project("a shared library for this host", _made(_library), for_board=False)
+SERVER = Project("a server on this host that speaks the wire protocol", _made(_server), for_board=False)

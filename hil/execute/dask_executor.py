@@ -17,7 +17,7 @@ from edgechaos.hil.campaign.plan import Work
 from edgechaos.hil.execute.evaluate import Event, NotBegun, Setup
 from edgechaos.hil.execute.executor import Executor, exclusive
 from edgechaos.hil.execute.pool import KILLS_ALLOWED, PoolExecutor
-from edgechaos.support.errors import EdgeChaosError
+from edgechaos.support.errors import ConfigError, EdgeChaosError
 from edgechaos.support.extras import need
 
 RESOURCE = "board:"
@@ -47,6 +47,13 @@ class DaskExecutor(Executor):
         self._name = f"{PLUGIN}{self._client.id}/{uuid4().hex}"
         self._ready = False
         self._running: dict[Any, tuple[str, Work]] = {}
+
+    @classmethod
+    def of(cls, argument: str, setup: Setup, trial_timeout_s: float) -> DaskExecutor:
+        """argument: the scheduler's address."""
+        if not argument:
+            raise ConfigError("'dask' needs a scheduler's address; write dask:tcp://host:8786", "executor")
+        return cls(setup, argument, trial_timeout_s=trial_timeout_s)
 
     def run(self, work: Sequence[Work]) -> Iterator[Event]:
         """See Executor. A group is a task of its own, about a second long: shorter ones would cost more than they do.

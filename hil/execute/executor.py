@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from edgechaos.devices import registry
 from edgechaos.hil.campaign.plan import Work
-from edgechaos.hil.execute.evaluate import Event, Opener
+from edgechaos.hil.execute.evaluate import Event, Opener, Setup
 
 
 class Executor(ABC):
@@ -23,6 +23,11 @@ class Executor(ABC):
     """
 
     local: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, argument: str, setup: Setup, trial_timeout_s: float) -> Executor:
+        """Of one that has a name: the executor of what follows its colon. After trial_timeout_s of silence a trial is given up."""
+        raise NotImplementedError
 
     @abstractmethod
     def run(self, work: Sequence[Work]) -> Iterator[Event]:

@@ -23,6 +23,7 @@ from edgechaos.hil.execute.channel import Channel, packed
 from edgechaos.hil.execute.evaluate import Began, Event, Failed, Fatal, Finished, NotBegun, Opened, Setup
 from edgechaos.hil.execute.executor import Executor, exclusive
 from edgechaos.support.errors import ConfigError
+from edgechaos.support.registry import shown
 
 OPEN_TIMEOUT_S = 300.0
 """The first trial on a device may include a compiler run."""
@@ -69,6 +70,13 @@ class PoolExecutor(Executor):
         self._timeout_s = trial_timeout_s
         self._workers: list[_Worker] = []
         self._owner: dict[str, _Worker] = {}
+
+    @classmethod
+    def of(cls, argument: str, setup: Setup, trial_timeout_s: float) -> PoolExecutor:
+        """argument: the number of workers; "": one for each core. Raises ConfigError for another."""
+        if argument and not (argument.isascii() and argument.isdigit() and int(argument)):
+            raise ConfigError(f"'pool:{shown(argument)}': not a number of workers; write pool:4, or pool for one per core", "executor")
+        return cls(setup, workers=int(argument or 0) or None, trial_timeout_s=trial_timeout_s)
 
     def run(self, work: Sequence[Work]) -> Iterator[Event]:
         """See Executor. Whatever the caller raises between two events stops nothing by itself: `close` does."""

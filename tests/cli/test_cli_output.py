@@ -169,5 +169,5 @@ def test_options_that_mean_nothing_are_refused(folder: Path, tmp_path: Path) -> 
         "--board means nothing to device 'fake'" in run("run", folder / "m.ecm", "--device", "fake", "--board", "stm32l4r5", code=2).stderr
     )
     campaign = ("campaign", folder / "c.toml", "--artifact", folder / "m.ecm", "-o", tmp_path / "o")
-    assert "--workers means nothing with --dask" in run(*campaign, "--workers", 2, "--dask", "tcp://nowhere:1", code=2).stderr
+    assert "--workers means nothing with --executor" in run(*campaign, "--workers", 2, "--executor", "dask:tcp://nowhere:1", code=2).stderr
     assert "stands there twice" in run("verify", folder / "m.ecm", "--backend", "fake", "--backend", "fake", code=2).stderr

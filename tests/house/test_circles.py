@@ -43,6 +43,7 @@ ORDER = {
         "compilers",
         "toolchain",
         "toolchains",
+        "project",
         "projects",
     ],
     "devices": [
