@@ -38,7 +38,7 @@ FILL = 0x5A
 ACLE = C_SOURCES / "acle"
 AVX2 = Path("/proc/cpuinfo").exists() and " avx2 " in Path("/proc/cpuinfo").read_text()
 BUILDS: dict[str, tuple[str, ...]] = {
-    "64-bit": (),
+    "64-bit": ("-fsanitize=undefined", "-fno-sanitize-recover=all"),
     "32-bit": ("-DEC_SPECULATIVE=0", "-DEC_WIDE=1"),
     "16-bit pairs": ("-DEC_SPECULATIVE=0", "-D__ARM_FEATURE_DSP", "-D__ARMEL__", f"-I{ACLE}"),
     **({"avx2": ("-mavx2",)} if AVX2 else {}),

@@ -25,6 +25,7 @@ RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "wei
 RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
 SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "link", "machine", "sites")))
+REPAIR = tuple(f"hil/repair/{name}.py" for name in ("damaged", "diagnose", "diagnosis", "driven", "layers", "mend", "refit", "responses"))
 NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")
 TARGETS = (
     Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "vectors", *NODES)),
@@ -42,7 +43,7 @@ TARGETS = (
     Target(
         "semantics",
         SITES,
-        _t("fault_kinds", "faults", "node_faults", "plan_rules", "fault_names", "stratified", "memory", "strikes", "link_faults"),
+        _t("fault_fields", "fault_kinds", "faults", "node_faults", "plan_rules", "fault_names", "stratified", "memory", "strikes"),
     ),
     Target("semantics", ("edgechaos/faults/strata.py",), _t("stratified", "samples")),
     Target("semantics", ("edgechaos/graph/signals.py", "edgechaos/graph/heads.py"), _t("signals", "graph", "nodes")),
@@ -69,7 +70,8 @@ TARGETS = (
     Target("figures", ("hil/analysis/compare.py", "hil/analysis/gates.py"), _t("compare", "samples")),
     Target("figures", ("hil/analysis/results.py", "hil/analysis/quantities.py"), _t("campaign", "stopping", "tables", "compare", "report")),
     Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
-    Target("repair", ("edgechaos/faults/words.py", "hil/repair/*.py"), _t("repair", "diagnose", "commit")),
+    Target("repair", ("hil/repair/softmax.py",), _t("softmax", "repair")),
+    Target("repair", ("edgechaos/faults/words.py", *REPAIR), _t("repair", "diagnose", "commit")),
 )
 WHOLE = ("edgechaos/arithmetic", "edgechaos/faults", "devices/protocol", "hil/analysis", "hil/campaign", "hil/energy", "hil/repair")
 """Folders of which every module is a target, or stands here with the reason why it decides no integer, frame or figure."""
