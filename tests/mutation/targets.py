@@ -25,7 +25,8 @@ RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "wei
 RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
 SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "link", "machine", "sites")))
-REPAIR = tuple(f"hil/repair/{name}.py" for name in ("damaged", "diagnose", "diagnosis", "driven", "layers", "mend", "refit", "responses"))
+FINDING = tuple(f"hil/repair/{name}.py" for name in ("diagnose", "diagnosis", "driven", "layers", "responses"))
+MENDING = ("edgechaos/faults/words.py", *(f"hil/repair/{name}.py" for name in ("damaged", "mend", "refit")))
 NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")
 TARGETS = (
     Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "vectors", *NODES)),
@@ -71,7 +72,8 @@ TARGETS = (
     Target("figures", ("hil/analysis/results.py", "hil/analysis/quantities.py"), _t("campaign", "stopping", "tables", "compare", "report")),
     Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
     Target("repair", ("hil/repair/softmax.py",), _t("softmax", "repair")),
-    Target("repair", ("edgechaos/faults/words.py", *REPAIR), _t("repair", "diagnose", "commit")),
+    Target("repair", FINDING, _t("diagnose", "repair")),
+    Target("repair", MENDING, _t("repair", "diagnose", "commit")),
 )
 WHOLE = ("edgechaos/arithmetic", "edgechaos/faults", "devices/protocol", "hil/analysis", "hil/campaign", "hil/energy", "hil/repair")
 """Folders of which every module is a target, or stands here with the reason why it decides no integer, frame or figure."""
