@@ -158,6 +158,8 @@ def test_what_is_drawn_of_a_strike() -> None:
     for seed in range(20):
         found = strike(RegisterBits(flips=5, seed=seed, onset=100, span=300))
         assert found.onset == 100 + (word(seed, "register_bits onset") * 300 >> 32)
+        for kind in (Reset, InstructionSkip):
+            assert strike(kind(onset=100, span=300, seed=seed)).onset == 100 + (word(seed, f"{kind.kind} onset") * 300 >> 32)
         assert found.where == REGISTERS[word(seed, "register_bits register") * 13 >> 32]
         order = random_bits.words(seed, fault_stream("register_bits bits"), [0], 1, 32)[0, 0].argsort(kind="stable").tolist()
         assert found.mask == sum(1 << bit for bit in order[:5])
