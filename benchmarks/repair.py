@@ -2,10 +2,11 @@
 
     EDGECHAOS_DATA=folder python benchmarks/repair.py -o repair
 
-Needs the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Trains three networks by calibration (PTQ), then for each mask: the
+Needs the four MNIST files ($EDGECHAOS_DATA/mnist, or --download). Trains three networks (PTQ) with three seeds each; for each mask the
 device is damaged, diagnosed from 64 test items, what reads the dead units is fitted on the first FIT_ITEMS training images, sent, compared
-bit for bit, and measured on the 10,000 test images before and after. Intervals are over masks. Writes `results.json` after every mask: a
-run that is stopped goes on where it was. Exit code 1 where a mean misses its goal.
+bit for bit, and measured on the 10,000 test images before and after. Intervals are over masks, of all trainings; the mean of each training
+stands beside them. Writes `results.json` after every mask: a run that is stopped goes on where it was. Exit code 1 where a mean misses its
+goal.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,7 +43,7 @@ from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.statistics import mean_over_masks
 from edgechaos.train.fit import Recipe, train
 
-FIT_ITEMS, PROBES, MASKS = 20_000, 64, 30
+FIT_ITEMS, PROBES, MASKS, SEEDS = 20_000, 64, 30, 3
 RATES = (0.5, 0.75)
 
 
@@ -84,13 +86,14 @@ def main() -> int:
     mnist = data.load("mnist", download=options.download)
     settings = hashlib.sha256(repr((FIT_ITEMS, PROBES, sorted(NETS.items()))).encode()).hexdigest()
     results = Results(options.output / "results.json", settings)
-    for name, net in NETS.items():
+    for name, seed in product(NETS, range(SEEDS)):
+        net = NETS[name]
         items = mnist if net.side == 28 else pooled(mnist)
-        graph = trained(options.output / f"{name}.ecm", net, items)
-        for rate in RATES:
-            for mask in range(options.masks):
-                results.get(f"{name} {rate} {mask}", partial(mended, graph, items, rate, mask))
-                print(f"{name} {rate} {mask}: {json.dumps(results.values[f'{name} {rate} {mask}'])}", file=sys.stderr, flush=True)
+        graph = trained(options.output / f"{name}-{seed}.ecm", net, items, seed)
+        for rate, mask in product(RATES, range(options.masks)):
+            key = f"{name} {seed} {rate} {mask}"
+            results.get(key, partial(mended, graph, items, rate, mask))
+            print(f"{key}: {json.dumps(results.values[key])}", file=sys.stderr, flush=True)
     return report(results, options.masks)
 
 
@@ -103,12 +106,12 @@ def pooled(mnist: Dataset) -> Dataset:
     return replace(mnist, name="mnist14", train_items=smaller(mnist.train_items), test_items=smaller(mnist.test_items))
 
 
-def trained(path: Path, net: Net, items: Dataset) -> IntegerGraph:
+def trained(path: Path, net: Net, items: Dataset, seed: int) -> IntegerGraph:
     """The int8 graph, from the file where it is there already."""
     if not path.exists():
-        recipe = Recipe(**{**recipe_for(net.model), "omission": 0.0, "seed": 0, **net.recipe})
+        recipe = Recipe(**{**recipe_for(net.model), "omission": 0.0, "seed": seed, **net.recipe})
         path.parent.mkdir(parents=True, exist_ok=True)
-        artifact.save(quantize(train(build(net.model, items, seed=0, **net.options), items, recipe), items, method="ptq"), path)
+        artifact.save(quantize(train(build(net.model, items, seed=seed, **net.options), items, recipe), items, method="ptq"), path)
     return artifact.load(path)
 
 
@@ -136,23 +139,23 @@ def mended(graph: IntegerGraph, items: Dataset, rate: float, mask: int) -> dict[
 
 def report(results: Results, masks: int) -> int:
     """Print a Markdown table; 1 where a mean misses its goal."""
-    print("| network | dead | masks found | before | after | worst mask after | changed words | goal |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| network | dead | masks found | before | after | of each training | worst mask after | changed words | goal |")
+    print("|---|---|---|---|---|---|---|---|---|")
     missed = 0
     for name, net in NETS.items():
         for rate, goal in zip(RATES, net.goals, strict=True):
-            runs = [results.values[f"{name} {rate} {mask}"] for mask in range(masks)]
+            trainings = [[results.values[f"{name} {seed} {rate} {mask}"] for mask in range(masks)] for seed in range(SEEDS)]
+            runs = [run for training in trainings for run in training]
             before, after = (mean_over_masks([run[key] for run in runs]) for key in ("before", "after"))
             words = np.mean([run["words"] for run in runs])
             cells = [f"{100 * e.value:.2f} [{100 * e.low:.2f}, {100 * e.high:.2f}]" for e in (before, after)]
             reached = "met" if after.low >= goal else "mean met" if after.value >= goal else "missed"
             missed += after.value < goal
-            found = f"{sum(run['found'] for run in runs)} of {masks}"
+            found = f"{sum(run['found'] for run in runs)} of {len(runs)}"
+            means = ", ".join(f"{100 * float(np.mean([run['after'] for run in training])):.2f}" for training in trainings)
             worst = f"{100 * min(run['after'] for run in runs):.2f}"
-            print(
-                f"| {net.title} | {rate:.0%} | {found} | {cells[0]} | {cells[1]} | {worst} | {words:.0f} | {100 * goal:.1f}: {reached} |",
-                flush=True,
-            )
+            row = [net.title, f"{rate:.0%}", found, *cells, means, worst, f"{words:.0f}", f"{100 * goal:.1f}: {reached}"]
+            print("| " + " | ".join(row) + " |", flush=True)
     return 1 if missed else 0
 
 
