@@ -10,6 +10,8 @@ import numpy as np
 
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.hil.repair.layers import codes_sent
 
 Method = Literal["responses", "tests", "none"]
 
@@ -89,10 +91,7 @@ class Diagnosis:
         return f"{found}, logits bit for bit those of the diagnosed model on {self.compared} items that the diagnosis did not use{rest}"
 
     def plan(self, graph: IntegerGraph) -> ResolvedPlan:
-        """The faults that the device is taken to have; a unit that nothing is known about counts as alive.
-
-        A code that no slot can hold (a plain unit stuck at another code than 0) is not in it.
-        """
+        """The faults that the device is taken to have; a unit that nothing is known about counts as alive."""
         return plan_of(graph, self.layers)
 
     def to_json(self) -> dict[str, Any]:
@@ -109,13 +108,17 @@ class Diagnosis:
 
 
 def plan_of(graph: IntegerGraph, layers: tuple[LayerDiagnosis, ...]) -> ResolvedPlan:
-    """The masks of these layers; those without dead or stuck units have none."""
+    """The masks and codes of these layers; those without dead or stuck units have none."""
     slots: dict[tuple[str, str], Any] = {}
     for layer in layers:
-        names = {s.name for s in graph.node(layer.layer).slots(graph)}
-        for name, units in (("dead", layer.dead), ("stuck", tuple(layer.stuck))):
-            if units and name in names:
-                mask = np.zeros(layer.units, bool)
-                mask[list(units)] = True
-                slots[layer.layer, name] = mask
+        node = graph.node(layer.layer)
+        for slot in node.slots(graph):
+            values = {"dead": dict.fromkeys(layer.dead, 1), "stuck": dict.fromkeys(layer.stuck, 1)}.get(slot.name, {})
+            if slot.name == "stuck_code" and isinstance(node, Requantize):
+                sent = codes_sent(graph, node, layer.units)
+                same = {unit: np.flatnonzero(sent[:, unit] == code) for unit, code in layer.stuck.items()}
+                values = {unit: 1 + int(codes[0]) for unit, codes in same.items() if len(codes)}
+            if values:
+                slots[node.name, slot.name] = np.zeros(slot.length, slot.dtype)
+                slots[node.name, slot.name][list(values)] = list(values.values())
     return ResolvedPlan(slots)

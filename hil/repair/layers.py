@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.requantize import Requantize
 from edgechaos.graph.kinds.thermal_noise import ThermalNoise
-from edgechaos.graph.node import Node
+from edgechaos.graph.node import Draws, Node
 from edgechaos.graph.weighted import Summing
 
 SPIKING, K_WTA = "spiking", "k-WTA"
@@ -36,10 +37,6 @@ class UnitLayer:
         """Whether logits are sums of its codes."""
         return all(reader.is_readout for reader in self.readers)
 
-    def stuck_slot(self, graph: IntegerGraph) -> bool:
-        """Whether a unit can be stuck at its highest code by a slot of the node."""
-        return any(s.name == "stuck" and s.refused is None for s in self.units.slots(graph))
-
 
 def unit_layers(graph: IntegerGraph, head: str | None = None) -> tuple[UnitLayer, ...]:
     """The layers on a head's path, in execution order; those that something else than matrices reads are left out."""
@@ -52,6 +49,18 @@ def unit_layers(graph: IntegerGraph, head: str | None = None) -> tuple[UnitLayer
         if dead and driver is not None and readers and all(isinstance(r, Summing) for r in readers):
             found.append(UnitLayer(node, driver, tuple(r for r in readers if isinstance(r, Summing)), dead[0].length))
     return tuple(found)
+
+
+def codes_sent(graph: IntegerGraph, units: Requantize, count: int) -> NDArray[np.integer]:
+    """What each of `count` units sends to the matrices behind where its codes are low, ..., high: (codes, units)."""
+    codes = np.arange(units.low, units.high + 1)
+    shape = graph.tensors[units.output].shape
+    tensors = {units.output: np.broadcast_to(codes.reshape(-1, *(1,) * len(shape)), (len(codes), *shape)).astype(np.int8)}
+    nodes = iter(graph.nodes)
+    while not isinstance(node := next(nodes), Summing) or node.input not in tensors:
+        if set(node.inputs()) <= set(tensors):
+            tensors[node.output] = node.evaluate(graph, tensors, Draws(0, np.zeros(len(codes), np.uint32), {}))
+    return tensors[node.input].reshape(len(codes), count, -1)[:, :, 0]
 
 
 def per_unit(graph: IntegerGraph, layer: UnitLayer, reader: Summing) -> NDArray[np.integer]:

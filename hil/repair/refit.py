@@ -31,6 +31,8 @@ from edgechaos.hil.repair.softmax import Fit, fit, loss
 from edgechaos.support.errors import UnsupportedError
 
 Array = NDArray[Any]
+LASTING = ("dead", "stuck", "stuck_code")
+"""Slots of units that nothing brings back."""
 ROWS = 40_000
 """Windows of a convolution that one least-squares fit sees."""
 RIDGE = 1e-3
@@ -53,14 +55,14 @@ def refit(graph: IntegerGraph, damage: ResolvedPlan, items: Items) -> IntegerGra
     Raises UnsupportedError where a damaged layer is read by what cannot be fitted.
     """
     layers = unit_layers(graph, items.head)
-    hurt = {node for node, slot in damage.slots if slot in ("dead", "stuck")}
+    hurt = {node for node, slot in damage.slots if slot in LASTING}
     damaged = [layer for layer in layers if layer.name in hurt]
     unknown = hurt - {layer.name for layer in layers}
     if unknown and not damaged:
         raise UnsupportedError(f"layer '{min(unknown)}' has dead units, and nothing that reads them on head '{items.head}' can be fitted")
     if not damaged:
         return graph
-    slots = ResolvedPlan({key: values for key, values in damage.slots.items() if key[1] in ("dead", "stuck")})
+    slots = ResolvedPlan({key: values for key, values in damage.slots.items() if key[1] in LASTING})
     mended = graph
     for layer in damaged:
         for reader in layer.readers:

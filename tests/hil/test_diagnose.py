@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgechaos import reference
 from edgechaos.cli import main
 from edgechaos.devices.contract import Device, DeviceInfo
 from edgechaos.devices.fakes.device import FakeDevice
@@ -20,8 +21,9 @@ from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
-from edgechaos.faults.plan import FaultPlan, resolve
+from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.tensors import Constant
@@ -60,8 +62,11 @@ def found(graph: IntegerGraph, damage: ResolvedPlan, count: int = 48, device: De
 def check(graph: IntegerGraph, damage: ResolvedPlan, diagnosis: Diagnosis) -> int:
     """Asserts that nothing wrong is claimed; returns how many units are left open."""
     for layer in diagnosis.layers:
-        dead = set(np.flatnonzero(damage.slots.get((layer.layer, "dead"), np.zeros(layer.units))))
-        stuck = set(np.flatnonzero(damage.slots.get((layer.layer, "stuck"), np.zeros(layer.units))))
+        dead, stuck = ({*np.flatnonzero(damage.slots.get((layer.layer, s), np.zeros(layer.units))).tolist()} for s in ("dead", "stuck"))
+        low = int(getattr(graph.node(layer.layer), "low", 0))
+        codes = {u: low + int(c) - 1 for u, c in enumerate(damage.slots.get((layer.layer, "stuck_code"), ())) if c}
+        dead |= {u for u, code in codes.items() if code == 0}
+        stuck |= {u for u, code in codes.items() if code != 0}
         assert set(layer.dead) == dead - set(layer.unknown), layer
         assert set(layer.stuck) == stuck - set(layer.unknown), layer
     return sum(len(layer.unknown) for layer in diagnosis.layers)
@@ -106,6 +111,21 @@ def test_stuck_units_beside_dead_ones(net: str) -> None:
         assert diagnosis.certain
         (here,) = (x for x in diagnosis.layers if x.layer == layer.name)
         assert set(here.stuck) == {0, 5}
+
+
+@pytest.mark.parametrize("net", ["text", "channels, plain"])
+@pytest.mark.parametrize("code", [127, 1, 0])
+def test_plain_units_stuck_at_any_code(net: str, code: int) -> None:
+    graph = NETS[net]()
+    layer = last(graph)
+    damage = resolve(graph, FaultPlan((UnitStuck(layer, neurons=(0, 3), code=code), DeadNeurons(layer, neurons=(1,)))))
+    diagnosis = found(graph, damage)
+    assert check(graph, damage, diagnosis) == 0
+    assert diagnosis.certain
+    stuck, read = diagnosis.layers[-1].stuck, unit_layers(graph)[-1].readers[0].input
+    sent = reference.run(apply(graph, damage), items_for(graph, 3), keep=(read,)).tensors[read].reshape(3, diagnosis.layers[-1].units, -1)
+    assert {*stuck} == ({0, 3} if code else set())
+    assert all((sent[:, unit] == at).all() for unit, at in stuck.items()), "the code is what the next matrix reads"
 
 
 def test_logits_are_enough_without_fault_hooks() -> None:

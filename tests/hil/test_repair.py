@@ -17,6 +17,7 @@ from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
+from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.words import changed_words, with_rows, with_words
@@ -101,6 +102,15 @@ def test_stuck_units_and_a_probe_set_alone() -> None:
     before = share(graph, damage, held_out)
     assert share(refit(graph, damage, taught(graph)), damage, held_out) > before + 0.05
     assert share(refit(graph, damage, taught(graph, 150)), damage, held_out) > before, "150 items are enough to do better"
+
+
+def test_plain_units_stuck_at_a_code_are_made_up_for() -> None:
+    graph = NETS["text"]()
+    damage = resolve(graph, FaultPlan((UnitStuck(last(graph), neurons=(0, 2, 7), code=127),)))
+    held_out = taught(graph, 800, seed=1)
+    before = share(graph, damage, held_out)
+    assert before < 1
+    assert share(refit(graph, damage, taught(graph)), damage, held_out) > before + 0.05
 
 
 def test_nothing_damaged_nothing_changed() -> None:
