@@ -1,4 +1,4 @@
-"""What decides between the dense and the event-driven kernel on a core: `Core.costs` and `Core.conv_costs`, fitted to emulated counts.
+"""What decides between dense and event-driven kernels: `costs`, `conv_costs` and `pair_costs` of a `Core`, fitted to emulated counts.
 
 Single layers of several sizes and activities are built for a board and run; every count is of a run whose integers are the reference's.
 Of a fit only differences matter: what both kernels share is in both outputs' figures.
@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 from rows.conv import SHAPES, convolution
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
-from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.board import Board, load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.core import Costs
 from edgechaos.firmware_gen.plan.kernels import Choice
+from edgechaos.firmware_gen.plan.pairs import KERNEL
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.heads import Encoding, Head
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -49,23 +51,23 @@ def matrix(inputs: int, outputs: int) -> IntegerGraph:
     return IntegerGraph("matrix", tensors, constants, nodes, (head,)).validate()
 
 
-def counts(graph: IntegerGraph, board: str, kernel: Choice) -> list[float]:
+def counts(graph: IntegerGraph, board: Board, kernel: Choice) -> list[float]:
     """Instructions per inference at each of ACTIVITIES. Raises SystemExit where an integer is not the reference's."""
     shape = graph.tensors[graph.head().input].shape
     rng, found = np.random.default_rng(1), []
     with tempfile.TemporaryDirectory() as folder:
-        elf = build(generate(graph, load_board(board), kernel=kernel, faults=False), folder).elf
-        with EmulatedDevice(graph, elf, board) as device:
+        elf = build(generate(graph, board, kernel=kernel, faults=False), folder).elf
+        with EmulatedDevice(graph, elf, board.name) as device:
             for activity in ACTIVITIES:
                 codes = (rng.integers(1, 128, (2, *shape)) * (rng.random((2, *shape)) < activity)).astype(np.int8)
                 answer = device.infer(codes)
                 if not np.array_equal(answer.logits, reference.run(graph, codes).logits) or answer.instructions is None:
-                    raise SystemExit(f"{board}, {kernel}, {shape}: not the reference's integers: no count of it means anything")
+                    raise SystemExit(f"{board.name}, {kernel}, {shape}: not the reference's integers: no count of it means anything")
                 found.append(float(answer.instructions.mean()))
     return found
 
 
-def fit(layers: list[tuple[IntegerGraph, int, int, int]], board: str, *, base: bool) -> tuple[Costs, float]:
+def fit(layers: list[tuple[IntegerGraph, int, int, int]], board: Board, *, base: bool) -> tuple[Costs, float]:
     """Costs of layers (graph, windows, inputs of a window, outputs), and the largest relative error of a count.
 
     base: whether an event-driven window has costs of its own.
@@ -86,12 +88,16 @@ def fit(layers: list[tuple[IntegerGraph, int, int, int]], board: str, *, base: b
 
 def main() -> None:
     """Print the costs of a board's core."""
-    board = sys.argv[1] if len(sys.argv) > 1 else "mps2-an386"
+    board = load_board(sys.argv[1] if len(sys.argv) > 1 else "mps2-an386")
+    single = replace(board, core=replace(board.core, kernels=tuple(path for path in board.core.kernels if path.name != KERNEL)))
     matrices = [(matrix(n, m), 1, n, m) for n, m in SIZES]
     convolutions = [(convolution(*s), s[1] * s[2], s[0] * 9, s[3]) for s in SHAPES]
-    for name, layers, base in (("costs", matrices, False), ("conv_costs", convolutions, True)):
-        costs, error = fit(layers, board, base=base)
-        print(f"{load_board(board).core.title}: {name}={costs}, within {error:.0%}")
+    kinds = [("costs", matrices, board), ("conv_costs", convolutions, single)]
+    if single.core != board.core:
+        kinds.append(("pair_costs", convolutions, board))
+    for name, layers, described in kinds:
+        costs, error = fit(layers, described, base=layers is convolutions)
+        print(f"{board.core.title}: {name}={costs}, within {error:.0%}")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,17 @@ CORE = Core(
     # Integers only: without the FPU there is nothing to enable at start-up and nothing to save on exceptions.
     zig=("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
     gcc=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
-    kernels=(KERNELS / "armv7em" / "ec_conv_sums.S", KERNELS / "armv7m" / "ec_sum_rows.S"),
+    kernels=(
+        *(KERNELS / "armv7em" / f"{name}.S" for name in ("ec_conv_quads", "ec_conv_sums", "ec_widen")),
+        KERNELS / "armv7m" / "ec_sum_rows.S",
+    ),
     # Counted in an emulator as clang -O2 compiles the kernels (`make bench` repeats the count).
     costs=Costs(2.0, 0.0, 0.0, event_active_mac=1.25, event_active=12.0, event_input=3.0, event_output=14.0, event=0.0),
     # Of one window, gathering included: fitted to 1x28x28 -> 8, 16, 8x14x14 -> 16 and 16x14x14 -> 32 channels (3x3) at activities of
     # 20, 50 and 100 %. The dense counts lie within 6 % of the fit, the event-driven ones within 6 %.
     conv_costs=Costs(1.05, 9.5, 3.5, event_active_mac=1.15, event_active=9.7, event_input=16.6, event_output=23.3, event=98.0),
+    # The same of convolutions in pairs, within 16 % of the counts of `python benchmarks/crossover.py`.
+    pair_costs=Costs(0.73, 2.26, 28.67, event_active_mac=0.76, event_active=21.33, event_input=15.9, event_output=52.85, event=145.06),
     instructions=InstructionSet(
         "Armv7E-M",
         lacks={

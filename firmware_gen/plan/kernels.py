@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
+from edgechaos.firmware_gen.plan.pairs import may_pair
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.weighted import Summing
 
-Kernel = Literal["dense", "event", "packed"]
+Kernel = Literal["dense", "event", "packed", "pairs"]
 Choice = Literal["auto", "dense", "event"]
 
 
@@ -45,8 +46,10 @@ def crossover(inputs: int, outputs: int, costs: Costs) -> float:
     return min(1.0, max(0.0, saved / (c.event_active_mac * macs + c.event_active * inputs)))
 
 
-def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None) -> dict[str, KernelChoice]:
+def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None, repairable: bool = False) -> dict[str, KernelChoice]:
     """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction.
+
+    repairable: whether stored weights may change; where they may, none share a half word.
 
     Nodes that share their weights share the kernel of the first of them: one layout is stored.
     """
@@ -55,14 +58,16 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
         if isinstance(node, Summing):
-            limit = crossover(node.terms(graph), len(graph.value(node.weight)), core.conv_costs if node.slides else core.costs)
+            pairs = not repairable and may_pair(graph, node, core)
+            costs = (pairs and core.pair_costs) or (core.conv_costs if node.slides else core.costs)
+            limit = crossover(node.terms(graph), len(graph.value(node.weight)), costs)
             activity = _activity(graph, node.input)
             if graph.constants[node.weight].bits < 8:
                 chosen[node.name] = KernelChoice(node.name, "packed", activity, limit)
                 continue
             pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
             kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)
-            chosen[node.name] = KernelChoice(node.name, kernel, activity, limit)
+            chosen[node.name] = KernelChoice(node.name, "pairs" if pairs and kernel == "dense" else kernel, activity, limit)
     return chosen
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.compilers.c.generate import generate
+from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
 from edgechaos.firmware_gen.plan.kernels import Choice, crossover
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.heads import Encoding
@@ -27,6 +28,7 @@ from tests.helpers.mixed_graphs import Builder
 
 pytestmark = pytest.mark.slow
 
+BOARD = replace(load_board("mps2-an386"), patch_capacity=8192)
 GEOMETRIES = (
     # image, outputs, kernel, stride, pad
     ((1, 9, 9), 3, (3, 3), (1, 1), (1, 1)),
@@ -35,6 +37,12 @@ GEOMETRIES = (
     ((2, 9, 13), 1, (3, 2), (2, 2), (2, 1)),
     ((1, 4, 20), 4, (1, 5), (3, 4), (0, 4)),
     ((5, 7, 7), 6, (2, 2), (1, 1), (1, 1)),
+    # three columns wide at steps of 1: in pairs on cores that have the kernel
+    ((2, 5, 14), 8, (3, 3), (1, 1), (1, 1)),
+    ((1, 4, 15), 4, (3, 3), (1, 1), (1, 1)),
+    ((3, 7, 31), 7, (2, 3), (2, 1), (0, 1)),  # two strips, the second of two columns
+    ((4, 3, 62), 2, (3, 3), (1, 1), (2, 2)),  # three strips
+    ((2, 3, 2), 5, (1, 3), (1, 1), (0, 2)),
 )
 
 
@@ -63,28 +71,93 @@ def test_geometries(kernel: Choice, flags: tuple[str, ...], tmp_path: Path) -> N
     host.close()
 
 
-@pytest.mark.parametrize("kernel", ["dense", "event"])
-def test_geometries_on_a_cortex_m4(kernel: Choice, tmp_path: Path) -> None:
-    graph = convolutions()
+def check_on_a_cortex_m4(graph: IntegerGraph, firmware: Firmware, folder: Path) -> None:
+    """Every head, its extremes included, with flipped weights."""
     plan = resolve(graph, FaultPlan((WeightBitFlip(rate=0.05, seed=2),)))
-    built = build(generate(graph, load_board("mps2-an386"), kernel=kernel), tmp_path)
     rng = np.random.default_rng(4)
-    with EmulatedDevice(graph, built.elf) as device:
+    with EmulatedDevice(graph, build(firmware, folder).elf) as device:
         device.inject(plan)
         for head in graph.heads:
-            codes = rng.integers(-128, 128, (3, *graph.tensors[head.input].shape)).astype(np.int8)
+            codes = rng.integers(-128, 128, (4, *graph.tensors[head.input].shape)).astype(np.int8)
+            codes[2:] = np.array([[[[-128]]], [[[127]]]])
             wanted = reference.run(apply(graph, plan), codes, head=head.name)
             np.testing.assert_array_equal(device.infer(codes, head=head.name).logits, wanted.logits)
 
 
+@pytest.mark.parametrize("kernel", ["dense", "event"])
+def test_geometries_on_a_cortex_m4(kernel: Choice, tmp_path: Path) -> None:
+    firmware = generate(convolutions(), BOARD, kernel=kernel)
+    paired = [name for name, choice in firmware.kernels.items() if choice.kernel == "pairs"]
+    assert len(paired) == (7 if kernel == "dense" else 0)
+    check_on_a_cortex_m4(convolutions(), firmware, tmp_path)
+
+
+def portable(firmware: Firmware) -> Firmware:
+    """The same sources with C in place of the core's assembly."""
+    files = {path: data for path, data in firmware.files.items() if not path.endswith(".S")}
+    lines = files["src/ec_config.h"].decode().split("\n")
+    return replace(firmware, files=files | {"src/ec_config.h": "\n".join(x for x in lines if "takes the place" not in x).encode()})
+
+
+def test_portable_c_gives_the_same_integers(tmp_path: Path) -> None:
+    firmware = generate(convolutions(), BOARD, kernel="dense")
+    assert len(portable(firmware).sources) < len(firmware.sources)
+    check_on_a_cortex_m4(convolutions(), portable(firmware), tmp_path)
+
+
+def one_convolution(weight: NDArray[np.int8], bias: NDArray[np.int32]) -> IntegerGraph:
+    """An image of eight columns."""
+    b = Builder(np.random.default_rng(0))
+    b.constant("conv_w", weight, 8, (0.02,))
+    b.constant("conv_b", bias, 32)
+    image = b.tensor("image", "int8", (weight.shape[1], 3, 8))
+    codes = b.requantize(b.conv(image, "conv", len(weight), (3, 3), (1, 1), (1, 1)), "conv", "int8", 9e5)
+    b.head("main", image, b.matmul(codes, "readout", 3, Readout), Encoding("codes"))
+    return b.graph()
+
+
+def words(channels: int, even: int, odd: int, bias: int) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Four outputs, alternately of one code and of another, with one bias."""
+    codes = np.array([even, odd, even, odd], np.int8)
+    return np.broadcast_to(codes[:, None, None, None], (4, channels, 3, 3)), np.full(4, bias, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [
+        ((57, -1, -127, -49279), "pairs"),  # 57 * 9 * 127 * 128 + 49279 < 2^23
+        ((57, 3, -128, 0), "dense"),  # 57 * 9 * 128 * 128 > 2^23
+        ((58, -1, 127, 0), "dense"),
+        ((57, -1, -127, 49280), "dense"),  # 2^23 itself
+        ((57, -1, -127, 49279), "pairs"),
+        ((2, -1, -128, 0), "dense"),  # 256 * -128 - 1 is no int16
+        ((2, 0, -128, 0), "pairs"),
+        ((2, -128, -127, 0), "pairs"),
+    ],
+)
+def test_what_cannot_be_proved_has_one_weight_a_word(shape: tuple[int, int, int, int], kernel: str, tmp_path: Path) -> None:
+    graph = one_convolution(*words(*shape))
+    firmware = generate(graph, BOARD, kernel="dense")
+    assert firmware.kernels["conv0"].kernel == kernel
+    check_on_a_cortex_m4(graph, firmware, tmp_path)
+
+
+def test_weights_that_a_repair_may_change_share_no_word() -> None:
+    graph = one_convolution(*words(2, 1, 1, 0))
+    assert generate(graph, replace(BOARD, repair_bytes=4096), kernel="dense").kernels["conv0"].kernel == "dense"
+    assert generate(graph, replace(BOARD, repair_bytes=4096), kernel="dense", faults=False).kernels["conv0"].kernel == "pairs"
+    assert generate(graph, None, kernel="dense").kernels["conv0"].kernel == "dense"
+    assert generate(graph, load_board("mps2-cortex-m0"), kernel="dense").kernels["conv0"].kernel == "dense"
+
+
 def test_the_crossover_is_where_the_counts_cross(tmp_path: Path) -> None:
-    """Convolutions, 8 -> 16 channels: fewer instructions for the kernel that the formula prefers, on both sides of its crossover."""
+    """Convolutions 4x4, 8 -> 16 channels: fewer instructions for the kernel that the formula prefers, on both sides of its crossover."""
     b = Builder(np.random.default_rng(0))
     image = b.tensor("image", "int8", (8, 8, 8))
-    codes = b.requantize(b.conv(image, "conv", 16, (3, 3), (1, 1), (1, 1)), "conv", "int8", 20000.0)
+    codes = b.requantize(b.conv(image, "conv", 16, (4, 4), (1, 1), (1, 1)), "conv", "int8", 20000.0)
     b.head("main", image, b.matmul(codes, "readout", 2, Readout), Encoding("codes"))
     graph = b.graph()
-    limit = crossover(72, 16, load_board("mps2-an386").core.conv_costs)
+    limit = crossover(128, 16, load_board("mps2-an386").core.conv_costs)
     assert 0.1 < limit < 0.4
     counts: dict[str, list[float]] = {}
     for kernel in ("dense", "event"):

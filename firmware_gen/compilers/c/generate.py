@@ -73,7 +73,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     """
     graph.validate()
     check_supported(graph)
-    kernels = choose_kernels(graph, kernel, board.core if board else None)
+    kernels = choose_kernels(graph, kernel, board.core if board else None, repairable=board is None or (faults and board.repair_bytes > 0))
     patches = board.patch_capacity if board else HOST_PATCHES
     plan = plan_memory(graph, patches, faults, working_memory(graph, kernels), board.repair_bytes if board else HOST_REPAIR)
     if board:

@@ -36,8 +36,8 @@ class Lowering:
         """Whether it draws Gaussian words: their table is linked then."""
         return False
 
-    def scratch(self, graph: IntegerGraph, node: Any, dense: bool) -> Scratch:
-        """The working memory that it needs. dense: whether its matrix has the dense kernel."""
+    def scratch(self, graph: IntegerGraph, node: Any, kernel: str) -> Scratch:
+        """The working memory that it needs. kernel: of its matrix, "" where it has none."""
         return Scratch()
 
     def describe(self, source: Source, w: Writer, node: Any) -> None:
@@ -67,8 +67,8 @@ lowering_of = LOWERINGS.of
 
 def working_memory(graph: IntegerGraph, kernels: Mapping[str, KernelChoice]) -> Scratch:
     """Of a whole model."""
-    dense = {name for name, choice in kernels.items() if choice.kernel == "dense"}
-    return Scratch.shared(lowering_of(node).scratch(graph, node, node.name in dense) for node in graph.nodes)
+    chosen = {name: choice.kernel for name, choice in kernels.items()}
+    return Scratch.shared(lowering_of(node).scratch(graph, node, chosen.get(node.name, "")) for node in graph.nodes)
 
 
 def lowers(*kinds: type[Node]) -> Callable[[L], L]:

@@ -1,9 +1,8 @@
-/* Each window is gathered once and multiplied with all outputs; with dense weights, four windows at a time. */
+/* Each window is gathered once and multiplied with all outputs. */
 #include "ec_conv.h"
 
 #include <string.h>
 
-#include "ec_conv_dense.h"
 #include "ec_matmul.h"
 
 /* The part [first, end) of a window of `kernel` at `start` that lies in an image of `size`. */
@@ -37,25 +36,18 @@ static void gather(const ec_windows *w, uint32_t row, uint32_t column, const int
         }
 }
 
-static void conv_windows(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc)
+void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc)
 {
     const ec_windows *const w = &layer->windows;
     const uint32_t outputs = layer->matrix.outputs, positions = (uint32_t)w->rows * w->columns;
+    int32_t *to = acc;
     for (uint32_t row = 0; row < w->rows; row++)
-        for (uint32_t column = 0; column < w->columns; column++, acc++) {
+        for (uint32_t column = 0; column < w->columns; column++, to++) {
             gather(w, row, column, x, run->scratch->window);
             ec_matmul_sums(&layer->matrix, run, 1, run->scratch->window, run->scratch->sums);
             for (uint32_t o = 0; o < outputs; o++)
-                acc[o * positions] = run->scratch->sums[o];
+                to[o * positions] = run->scratch->sums[o];
         }
-}
-
-void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc)
-{
-    if (layer->matrix.dense != NULL)
-        ec_conv_dense(layer, run, x, acc);
-    else
-        conv_windows(layer, run, x, acc);
 #if EC_FAULTS
     ec_faults_patch_windows(run->faults, layer, x, acc);
 #endif

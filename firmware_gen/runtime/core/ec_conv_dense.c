@@ -114,4 +114,7 @@ void ec_conv_dense(const ec_conv_layer *layer, const ec_run *run, const int8_t *
             for (uint32_t o = 0; narrow && o < matrix->outputs; o++)
                 memcpy(to + o * positions, run->scratch->sums + o * EC_CONV_BLOCK, columns * sizeof *to);
         }
+#if EC_FAULTS
+    ec_faults_patch_windows(run->faults, layer, x, acc);
+#endif
 }

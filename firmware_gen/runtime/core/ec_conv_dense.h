@@ -8,7 +8,7 @@
 /* Positions of an output row whose sums share each load of a weight. */
 #define EC_CONV_BLOCK 4u
 
-/* As `ec_conv` without faults, for matrix.dense; rows of weights are padded with zeros to whole fours. */
+/* As `ec_conv`, for matrix.dense; rows of weights are padded with zeros to whole fours. */
 void ec_conv_dense(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc);
 
 /* What the sums of one block are made of. */

@@ -78,6 +78,11 @@ int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
         return ec_packed_code(matrix->rows + input * matrix->stride, matrix->bits, output);
     if (matrix->bits < 8u)
         return ec_packed_code(matrix->dense + output * matrix->stride, matrix->bits, input);
+    if (matrix->paired) {
+        const uint32_t row = input / 3u, pair = output / 4u * ((matrix->inputs / 3u + 1u) / 2u) + row / 2u;
+        const int16_t *const two = (const int16_t *)(const void *)matrix->dense + (pair * 3u + input % 3u) * 4u;
+        return ec_paired_weight(two[(output & 2u) + (row & 1u)], output);
+    }
     if (matrix->rows != NULL)
         return (int32_t)matrix->rows[input * matrix->stride + output] - matrix->offset;
     return matrix->dense[output * matrix->stride + input];

@@ -6,10 +6,12 @@
 #include "ec_types.h"
 
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
- * of two layouts; the other pointer is NULL.
+ * of three layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
+ * pairs: int16 in place of `dense`, 256 B + A of outputs 2k and 2k + 1, for convolutions of three columns: [outputs / 4][rows / 2][3][2][2],
+ *        by fours of outputs, pairs of rows of the window over all channels, taps, pairs of outputs, rows; padded with zeros.
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
  * bits first, padded with zeros to whole eights.
  */
@@ -24,12 +26,20 @@ typedef struct ec_matrix {
     uint8_t bits;        /* of a stored weight: 8, 4, 2 */
 #if EC_FAULTS
     uint8_t index;      /* number in node order: names the matrix in a patch */
+    uint8_t paired;     /* 1: `dense` is in pairs */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
 #if EC_REPAIR_BYTES
     uint32_t described; /* bytes of the description that begins with this matrix; 0: no repair changes it */
 #endif
 #endif
 } ec_matrix;
+
+/* The weight of an output in a half word of two. */
+static inline int32_t ec_paired_weight(int32_t two, uint32_t output)
+{
+    const int32_t even = (int8_t)(uint8_t)two;
+    return (output & 1u) != 0u ? (two - even) >> 8 : even;
+}
 
 /* Code k of a packed row. */
 static inline int32_t ec_packed_code(const void *row, uint32_t bits, uint32_t k)

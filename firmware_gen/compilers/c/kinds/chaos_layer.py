@@ -22,7 +22,7 @@ class ChaosLayerInC(Lowering):
         """With a sigma."""
         return node.sigma is not None
 
-    def scratch(self, graph: IntegerGraph, node: ChaosLayer, dense: bool) -> Scratch:
+    def scratch(self, graph: IntegerGraph, node: ChaosLayer, kernel: str) -> Scratch:
         """Per neuron; stateful ticks keep membrane and refractoriness."""
         neurons = graph.tensors[node.input].shape[0]
         return Scratch(neurons=neurons, stateful=neurons if node.mode == "stateful" else 0)

@@ -21,7 +21,7 @@ class EmbeddingBagInC(Lowering):
     header = "ec_embedding.h"
     matrix = ".table"
 
-    def scratch(self, graph: IntegerGraph, node: EmbeddingBag, dense: bool) -> Scratch:
+    def scratch(self, graph: IntegerGraph, node: EmbeddingBag, kernel: str) -> Scratch:
         """The sums of a text."""
         return Scratch(sums=graph.tensors[node.output].size)
 

@@ -18,9 +18,9 @@ class MatMulInC(Lowering):
 
     header = "ec_matmul.h"
 
-    def scratch(self, graph: IntegerGraph, node: MatMul, dense: bool) -> Scratch:
+    def scratch(self, graph: IntegerGraph, node: MatMul, kernel: str) -> Scratch:
         """The list of active inputs."""
-        return Scratch(events=0 if dense else node.terms(graph))
+        return Scratch(events=0 if kernel == "dense" else node.terms(graph))
 
     def describe(self, source: Source, w: Writer, node: MatMul) -> None:
         """An ec_matrix."""

@@ -1,0 +1,47 @@
+"""Weights of two outputs in one half word, 256 B + A: one 16-bit product then adds to the sums of both (runtime/core/ec_conv_pairs.c).
+
+What that needs is proved here for each convolution; where it does not hold, the dense kernel takes the weights one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgechaos.firmware_gen.core import Core
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.node import Node
+
+KERNEL = "ec_conv_quads.S"
+"""The assembly of cores that have the products: without it one weight at a time is as fast."""
+TAPS = 3
+"""Columns of a window: the loop is unrolled for them."""
+MOST_SUM = 1 << 23
+"""Sums of B: eight bits above them are lost."""
+
+
+def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
+    """Whether the core has the kernel, it fits the windows, every 256 B + A is an int16 and no sum of B reaches MOST_SUM."""
+    if not isinstance(node, Conv) or all(path.name != KERNEL for path in core.kernels):
+        return False
+    weight, columns = graph.value(node.weight), graph.tensors[node.output].shape[2]
+    if weight.shape[3] != TAPS or node.stride[1] != 1 or columns < 2:
+        return False
+    bias = 0 if node.bias is None else np.abs(graph.value(node.bias).astype(np.int64))[1::2]
+    sums = np.abs(weight[1::2].astype(np.int64)).sum(axis=(1, 2, 3)) * 128 + bias
+    return bool((_words(weight) >= np.iinfo(np.int16).min).all() and (sums < MOST_SUM).all())
+
+
+def paired_weights(weight: NDArray[np.int8]) -> NDArray[np.int16]:
+    """(outputs, channels, rows, 3) to (outputs / 4, channels * rows / 2, 3, 2, 2), both rounded up, as ec_layers.h says."""
+    return _words(weight).astype(np.int16)
+
+
+def _words(weight: NDArray[np.int8]) -> NDArray[np.int64]:
+    outputs, channels, rows, taps = weight.shape
+    padded = np.zeros((-(-outputs // 4) * 4, -(-channels * rows // 2) * 2, taps), np.int64)
+    padded[:outputs, : channels * rows] = weight.reshape(outputs, -1, taps)
+    even, odd = padded[0::2], padded[1::2]
+    words = (256 * odd + even).reshape(len(padded) // 4, 2, -1, 2, taps)  # quad, pair of outputs, pair of rows, row, tap
+    return words.transpose(0, 2, 4, 1, 3)
