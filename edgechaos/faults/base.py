@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_type_hints
@@ -30,7 +30,8 @@ class Fault:
     title, axis: of a report's panel; phrase: in a statement, before the site. level: what a device must give access to.
     swept: the field that a sweep changes, within `limits`; one called "rate" is a share, which is printed in percent.
     neutral: its value that changes nothing, None where each value does. aliases: "TOOL:NAME" of other tools -> fields of this kind that the
-    name implies. given: what an example of a command line says after the swept field.
+    name implies. given: what an example of a command line says after the swept field. uniform: whether a graph that carries it at one seed
+    carries it at every seed, so that a campaign need not try each.
     """
 
     kind: ClassVar[str] = ""
@@ -44,6 +45,7 @@ class Fault:
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     neutral: ClassVar[float | None] = 0.0
     given: ClassVar[str] = ""
+    uniform: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -58,10 +60,13 @@ class Fault:
             object.__setattr__(self, "seed", check_seed(self.seed))  # type: ignore[attr-defined]
 
     def check(self) -> None:
-        """Raises FaultError where the swept field is beyond its limits."""
+        """Raises FaultError where the swept field is beyond its limits, or another field holds what it cannot."""
         value, (low, high) = getattr(self, self.swept), self.limits
         if not low <= value <= high:
             raise FaultError(f"{self.kind}: {self.swept} {value} is outside {low:g}..{high:g}")
+        for name, wrong in _checks(type(self)):  # type: ignore[arg-type]  # it is hashable
+            if problem := wrong(self, name):
+                raise FaultError(f"{self.kind}: {problem}")
 
     def resolve(self, analysis: Analysis) -> Iterable[Injection]:
         """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
@@ -72,11 +77,6 @@ class Fault:
         """Where it falls, in words."""
         layer = getattr(self, "layer", ALL)
         return "neurons, all layers" if layer == ALL else f"neurons of {layer}"
-
-    @property
-    def uniform(self) -> bool:
-        """Whether a graph that carries it at one seed carries it at every seed, so that a campaign need not try each."""
-        return False
 
     @classmethod
     def settings(cls) -> dict[str, type]:
@@ -102,6 +102,46 @@ class Fault:
     def takes(cls, name: str) -> bool:
         """Whether it has such a field."""
         return name in _hints(cls)  # type: ignore[arg-type]
+
+
+def checked(default: Any, wrong: Callable[[Any, str], str]) -> Any:
+    """A field with a default. wrong: of (fault, name), what is wrong with the field; "" where nothing is."""
+    return field(default=default, metadata={"wrong": wrong})
+
+
+def within(default: float, low: float, high: float) -> Any:
+    """A field of numbers from low to high."""
+
+    def wrong(fault: Any, name: str) -> str:
+        value = getattr(fault, name)
+        return "" if low <= value <= high else f"{name} {value} is outside {low}..{high}"
+
+    return checked(default, wrong)
+
+
+def among(default: str, choices: tuple[str, ...]) -> Any:
+    """A field that takes one of these words."""
+
+    def wrong(fault: Any, name: str) -> str:
+        value = getattr(fault, name)
+        return "" if value in choices else f"{name} '{value}' is none of {', '.join(choices)}"
+
+    return checked(default, wrong)
+
+
+def explicit() -> Any:
+    """A field of sites that stand in place of a rate and a seed; a rate that has its default is none."""
+
+    def wrong(fault: Any, name: str) -> str:
+        drawn = fault.rate != next(f.default for f in fields(fault) if f.name == "rate")
+        return f"has a rate and explicit {name}; give one of them" if getattr(fault, name) and drawn else ""
+
+    return checked((), wrong)
+
+
+@cache
+def _checks(cls: Any) -> tuple[tuple[str, Callable[[Any, str], str]], ...]:
+    return tuple((f.name, f.metadata["wrong"]) for f in fields(cls) if "wrong" in f.metadata)
 
 
 @cache

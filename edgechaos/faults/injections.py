@@ -89,6 +89,9 @@ class Draw:
     rate: float = 0.0
 
 
+OnWire = Literal["bits", "drop", "duplicate", "delay", "reset"]
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """What happens to bytes between host and device, once the plan is loaded. rate: "bits": of each bit, both ways; else of each request.
@@ -97,7 +100,7 @@ class Wire:
     restarts when half of it has arrived.
     """
 
-    what: Literal["bits", "drop", "duplicate", "delay", "reset"]
+    what: OnWire
     rate: float
     seed: int
     stream: int

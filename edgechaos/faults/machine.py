@@ -5,19 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import Fault, Level, Persistence
+from edgechaos.faults.base import Fault, among, checked, within
 from edgechaos.faults.injections import ON_INJECTION, Strike
 from edgechaos.graph.analysis import Analysis
-from edgechaos.support.errors import FaultError
 
 LATEST = 2**40
 """Instructions: longer than any inference."""
 PLACE = re.compile(r"0x[0-9a-fA-F]{1,8}|[A-Za-z_.][A-Za-z0-9_.$]{0,126}(\+(0x[0-9a-fA-F]{1,8}|[0-9]{1,8}))?")
 OPERATIONS = ("set", "clear", "toggle", "overwrite")
+
+
+def _no_trigger(fault: Any, name: str) -> str:
+    if not fault.trigger or PLACE.fullmatch(fault.trigger):
+        return ""
+    return f"trigger '{fault.trigger}' is no address; write 0x1c4, or a symbol with an offset: main+0x10"
+
+
+def _no_region(fault: Any, name: str) -> str:
+    if re.fullmatch(r"0x[0-9a-fA-F]{1,8}:[1-9][0-9]{0,7}", fault.region) or PLACE.fullmatch(fault.region):
+        return ""
+    return f"region '{fault.region}' is no section or symbol; write .bss, state, or 0x20000000:4096"
+
+
+def region(default: str) -> Any:
+    """A field that names a section or a symbol, or has the form 0xADDRESS:BYTES."""
+    return checked(default, _no_region)
+
+
+def operation() -> Any:
+    """A field that says how bits change."""
+    return among("toggle", OPERATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +50,21 @@ class MachineFault(Fault):
     inference: the n-th after the injection, 0: each.
     """
 
-    level: ClassVar[Level] = "machine"
-    persistence: ClassVar[Persistence] = "transient"
+    level = "machine"
+    persistence = "transient"
+    uniform = True
 
-    onset: int = 0
-    span: int = 0
-    trigger: str = ""
-    hits: int = 1
-    inference: int = 0
+    onset: int = within(0, ON_INJECTION, LATEST)
+    span: int = within(0, 0, LATEST)
+    trigger: str = checked("", _no_trigger)
+    hits: int = within(1, 1, 2**32 - 1)
+    inference: int = within(0, 0, LATEST)
     seed: int = 0
 
     @property
     def place(self) -> str:
         """Where it strikes, in words."""
         return "of the core"
-
-    @property
-    def uniform(self) -> bool:
-        """What is drawn does not matter."""
-        return True
-
-    def check(self) -> None:
-        """Raises FaultError for a moment that cannot be."""
-        super(MachineFault, self).check()  # a class with slots has no bare super()
-        for name, low, high in (("onset", ON_INJECTION, LATEST), ("span", 0, LATEST), ("hits", 1, 2**32 - 1), ("inference", 0, LATEST)):
-            if not low <= getattr(self, name) <= high:
-                raise FaultError(f"{self.kind}: {name} {getattr(self, name)} is outside {low}..{high}")
-        if self.trigger and not PLACE.fullmatch(self.trigger):
-            raise FaultError(f"{self.kind}: trigger '{self.trigger}' is no address; write 0x1c4, or a symbol with an offset: main+0x10")
 
     def moment(self) -> dict[str, Any]:
         """The fields of a Strike that say when."""
@@ -77,15 +85,3 @@ class MachineFault(Fault):
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:
         """What strikes."""
         raise NotImplementedError
-
-
-def check_choice(fault: Fault, name: str, choices: tuple[str, ...]) -> None:
-    """Raises FaultError where a field is none of the choices."""
-    if getattr(fault, name) not in choices:
-        raise FaultError(f"{fault.kind}: {name} '{getattr(fault, name)}' is none of {', '.join(choices)}")
-
-
-def check_region(fault: Any) -> None:
-    """Raises FaultError for a region that has no name of a section or symbol, nor the form 0xADDRESS:BYTES."""
-    if not re.fullmatch(r"0x[0-9a-fA-F]{1,8}:[1-9][0-9]{0,7}", fault.region) and not PLACE.fullmatch(fault.region):
-        raise FaultError(f"{fault.kind}: region '{fault.region}' is no section or symbol; write .bss, state, or 0x20000000:4096")

@@ -16,8 +16,7 @@ from edgechaos.faults.injections import ON_INJECTION, REGISTERS, Draw, ResolvedP
 from edgechaos.faults.kinds.brown_out import BrownOut
 from edgechaos.faults.kinds.instruction_bits import InstructionBits
 from edgechaos.faults.kinds.instruction_skip import InstructionSkip
-from edgechaos.faults.kinds.link_bit_errors import LinkBitErrors
-from edgechaos.faults.kinds.link_delay import LinkDelay
+from edgechaos.faults.kinds.link import LinkBitErrors, LinkDelay
 from edgechaos.faults.kinds.memory_bits import MemoryBits
 from edgechaos.faults.kinds.program_counter import ProgramCounter
 from edgechaos.faults.kinds.register_bits import RegisterBits

@@ -17,18 +17,11 @@ from edgechaos.arithmetic.streams import FAULT_STREAMS, fault_stream
 from edgechaos.faults.base import Fault, fault_kinds, words_of
 from edgechaos.faults.injections import Poke
 from edgechaos.faults.kinds.dead import DeadNeurons
-from edgechaos.faults.kinds.generator_biased import GeneratorBiased
-from edgechaos.faults.kinds.generator_period import GeneratorPeriod
-from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
-from edgechaos.faults.kinds.generator_stuck import GeneratorStuck
-from edgechaos.faults.kinds.leak_scale import LeakScale
+from edgechaos.faults.kinds.generator import GeneratorBiased, GeneratorPeriod, GeneratorRepeated, GeneratorStuck
+from edgechaos.faults.kinds.layer_scale import LeakScale, RefractoryScale
 from edgechaos.faults.kinds.ram_bit_flip import MAX_WORDS, RamBitFlip
-from edgechaos.faults.kinds.refractory_scale import RefractoryScale
-from edgechaos.faults.kinds.state_flip import StateFlip
-from edgechaos.faults.kinds.state_set import StateSet
-from edgechaos.faults.kinds.synapse_dead import SynapseDead
-from edgechaos.faults.kinds.synapse_scale import SynapseScale
-from edgechaos.faults.kinds.synapse_stuck import SynapseStuck
+from edgechaos.faults.kinds.state import StateFlip, StateSet
+from edgechaos.faults.kinds.synapse import SynapseDead, SynapseScale, SynapseStuck
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
@@ -153,12 +146,12 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
         (SynapseStuck(rate=0.1, code=128), r"stores 8 bits, codes -128\.\.127, not 128; add code="),
         (StateFlip(rate=0.5), "no stateful spiking layer .parallel ticks keep no state"),
         (StateFlip(bit=16), "bit 16 is outside 0..15"),
-        (StateFlip(of="threshold"), "unknown state 'threshold'; use 'membrane' or 'refractoriness'"),
-        (StateFlip(onset=128), "onset 128 is outside 0..127 ticks"),
+        (StateFlip(of="threshold"), "of 'threshold' is none of membrane, refractoriness"),
+        (StateFlip(onset=128), "onset 128 is outside 0..127"),
         (StateSet(value=-1, of="refractoriness"), "value -1 is outside 0..32768, what a refractoriness holds"),
         (StateSet(value=1 << 15), "value 32768 is outside -32768..32767, what a membrane holds"),
         (GeneratorBiased(bits=17), "bits 17 is outside 0..16"),
-        (GeneratorBiased(value=2), "value 2 is neither 0 nor 1"),
+        (GeneratorBiased(value=2), "value 2 is outside 0..1"),
         (GeneratorPeriod("readout", 1), "no node that draws random words 'readout'; it has cortex0, cortex1"),
         (UnitStuck(rate=0.5), "no plain layer '[*]'; it has none"),
         (WinnerDropped(rate=0.5), "no k-WTA layer '[*]'; it has none"),

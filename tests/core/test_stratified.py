@@ -10,7 +10,7 @@ import pytest
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.omission import Omission
 from edgechaos.faults.kinds.ram_bit_flip import RamBitFlip
-from edgechaos.faults.kinds.synapse_dead import SynapseDead
+from edgechaos.faults.kinds.synapse import SynapseDead
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.faults.strata import strata

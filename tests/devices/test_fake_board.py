@@ -17,7 +17,7 @@ from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.fakes.device import FakeDevice
 from edgechaos.devices.protocol.frames import FrameDecoder, encode
 from edgechaos.faults.kinds.dead import DeadNeurons
-from edgechaos.faults.kinds.generator_period import GeneratorPeriod
+from edgechaos.faults.kinds.generator import GeneratorPeriod
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen import protocol as p
 from edgechaos.firmware_gen.compilers.c.generate import HOST_PATCHES, HOST_PAYLOAD

@@ -18,19 +18,12 @@ from edgechaos.devices.host import HostDevice
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.faults.base import Fault, fault_kinds
 from edgechaos.faults.kinds.dead import DeadNeurons
-from edgechaos.faults.kinds.generator_biased import GeneratorBiased
-from edgechaos.faults.kinds.generator_period import GeneratorPeriod
-from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
-from edgechaos.faults.kinds.generator_stuck import GeneratorStuck
-from edgechaos.faults.kinds.leak_scale import LeakScale
+from edgechaos.faults.kinds.generator import GeneratorBiased, GeneratorPeriod, GeneratorRepeated, GeneratorStuck
+from edgechaos.faults.kinds.layer_scale import LeakScale, RefractoryScale
 from edgechaos.faults.kinds.omission import Omission
-from edgechaos.faults.kinds.refractory_scale import RefractoryScale
-from edgechaos.faults.kinds.state_flip import StateFlip
-from edgechaos.faults.kinds.state_set import StateSet
+from edgechaos.faults.kinds.state import StateFlip, StateSet
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
-from edgechaos.faults.kinds.synapse_dead import SynapseDead
-from edgechaos.faults.kinds.synapse_scale import SynapseScale
-from edgechaos.faults.kinds.synapse_stuck import SynapseStuck
+from edgechaos.faults.kinds.synapse import SynapseDead, SynapseScale, SynapseStuck
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip

@@ -16,12 +16,7 @@ from edgechaos.devices.protocol.faulty_link import FaultyLink
 from edgechaos.faults.base import Fault, fault_kinds
 from edgechaos.faults.injections import CLEAN
 from edgechaos.faults.kinds.dead import DeadNeurons
-from edgechaos.faults.kinds.link_bit_errors import LinkBitErrors
-from edgechaos.faults.kinds.link_delay import LinkDelay
-from edgechaos.faults.kinds.link_drop import LinkDrop
-from edgechaos.faults.kinds.link_duplicate import LinkDuplicate
-from edgechaos.faults.kinds.link_reset import LinkReset
-from edgechaos.faults.link import LinkFault
+from edgechaos.faults.kinds.link import LinkBitErrors, LinkDelay, LinkDrop, LinkDuplicate, LinkFault, LinkReset
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.support.errors import DeviceDetected, DeviceError, DeviceHang, DeviceReset, FaultError
 from tests.helpers.graphs import chaos_graph, codes_for

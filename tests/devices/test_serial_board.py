@@ -22,10 +22,7 @@ from edgechaos.devices.protocol import frames
 from edgechaos.devices.protocol.client import Timeouts
 from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import CLEAN
-from edgechaos.faults.kinds.link_bit_errors import LinkBitErrors
-from edgechaos.faults.kinds.link_delay import LinkDelay
-from edgechaos.faults.kinds.link_drop import LinkDrop
-from edgechaos.faults.kinds.link_duplicate import LinkDuplicate
+from edgechaos.faults.kinds.link import LinkBitErrors, LinkDelay, LinkDrop, LinkDuplicate
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions

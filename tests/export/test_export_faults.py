@@ -7,12 +7,8 @@ import pytest
 from edgechaos.devices.host import HostDevice
 from edgechaos.export.verify import device_backend, engine_backend, verify
 from edgechaos.faults.base import Fault
-from edgechaos.faults.kinds.generator_biased import GeneratorBiased
-from edgechaos.faults.kinds.generator_period import GeneratorPeriod
-from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
-from edgechaos.faults.kinds.generator_stuck import GeneratorStuck
-from edgechaos.faults.kinds.state_flip import StateFlip
-from edgechaos.faults.kinds.state_set import StateSet
+from edgechaos.faults.kinds.generator import GeneratorBiased, GeneratorPeriod, GeneratorRepeated, GeneratorStuck
+from edgechaos.faults.kinds.state import StateFlip, StateSet
 from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.winner_count import WinnerCount

@@ -18,12 +18,9 @@ from edgechaos.arithmetic import random_bits
 from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.kinds.dead import DeadNeurons
-from edgechaos.faults.kinds.generator_biased import GeneratorBiased
-from edgechaos.faults.kinds.generator_period import GeneratorPeriod
-from edgechaos.faults.kinds.generator_repeated import GeneratorRepeated
+from edgechaos.faults.kinds.generator import GeneratorBiased, GeneratorPeriod, GeneratorRepeated
 from edgechaos.faults.kinds.omission import Omission
-from edgechaos.faults.kinds.state_flip import StateFlip
-from edgechaos.faults.kinds.state_set import StateSet
+from edgechaos.faults.kinds.state import StateFlip, StateSet
 from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip

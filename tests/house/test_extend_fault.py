@@ -39,7 +39,7 @@ def test_the_command_line_knows_it(tmp_path: Path) -> None:
         ("np.ones(len(entries), np.int64)", "np.full(len(entries), 2)", "'dead' of layer 'cortex0' holds 0..1, not 2"),
         ('"dead", entries', '"threshold_", entries', "has no 'threshold_' that a fault could set"),
         ('"dead", self.layer', '"table", self.layer', "has no layer"),
-        ('kind: ClassVar[str] = "burst"', 'kind: ClassVar[str] = "dead"', "two kinds of fault are called dead"),
+        ('kind = "burst"', 'kind = "dead"', "two kinds of fault are called dead"),
     ],
 )
 def test_an_author_is_told_what_is_wrong(said: str, instead: str, message: str, tmp_path: Path) -> None:

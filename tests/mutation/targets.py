@@ -24,7 +24,7 @@ def _t(*names: str) -> tuple[str, ...]:
 RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "weighted", "images", "validation"))
 RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
-SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "link", "machine", "sites")))
+SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "machine", "sites")))
 FINDING = tuple(f"hil/repair/{name}.py" for name in ("diagnose", "diagnosis", "driven", "layers", "responses"))
 MENDING = ("edgechaos/faults/words.py", *(f"hil/repair/{name}.py" for name in ("damaged", "mend", "refit")))
 NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")

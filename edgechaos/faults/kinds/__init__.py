@@ -1,1 +1,1 @@
-"""One file per kind of fault: what it is called, what it changes, and where."""
+"""A file per kind of fault, or per family: what it is called, what it changes, and where."""

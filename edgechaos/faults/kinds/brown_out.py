@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.injections import Draw, Strike
-from edgechaos.faults.machine import MachineFault, check_region
+from edgechaos.faults.machine import MachineFault, region
 from edgechaos.graph.analysis import Analysis
 
 
@@ -17,25 +16,20 @@ class BrownOut(MachineFault):
     """The supply dips in the middle of an inference: a share `rate` of the region's bits flips, and the core is reset with what RAM holds
     then. region: a section, by default .noinit, which alone survives a start; a symbol; or "0xADDRESS:BYTES"."""
 
-    kind: ClassVar[str] = "brown_out"
-    title: ClassVar[str] = "Brown-out"
-    axis: ClassVar[str] = "bits of RAM lost (%)"
-    phrase: ClassVar[str] = "lost of the bits of RAM, with a reset, of"
-    given: ClassVar[str] = ",onset=500"
-    neutral: ClassVar[float | None] = None
+    kind = "brown_out"
+    title = "Brown-out"
+    axis = "bits of RAM lost (%)"
+    phrase = "lost of the bits of RAM, with a reset, of"
+    given = ",onset=500"
+    neutral = None
 
-    region: str = ".noinit"
+    region: str = region(".noinit")
     rate: float = 0.0
 
     @property
     def place(self) -> str:
         """Which memory."""
         return f"memory in {self.region}"
-
-    def check(self) -> None:
-        """Raises FaultError for a region that cannot be, too."""
-        super(BrownOut, self).check()  # a class with slots has no bare super()
-        check_region(self)
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:
         """The flipped bits, then the reset."""

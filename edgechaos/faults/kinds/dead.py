@@ -20,10 +20,10 @@ class DeadNeurons(UnitFault):
     plain layer of a graph that has neither.
     """
 
-    kind: ClassVar[str] = "dead"
-    title: ClassVar[str] = "Permanent death"
-    axis: ClassVar[str] = "neurons permanently dead (%)"
-    phrase: ClassVar[str] = "permanently dead"
+    kind = "dead"
+    title = "Permanent death"
+    axis = "neurons permanently dead (%)"
+    phrase = "permanently dead"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:DeadNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from edgechaos.faults.injections import Strike
 from edgechaos.faults.machine import MachineFault
@@ -15,13 +14,13 @@ from edgechaos.graph.analysis import Analysis
 class InstructionSkip(MachineFault):
     """`count` instructions in a row do nothing, as if they were NOPs; each is counted as executed."""
 
-    kind: ClassVar[str] = "instruction_skip"
-    title: ClassVar[str] = "Skipped instructions"
-    axis: ClassVar[str] = "instructions skipped"
-    phrase: ClassVar[str] = "skipped instructions"
-    given: ClassVar[str] = ",onset=500"
-    swept: ClassVar[str] = "count"
-    limits: ClassVar[tuple[float, float]] = (0, 1000)
+    kind = "instruction_skip"
+    title = "Skipped instructions"
+    axis = "instructions skipped"
+    phrase = "skipped instructions"
+    given = ",onset=500"
+    swept = "count"
+    limits = (0, 1000)
 
     count: int = 1
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgechaos.arithmetic.streams import fault_stream
+from edgechaos.faults.base import within
 from edgechaos.faults.injections import ON_INJECTION, Draw, Strike
-from edgechaos.faults.machine import LATEST, OPERATIONS, MachineFault, check_choice, check_region
+from edgechaos.faults.machine import LATEST, MachineFault, operation, region
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 
@@ -22,28 +23,28 @@ class MemoryBits(MachineFault):
     lifespan: instructions after which they are as before, 0: what is stored next decides. By default at once, when the plan is injected.
     """
 
-    kind: ClassVar[str] = "memory_bits"
-    title: ClassVar[str] = "Changed memory bits"
-    axis: ClassVar[str] = "places of the memory that change"
-    phrase: ClassVar[str] = "changed places of the"
-    given: ClassVar[str] = ",region=.stack"
+    kind = "memory_bits"
+    title = "Changed memory bits"
+    axis = "places of the memory that change"
+    phrase = "changed places of the"
+    given = ",region=.stack"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ARCHIE:data_set0": {"op": "clear"},
         "ARCHIE:data_set1": {"op": "set"},
         "ARCHIE:data_toggle": {"op": "toggle"},
         "ARCHIE:data_overwrite": {"op": "overwrite"},
     }
-    swept: ClassVar[str] = "flips"
-    limits: ClassVar[tuple[float, float]] = (0, 65536)
+    swept = "flips"
+    limits = (0, 65536)
 
-    onset: int = ON_INJECTION
-    region: str = ".bss"
+    onset: int = within(ON_INJECTION, ON_INJECTION, LATEST)
+    region: str = region(".bss")
     flips: int = 0
-    burst: int = 1
-    op: str = "toggle"
-    value: int = 0
-    held: int = 0
-    lifespan: int = 0
+    burst: int = within(1, 1, 65536)
+    op: str = operation()
+    value: int = within(0, 0, 2**32 - 1)
+    held: int = within(0, 0, 1)
+    lifespan: int = within(0, 0, LATEST)
 
     @property
     def place(self) -> str:
@@ -53,11 +54,6 @@ class MemoryBits(MachineFault):
     def check(self) -> None:
         """Raises FaultError for a region, an operation or a duration that cannot be."""
         super(MemoryBits, self).check()  # a class with slots has no bare super()
-        check_region(self)
-        check_choice(self, "op", OPERATIONS)
-        for name, low, high in (("burst", 1, 65536), ("held", 0, 1), ("lifespan", 0, LATEST), ("value", 0, 2**32 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise FaultError(f"{self.kind}: {name} {getattr(self, name)} is outside {low}..{high}")
         if self.held and self.lifespan:
             raise FaultError(f"{self.kind}: held bits have no lifespan; give one of the two")
 

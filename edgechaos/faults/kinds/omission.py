@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import fail_q
-from edgechaos.faults.base import ALL, Fault, Persistence
+from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import carriers
 from edgechaos.graph.analysis import Analysis
@@ -22,20 +21,16 @@ class Omission(Fault):
     Replaces the layer's own loss probability on the same stream: what a lower rate loses, a higher one loses too.
     """
 
-    kind: ClassVar[str] = "omission"
-    title: ClassVar[str] = "Intermittent omission"
-    axis: ClassVar[str] = "spikes lost afresh at every tick (%)"
-    phrase: ClassVar[str] = "intermittent spike omission in"
-    persistence: ClassVar[Persistence] = "intermittent"
-    neutral: ClassVar[float | None] = None  # a rate of 0 still replaces the loss that the model was deployed with
+    kind = "omission"
+    title = "Intermittent omission"
+    axis = "spikes lost afresh at every tick (%)"
+    phrase = "intermittent spike omission in"
+    persistence = "intermittent"
+    neutral = None  # a rate of 0 still replaces the loss that the model was deployed with
+    uniform = True
 
     layer: str = ALL
     rate: float = 0.0
-
-    @property
-    def uniform(self) -> bool:
-        """The sites do not matter."""
-        return True
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """One loss probability per layer."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
+from edgechaos.faults.base import within
 from edgechaos.faults.injections import Strike
 from edgechaos.faults.machine import MachineFault
 from edgechaos.graph.analysis import Analysis
@@ -17,24 +17,24 @@ class ProgramCounter(MachineFault):
     """Bits of the program counter are toggled: the core goes on elsewhere. flips: so many of bits 1 to `highest` are drawn; bit: that one
     alone."""
 
-    kind: ClassVar[str] = "program_counter"
-    title: ClassVar[str] = "Jumping program counter"
-    axis: ClassVar[str] = "bits of the program counter that change"
-    phrase: ClassVar[str] = "changed bits of the program counter"
-    given: ClassVar[str] = ",onset=500,highest=16"
-    swept: ClassVar[str] = "flips"
-    limits: ClassVar[tuple[float, float]] = (0, 31)
+    kind = "program_counter"
+    title = "Jumping program counter"
+    axis = "bits of the program counter that change"
+    phrase = "changed bits of the program counter"
+    given = ",onset=500,highest=16"
+    swept = "flips"
+    limits = (0, 31)
 
     flips: int = 0
     bit: int = -1
-    highest: int = 31
+    highest: int = within(31, 1, 31)
 
     def check(self) -> None:
         """Raises FaultError for a bit that a counter of halfwords does not have."""
         super(ProgramCounter, self).check()  # a class with slots has no bare super()
         if self.bit != -1 and not 1 <= self.bit <= 31:
             raise FaultError(f"{self.kind}: bit {self.bit} is outside 1..31")
-        if not 1 <= self.highest <= 31 or self.flips > self.highest:
+        if self.flips > self.highest:
             raise FaultError(f"{self.kind}: {self.flips} bits are not among bits 1..{self.highest}")
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import Fault, Level, Persistence
+from edgechaos.faults.base import Fault, explicit, within
 from edgechaos.faults.injections import Poke
-from edgechaos.faults.sites import nested_sites, refuse_both
+from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 
@@ -24,36 +23,29 @@ class RamBitFlip(Fault):
     round(rate * 32 * words) distinct bits, nested over rates; or `bits`, explicit (word, bit) pairs.
     """
 
-    kind: ClassVar[str] = "ram_bit_flip"
-    title: ClassVar[str] = "Flipped memory bits"
-    axis: ClassVar[str] = "bits of the region flipped once (%)"
-    phrase: ClassVar[str] = "flipped once of the"
-    given: ClassVar[str] = ",address=0x20000000,words=256"
-    persistence: ClassVar[Persistence] = "transient"
-    level: ClassVar[Level] = "memory"
+    kind = "ram_bit_flip"
+    title = "Flipped memory bits"
+    axis = "bits of the region flipped once (%)"
+    phrase = "flipped once of the"
+    given = ",address=0x20000000,words=256"
+    persistence = "transient"
+    level = "memory"
+    uniform = True
 
     address: int
-    words: int = 1
+    words: int = within(1, 1, MAX_WORDS)
     rate: float = 0.0
     seed: int = 0
-    bits: tuple[tuple[int, int], ...] = ()
+    bits: tuple[tuple[int, int], ...] = explicit()
 
     @property
     def place(self) -> str:
         """Which words."""
         return f"memory bits at {self.address:#010x}, {self.words} words"
 
-    @property
-    def uniform(self) -> bool:
-        """The sites do not matter."""
-        return True
-
     def check(self) -> None:
         """Raises FaultError for a rate beyond 0..1, and a region or bits that there cannot be."""
         super(RamBitFlip, self).check()  # a class with slots has no bare super()
-        refuse_both(self, "bits")
-        if not 1 <= self.words <= MAX_WORDS:
-            raise FaultError(f"{self.kind}: words {self.words} is outside 1..{MAX_WORDS}")
         if self.address % 4 or not 0 <= self.address <= 2**32 - 4 * self.words:
             raise FaultError(f"{self.kind}: address {self.address:#x} is not that of {self.words} words; give a multiple of 4 below 2^32")
         for word, bit in self.bits:

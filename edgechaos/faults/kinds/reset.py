@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from edgechaos.faults.injections import Strike
 from edgechaos.faults.machine import MachineFault
@@ -15,13 +14,13 @@ from edgechaos.graph.analysis import Analysis
 class Reset(MachineFault):
     """The core is reset `onset` instructions after an inference began. ram_lost: 0, RAM is kept; 1, it holds zeros then."""
 
-    kind: ClassVar[str] = "reset"
-    title: ClassVar[str] = "Reset in the middle of an inference"
-    axis: ClassVar[str] = "instructions before the reset"
-    phrase: ClassVar[str] = "instructions before a reset"
-    swept: ClassVar[str] = "onset"
-    limits: ClassVar[tuple[float, float]] = (0, 2**40)
-    neutral: ClassVar[float | None] = None
+    kind = "reset"
+    title = "Reset in the middle of an inference"
+    axis = "instructions before the reset"
+    phrase = "instructions before a reset"
+    swept = "onset"
+    limits = (0, 2**40)
+    neutral = None
 
     ram_lost: int = 0
 

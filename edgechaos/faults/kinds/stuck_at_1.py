@@ -16,10 +16,10 @@ from edgechaos.graph.analysis import Analysis
 class StuckAtOne(UnitFault):
     """Permanently stuck-at-1 neurons: they deliver a spike at every tick. layer: the name of a ChaosLayer, or "*"."""
 
-    kind: ClassVar[str] = "stuck_at_1"
-    title: ClassVar[str] = "Permanently stuck at 1"
-    axis: ClassVar[str] = "neurons permanently stuck at 1 (%)"
-    phrase: ClassVar[str] = "permanently stuck-at-1"
+    kind = "stuck_at_1"
+    title = "Permanently stuck at 1"
+    axis = "neurons permanently stuck at 1 (%)"
+    phrase = "permanently stuck-at-1"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:SaturatedNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:

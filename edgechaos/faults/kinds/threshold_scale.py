@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import ALL, Fault
+from edgechaos.faults.base import ALL, Fault, within
 from edgechaos.faults.injections import SetSlot
-from edgechaos.faults.sites import carriers, check_rate, nested_sites
+from edgechaos.faults.sites import carriers, nested_sites
 from edgechaos.graph.analysis import Analysis
 
 
@@ -22,29 +22,20 @@ class ThresholdScale(Fault):
     layer: the name of a ChaosLayer, or "*". Exactly round(rate * n) of its neurons, nested over rates; by default all of them.
     """
 
-    kind: ClassVar[str] = "threshold_scale"
-    title: ClassVar[str] = "Scaled thresholds"
-    axis: ClassVar[str] = "factor of the thresholds"
-    phrase: ClassVar[str] = "of the threshold, permanently, of"
+    kind = "threshold_scale"
+    title = "Scaled thresholds"
+    axis = "factor of the thresholds"
+    phrase = "of the threshold, permanently, of"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:ThresholdFaultNeuron": {}}
-    swept: ClassVar[str] = "factor"
-    limits: ClassVar[tuple[float, float]] = (0.0, 16.0)
-    neutral: ClassVar[float | None] = 1.0
+    swept = "factor"
+    limits = (0.0, 16.0)
+    neutral = 1.0
+    uniform = True
 
     layer: str = ALL
     factor: float = 1.0
-    rate: float = 1.0
+    rate: float = within(1.0, 0, 1)
     seed: int = 0
-
-    @property
-    def uniform(self) -> bool:
-        """The sites do not matter."""
-        return True
-
-    def check(self) -> None:
-        """Raises FaultError for a factor beyond 0..16, or a rate beyond 0..1."""
-        super(ThresholdScale, self).check()  # a class with slots has no bare super()
-        check_rate(self)
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """The thresholds of the chosen neurons."""

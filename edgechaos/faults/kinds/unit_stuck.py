@@ -21,10 +21,10 @@ class UnitStuck(UnitFault):
     """Permanently stuck units of a plain layer: they send `code`, by default 127, the largest: saturated. layer: the name of the
     Requantize that finishes it, or "*"."""
 
-    kind: ClassVar[str] = "unit_stuck"
-    title: ClassVar[str] = "Stuck units"
-    axis: ClassVar[str] = "units permanently stuck at one code (%)"
-    phrase: ClassVar[str] = "permanently stuck"
+    kind = "unit_stuck"
+    title = "Stuck units"
+    axis = "units permanently stuck at one code (%)"
+    phrase = "permanently stuck"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:StuckNeuron": {}}
 
     code: int = 127

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.streams import FLIP_STREAM
-from edgechaos.faults.base import ALL, LATER, Fault
+from edgechaos.faults.base import ALL, LATER, Fault, among, explicit
 from edgechaos.faults.injections import FlipBits
-from edgechaos.faults.sites import nested_sites, refuse_both, weighted_words
+from edgechaos.faults.sites import nested_sites, weighted_words
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.node import Graph, Node
 from edgechaos.support.errors import FaultError
@@ -30,10 +30,10 @@ class WeightBitFlip(Fault):
     flip, nested over rates; or `bits`, explicit (flat word index, bit) pairs.
     """
 
-    kind: ClassVar[str] = "weight_bit_flip"
-    title: ClassVar[str] = "Flipped weight bits"
-    axis: ClassVar[str] = "stored bits permanently flipped (%)"
-    phrase: ClassVar[str] = "permanently flipped"
+    kind = "weight_bit_flip"
+    title = "Flipped weight bits"
+    axis = "stored bits permanently flipped (%)"
+    phrase = "permanently flipped"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "SpikeFI:BitflippedSynapse": {},
         "MRFI:IntRandomBitFlip": {},
@@ -42,10 +42,10 @@ class WeightBitFlip(Fault):
     }
 
     node: str = ALL
-    target: str = "weight"
+    target: str = among("weight", TARGETS)
     rate: float = 0.0
     seed: int = 0
-    bits: tuple[tuple[int, int], ...] = ()
+    bits: tuple[tuple[int, int], ...] = explicit()
     bit: str = field(default="any", metadata=LATER)
 
     @property
@@ -56,16 +56,13 @@ class WeightBitFlip(Fault):
         return f"{bits}, all layers" if self.node == ALL else f"{bits} of {self.node}"
 
     @property
-    def uniform(self) -> bool:
+    def uniform(self) -> bool:  # type: ignore[override]
         """Overflow is proved for every word that a weight may hold, but for the biases as they are."""
         return self.target != "bias"
 
     def check(self) -> None:
-        """Raises FaultError for a rate beyond 0..1, a rate besides explicit bits, or another target."""
+        """Raises FaultError for a bit that no word has, too."""
         super(WeightBitFlip, self).check()  # a class with slots has no bare super()
-        refuse_both(self, "bits")
-        if self.target not in TARGETS:
-            raise FaultError(f"{self.kind}: unknown target '{self.target}'; use 'weight' or 'bias'")
         if self.bit not in ("any", "sign") and not (self.bit.isascii() and self.bit.isdecimal() and len(self.bit) <= 2):
             raise FaultError(f"{self.kind}: unknown bit '{self.bit:.40}'; use 'any', 'sign', or a number from 0")
         if self.bits and self.bit != "any":

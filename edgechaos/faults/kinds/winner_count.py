@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -18,21 +17,17 @@ from edgechaos.graph.analysis import Analysis
 class WinnerCount(Fault):
     """A permanently wrong number of winners: k + delta of the n units of a TopK win, at least 0 and at most n. layer: its name, or "*"."""
 
-    kind: ClassVar[str] = "winner_count"
-    title: ClassVar[str] = "Wrong number of winners"
-    axis: ClassVar[str] = "winners more (below 0: fewer) than k"
-    phrase: ClassVar[str] = "winners more than k, permanently, among"
-    swept: ClassVar[str] = "delta"
-    limits: ClassVar[tuple[float, float]] = (-65535, 65535)
-    neutral: ClassVar[float | None] = 0
+    kind = "winner_count"
+    title = "Wrong number of winners"
+    axis = "winners more (below 0: fewer) than k"
+    phrase = "winners more than k, permanently, among"
+    swept = "delta"
+    limits = (-65535, 65535)
+    neutral = 0
+    uniform = True
 
     layer: str = ALL
     delta: int = 0
-
-    @property
-    def uniform(self) -> bool:
-        """Nothing is drawn."""
-        return True
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """One number per layer."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import ALL, Fault
+from edgechaos.faults.base import ALL, Fault, explicit
 from edgechaos.faults.injections import SetSlot
-from edgechaos.faults.sites import carriers, nested_sites, refuse_both
+from edgechaos.faults.sites import carriers, nested_sites
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
 
@@ -24,25 +23,16 @@ class WinnerDropped(Fault):
     these n = min(k, 16) ranks, nested over rates; ranks: explicit ones instead of rate and seed.
     """
 
-    kind: ClassVar[str] = "winner_dropped"
-    title: ClassVar[str] = "Dropped winners"
-    axis: ClassVar[str] = "winners permanently dropped (%)"
-    phrase: ClassVar[str] = "permanently dropped winners among"
+    kind = "winner_dropped"
+    title = "Dropped winners"
+    axis = "winners permanently dropped (%)"
+    phrase = "permanently dropped winners among"
+    uniform = True
 
     layer: str = ALL
     rate: float = 0.0
     seed: int = 0
-    ranks: tuple[int, ...] = ()
-
-    @property
-    def uniform(self) -> bool:
-        """The sites do not matter."""
-        return True
-
-    def check(self) -> None:
-        """Raises FaultError for a rate beyond 0..1, or one besides explicit ranks."""
-        super(WinnerDropped, self).check()  # a class with slots has no bare super()
-        refuse_both(self, "ranks")
+    ranks: tuple[int, ...] = explicit()
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
         """One set of ranks per layer, a bit each."""
