@@ -149,6 +149,25 @@ class Machine(Protocol):
         """From now on, do what each strike says when it says so. Raises FaultError for a place that there is not."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """What a batch gave under one plan. instructions: by class, over all of its items."""
+
+    inference: Inference
+    instructions: Mapping[str, int]
+
+
+@runtime_checkable
+class Replaying(Protocol):
+    """A device that by itself runs a batch under one plan after another, from one state: far sooner than by requests."""
+
+    def infer_under(self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], **options: Any) -> list[Replay | None]:
+        """What `infer` gives after `inject`, of each plan on the clean device, which it is afterwards; options: of `infer`.
+
+        None for a plan under which it fails, or which it cannot run in this way: inject it, and see. Raises as `infer` does without faults.
+        """
+
+
 @runtime_checkable
 class Repairable(Protocol):
     """A device whose stored words can be changed for good, in RAM: until it restarts."""

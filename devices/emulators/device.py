@@ -11,23 +11,36 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, checked
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, Replay, checked
 from edgechaos.devices.emulators.firmware_image import FirmwareImage, load_elf
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
-from edgechaos.devices.emulators.places import place_strikes
+from edgechaos.devices.emulators.places import as_strike, place_strikes
 from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
-from edgechaos.devices.protocol.device import ProtocolDevice
-from edgechaos.faults.injections import ResolvedPlan, Strike
+from edgechaos.devices.protocol.client import Request
+from edgechaos.devices.protocol.device import Batch, ProtocolDevice
+from edgechaos.devices.protocol.frames import answered, encoded
+from edgechaos.faults.injections import CLEAN, ResolvedPlan, Strike
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
+from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import DeviceCrash, DevicePowerLoss, DeviceRefused, DeviceReset, FaultError, LinkError, MissingExtra
+from edgechaos.support.errors import (
+    DeviceCrash,
+    DeviceError,
+    DevicePowerLoss,
+    DeviceRefused,
+    DeviceReset,
+    FaultError,
+    LinkError,
+    MissingExtra,
+)
 
 PACKAGES = ("unicorn", "capstone", "elftools")
 
@@ -77,6 +90,47 @@ class EmulatedDevice(ProtocolDevice):
                 )
             result = replace(result, instructions=np.array(windows, np.int64))
             return checked(result, len(codes), result.logits.shape[1], self.name)
+
+    def infer_under(self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], **options: Any) -> list[Replay | None]:
+        """As the protocol Replaying says; what it runs does not count in `counters`."""
+        self._restore()
+        if self._loaded:
+            self.inject(CLEAN)
+        session, link = self._opened(), self._opened_link()
+        batch = self._batch(codes, **options)
+        requests = [r for part in batch.parts for r in part]
+        sent = [encoded(r.verb, seq, r.payload) for seq, r in enumerate(requests)]
+        placed = {k: strikes for k, plan in enumerate(plans) if (strikes := self._placed(plan)) is not None}
+        first = next((k for k, r in enumerate(requests) if r.verb is Verb.INFER), 0)
+        about = {"epoch": f"{session.client.session} {session.info.model_hash}", "first": first, "plans": [*placed.values()]}
+        answers = link.replay(about, [(data, link.budget(r.verb, r.payload)) for data, r in zip(sent, requests, strict=True)])
+        found: list[Replay | None] = [None] * len(plans)
+        for k, answer in zip(placed, answers, strict=True):
+            found[k] = self._replay(batch, requests, *answer)
+        return found
+
+    def _placed(self, plan: ResolvedPlan) -> list[dict[str, Any]] | None:
+        """What strikes memory and core, at addresses; None for a plan that does more, or names a place that there is not."""
+        if plan.slots or plan.patch or plan.wires:
+            return None
+        try:
+            return [asdict(s) for s in place_strikes((*map(as_strike, plan.pokes), *plan.strikes), self._image())]
+        except FaultError:
+            return None
+
+    def _replay(self, batch: Batch, requests: Sequence[Request], about: dict[str, Any], sent: bytes) -> Replay | None:
+        """The answers to a batch, checked as those to requests of their own; None where any is not as it must be."""
+        ends = accumulate(about["lengths"])
+        pieces = (sent[end - length : end] for end, length in zip(ends, about["lengths"], strict=True))
+        replies = [answered(piece, request.verb, seq) for seq, (request, piece) in enumerate(zip(requests, pieces, strict=False))]
+        if about["stopped"] or len(replies) != len(requests) or None in replies or len(about["windows"]) != len(batch.parts) - 2:
+            return None
+        try:
+            found = self._read_batch(batch, [r for r in replies if r is not None])
+            found = replace(found, instructions=np.array(about["windows"], np.int64))
+            return Replay(checked(found, len(batch.parts) - 2, batch.outputs, self.name), about["counts"])
+        except DeviceError:
+            return None
 
     def counters(self) -> Counters:
         """As the contract says, with `instructions` by class."""

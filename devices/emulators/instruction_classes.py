@@ -208,20 +208,30 @@ def _is_branch(name: str) -> bool:
 _CONDITIONS = ("", "eq", "ne", "hs", "cs", "lo", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le", "al")
 
 
-def counts_by_class(code: CodeMap, executed: NDArray[np.int64], taken: NDArray[np.int64]) -> dict[str, int]:
-    """Sums over an image.
+class ClassCounts:
+    """Sums over an image's instructions: what about them depends on the code alone is found once."""
 
-    executed: (halfwords,) how often the instruction there ran. taken: (halfwords,) how often control left it for another
-    place than the next instruction. Keys: CLASSES, whose sum is all instructions, then EXTRAS.
-    """
-    starts = np.flatnonzero(code.length)
-    totals = np.bincount(code.kind[starts], weights=executed[starts], minlength=BRANCH + 1).astype(np.int64)
-    jumped = int(taken[starts][code.kind[starts] == BRANCH].sum())
-    counts = {name: int(totals[i]) for i, name in enumerate(CLASSES)}
-    counts["branch_taken"], counts["branch_not_taken"] = jumped, int(totals[BRANCH]) - jumped
-    sequential = np.zeros_like(executed)
-    follows = starts[:-1] + code.length[starts[:-1]] == starts[1:]
-    before, after = starts[:-1][follows], starts[1:][follows]
-    sequential[after] = np.minimum(executed[before], executed[after])  # nothing that begins a pair branches
-    often = {"executed": executed, "taken": taken, "sequential": sequential}
-    return counts | {name: int((often[of] * code.beside[name]).sum()) for name, of in EXTRAS.items()}
+    def __init__(self, code: CodeMap) -> None:
+        starts = np.flatnonzero(code.length)
+        self._kind = code.kind[starts]
+        self._branches = self._kind == BRANCH
+        self._after = 1 + np.flatnonzero(starts[:-1] + code.length[starts[:-1]] == starts[1:])
+        self._beside: list[tuple[str, list[str], NDArray[np.float64]]] = []
+        for often in dict.fromkeys(EXTRAS.values()):
+            at = starts[self._after] if often == "sequential" else starts
+            names = [name for name, of in EXTRAS.items() if of == often]
+            self._beside.append((often, names, np.array([code.beside[name][at] for name in names], float)))
+
+    def sums(self, executed: NDArray[np.int64], taken: NDArray[np.int64]) -> dict[str, int]:
+        """executed: (instructions,) how often each ran. taken: (instructions,) how often control left it for another place than the next.
+
+        Keys: CLASSES, whose sum is all instructions, then EXTRAS. Sums stay below 2^53, where floats are exact.
+        """
+        totals = np.bincount(self._kind, weights=executed, minlength=BRANCH + 1)
+        counts = {name: int(totals[i]) for i, name in enumerate(CLASSES)}
+        jumped = int(taken[self._branches].sum())
+        counts["branch_taken"], counts["branch_not_taken"] = jumped, int(totals[BRANCH]) - jumped
+        sequential = np.minimum(executed[self._after - 1], executed[self._after])  # nothing that begins a pair branches
+        often = {"executed": executed, "taken": taken, "sequential": sequential}
+        found = {n: int(v) for of, names, beside in self._beside for n, v in zip(names, (beside @ often[of]).tolist(), strict=True)}
+        return counts | {name: found[name] for name in EXTRAS}

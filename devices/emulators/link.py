@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ class EmulatorLink(Link):
 
     def write(self, data: bytes) -> None:
         """Queue one frame."""
-        self._queued.append((data, self._budget(frames.decode(data.strip(b"\0")))))
+        frame = frames.decode(data.strip(b"\0"))
+        self._queued.append((data, self.budget(frame.kind, frame.payload) if frame else self.request_budget))
 
     def read(self, timeout_s: float) -> bytes:
         """What the firmware sent; runs what is queued. b"" where it sleeps and has nothing to say: nothing will come."""
@@ -231,10 +233,17 @@ class EmulatorLink(Link):
         self._queued, self._received, self._down = [], b"", None
         self.windows.clear()
 
-    def _budget(self, frame: frames.Frame | None) -> int:
-        if frame is None or frame.kind != Verb.INFER or len(frame.payload) != INFER_HEAD.size:
+    def replay(self, about: dict[str, Any], given: Sequence[tuple[bytes, int]]) -> list[tuple[dict[str, Any], bytes]]:
+        """What the device answers to the same frames, (bytes, budget), under each of `about["plans"]`: an answer each, of process.py."""
+        lengths, budgets = [len(data) for data, _ in given], [budget for _, budget in given]
+        self.process.send({"op": "replay", **about, "lengths": lengths, "budgets": budgets}, b"".join(data for data, _ in given))
+        return [self.process.receive(sum(budgets)) for _ in about["plans"]]
+
+    def budget(self, verb: int, payload: bytes) -> int:
+        """Instructions that a request may take, from frame to sleep."""
+        if verb != Verb.INFER or len(payload) != INFER_HEAD.size:
             return self.request_budget
-        _, _, _, samples = INFER_HEAD.unpack(frame.payload)
+        _, _, _, samples = INFER_HEAD.unpack(payload)
         return min(samples * self.infer_budget, MOST_BUDGET)
 
     def _take(self, answer: dict[str, Any], sent: bytes) -> None:

@@ -9,9 +9,14 @@ import numpy as np
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
-from edgechaos.faults.injections import Draw, Strike
+from edgechaos.faults.injections import Draw, Poke, Strike
 from edgechaos.faults.sites import nested_sites
 from edgechaos.support.errors import FaultError
+
+
+def as_strike(poke: Poke) -> Strike:
+    """A poke as the strike that it is."""
+    return Strike("memory", poke.address, poke.op, poke.mask)
 
 
 def place_strikes(strikes: Iterable[Strike], image: FirmwareImage) -> Iterator[Strike]:

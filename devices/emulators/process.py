@@ -2,7 +2,8 @@
 
 One answer per message (messages.py, each with an `op`), of `run` one per frame. It lives apart so that it can be killed, and ends
 with its input. Operations: run (frames, one at a time, each until the core sleeps; the last answer is that of the frame at which it
-stopped), power_on, pin_reset, counts, clear_counts, and read_memory, poke, arm, restore.
+stopped), replay (the same frames under one plan after another), power_on, pin_reset, counts, clear_counts, and read_memory, poke, arm,
+restore.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from edgechaos.devices.emulators.firmware_image import load_elf
 from edgechaos.devices.emulators.messages import pack, receive
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Exchange
+from edgechaos.devices.emulators.unicorn.replays import Replayed, Replays
+from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import EdgeChaosError
 
 
-def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
+def perform(machine: EmulatedMachine, replays: Replays, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
     """The answers to one message, each as soon as it is known."""
     operation = head["op"]
     if operation == "run":
-        yield from map(_answer, _run_frames(machine, head["lengths"], head["budgets"], blob))
+        yield from map(_answer, _run_frames(machine, _frames(head, blob)))
+    elif operation == "replay":
+        plans = [[Strike(**strike) for strike in plan] for plan in head["plans"]]
+        yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans))
     elif operation in ("power_on", "pin_reset"):
         yield _answer(getattr(machine, operation)(head["budget"]))
     elif operation in ("read_memory", "poke", "arm", "restore"):
@@ -43,12 +51,15 @@ def perform(machine: EmulatedMachine, head: dict[str, Any], blob: bytes) -> Iter
         yield pack(machine.hooks.counts())
 
 
-def _run_frames(machine: EmulatedMachine, lengths: list[int], budgets: list[int], blob: bytes) -> Iterator[Exchange]:
-    at = 0
-    for length, budget in zip(lengths, budgets, strict=True):
-        done = machine.exchange(blob[at : at + length], budget)
+def _frames(head: dict[str, Any], blob: bytes) -> list[tuple[bytes, int]]:
+    ends = list(accumulate(head["lengths"]))
+    return [(blob[end - length : end], budget) for end, length, budget in zip(ends, head["lengths"], head["budgets"], strict=True)]
+
+
+def _run_frames(machine: EmulatedMachine, frames: list[tuple[bytes, int]]) -> Iterator[Exchange]:
+    for frame in frames:
+        done = machine.exchange(*frame)
         yield done
-        at += length
         if done.stopped is not None:
             break
 
@@ -57,21 +68,33 @@ def _answer(done: Exchange) -> bytes:
     return pack({"windows": done.windows, "stopped": asdict(done.stopped) if done.stopped else None}, done.sent)
 
 
+def _replayed(run: Replayed) -> bytes:
+    about = {
+        "lengths": [len(done.sent) for done in run.exchanges],
+        "windows": [window for done in run.exchanges for window in done.windows],
+        "stopped": any(done.stopped for done in run.exchanges),
+        "counts": run.counts,
+    }
+    return pack(about, b"".join(done.sent for done in run.exchanges))
+
+
 def main(elf: str, board: str, library: str | None = None) -> None:
     """Build the machine, say so, and serve until the input ends."""
     # What a library prints must not run into the messages.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        machine = EmulatedMachine(load_elf(elf), load_board(board), Path(library) if library else None)
+        made = load_elf(elf), load_board(board), Path(library) if library else None
+        machine = EmulatedMachine(*made)
     except EdgeChaosError as error:
         answers.write(pack({"error": type(error).__name__, "message": str(error)}))
         answers.flush()
         return
     answers.write(pack({}))
     answers.flush()
+    replays = Replays(machine, partial(EmulatedMachine, *made, traced=True))
     while (message := receive(sys.stdin.buffer)) is not None:
-        for answer in perform(machine, *message):
+        for answer in perform(machine, replays, *message):
             answers.write(answer)
             answers.flush()
 

@@ -147,6 +147,10 @@ class Client:
             raise LinkError("the device is in no session, as after a reset that failed: nothing it says can be checked; call reset()")
         self._check(self._answered_hello())
 
+    def confirm(self, hello: bytes) -> None:
+        """Raises as `check_session` where the payload of a HELLO says another session or start than this one."""
+        self._check(_unpack_hello(hello))
+
     def held(self) -> Hello:
         """HELLO within the session: what the device says that it holds. Raises as `check_session` does."""
         self.check_session()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -62,6 +62,14 @@ class _Session:
     client: Client
     hello: Hello
     info: DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The requests of an `infer`: of its parameters, of every item, and the HELLO that ends it. outputs: of the head."""
+
+    parts: tuple[tuple[Request, ...], ...]
+    outputs: int
 
 
 class ProtocolDevice(Device):
@@ -138,6 +146,32 @@ class ProtocolDevice(Device):
                 labels[i], logits[i] = self._read_item(outputs, [(r, next(replies)) for r in item])
             session.client.check_session()
         return Inference(logits, labels)
+
+    def _batch(
+        self,
+        codes: NDArray[Any],
+        *,
+        seed: int = 0,
+        samples: ArrayLike | None = None,
+        head: str | None = None,
+        parameters: Mapping[str, int] | None = None,
+    ) -> Batch:
+        """The requests of a whole `infer`, and its last HELLO. Raises as `infer` does."""
+        spec, session = self.graph.head(head), self._opened()
+        ids = check_inputs(self.graph, spec, codes, samples, seed)
+        self._refuse_lost()
+        rows = np.ascontiguousarray(codes, codes.dtype.newbyteorder("<"))
+        items = [tuple(self._infer_requests(session.hello, spec, row.tobytes(), seed, int(i))) for row, i in zip(rows, ids, strict=True)]
+        return Batch((self._parameter_requests(parameters), *items, (Request(Verb.HELLO),)), self.graph.tensors[spec.logits].size)
+
+    def _read_batch(self, batch: Batch, replies: Sequence[bytes]) -> Inference:
+        """What the replies to a batch say. Raises LinkError, DeviceRefused or DeviceReset as `infer` does."""
+        left = iter(replies)
+        parts = [[(request, next(left)) for request in part] for part in batch.parts]
+        self._opened().client.confirm(parts[-1][0][1])
+        read = [self._read_item(batch.outputs, part) for part in parts[1:-1]]
+        logits = np.array([logits for _, logits in read], np.int32).reshape(len(read), batch.outputs)
+        return Inference(logits, np.array([label for label, _ in read], np.uint16))
 
     def repeat(self, codes: NDArray[Any], times: int, *, seed: int = 0, head: str | None = None) -> None:
         """Run one item, (1, *input shape), `times` times between two edges of the marker pin; nothing is on the link meanwhile.
@@ -275,8 +309,11 @@ class ProtocolDevice(Device):
 
     def _set_parameters(self, parameters: Mapping[str, int] | None) -> None:
         """One request per ThermalNoise node, in node order; raises GraphError before anything is sent."""
+        self._opened().client.requests(self._parameter_requests(parameters))
+
+    def _parameter_requests(self, parameters: Mapping[str, int] | None) -> tuple[Request, ...]:
         settings = check_parameters(self.graph, parameters)
-        self._opened().client.requests([Request(Verb.PARAM, PARAM.pack(index, k)) for index, k in enumerate(settings.values())])
+        return tuple(Request(Verb.PARAM, PARAM.pack(index, k)) for index, k in enumerate(settings.values()))
 
     def _opened(self) -> _Session:
         if self._session is None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cobs import cobs
 
-from edgechaos.firmware_gen.protocol import CRC, FRAME_HEAD, VERSION
+from edgechaos.firmware_gen.protocol import CRC, FRAME_HEAD, REPLY, VERSION
 
 MAX_PAYLOAD = 0xFFFF
 """What the length field can say; a device's own limit is in its HELLO."""
@@ -49,6 +50,20 @@ def decode(stuffed: bytes) -> Frame | None:
     if crc != zlib.crc32(body[: -CRC.size]) or length != len(payload):
         return None
     return Frame(version, kind, seq, payload, crc)
+
+
+@lru_cache(maxsize=256)
+def encoded(kind: int, seq: int, payload: bytes) -> bytes:
+    """The same, kept: batches that are run again and again send the same items."""
+    return encode(kind, seq, payload)
+
+
+@lru_cache(maxsize=256)
+def answered(sent: bytes, kind: int, seq: int) -> bytes | None:
+    """The payload of the reply to a request where it is all that was sent; None where it is not."""
+    frame = decode(sent.strip(b"\0"))
+    good = frame is not None and (frame.version, frame.kind, frame.seq) == (VERSION, kind | REPLY, seq)
+    return frame.payload if frame is not None and good else None
 
 
 class FrameDecoder:

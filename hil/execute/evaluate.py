@@ -12,15 +12,16 @@ import json
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Counting, Device, DeviceInfo, Product, checked
+from edgechaos.devices.contract import Counting, Device, DeviceInfo, Product, Replaying, checked
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import from_bytes
@@ -146,6 +147,8 @@ OPEN_PAUSES_S = (0.1, 0.5)
 """Between the tries to open a device: a board that restarted comes back on its port, an emulator that was killed starts again."""
 PRODUCT_ITEMS = 64
 """Items of a clean trial whose instructions are counted on the build without fault hooks: their spread is small."""
+AT_ONCE = 1024
+"""Inferences that a device which runs several plans by itself is given at once: a second or so."""
 OPENINGS_ALLOWED = 2
 """How often a device that never opened may fail to open, each time after all these tries."""
 
@@ -159,6 +162,9 @@ class _Observed:
     failed: dict[int, str]
     instructions: dict[str, int]
     counted: int
+
+
+_Prepared = tuple[ResolvedPlan, _Observed | None]
 
 
 class Bench:
@@ -175,13 +181,15 @@ class Bench:
         baseline = work.baseline
         if isinstance(work, Probe):
             yield from self._open(work.device)
-        for trial in work.trials:
+        ahead: deque[_Prepared] = deque()
+        for k, trial in enumerate(work.trials):
             device = yield from self._open(trial.device)
             if device is None:
                 return
             yield Began(trial)
             try:
-                result = self._measure(device, trial, baseline)
+                ahead = ahead or self._prepare(device, work.trials[k:])
+                result = self._measure(device, trial, baseline, *ahead.popleft())
             except (DeviceError, OSError, MemoryError) as error:  # what a link or an exhausted machine raises
                 self._drop(trial.device)
                 outcome = getattr(error, "outcome", "infrastructure") if trial.clean else "infrastructure"
@@ -239,10 +247,29 @@ class Bench:
             with suppress(EdgeChaosError, OSError, KeyError):
                 held.pop(spec).close()
 
-    def _measure(self, device: Device, trial: Trial, baseline: bytes | None) -> TrialResult:
+    def _prepare(self, device: Device, trials: Sequence[Trial]) -> deque[_Prepared]:
+        """The plans of the next trials, with what they gave where the device runs several by itself."""
+        first = trials[0]
+        if not isinstance(device, Replaying):
+            return deque([(_plan(self._graph, first), None)])
+        plans = [_plan(self._graph, trial) for trial in trials[: max(1, AT_ONCE // first.images)]]
+        return deque(zip(plans, self._replay(device, first, plans, self._setup.images.codes[: first.images]), strict=True))
+
+    def _replay(self, device: Device, trial: Trial, plans: Sequence[ResolvedPlan], codes: NDArray[Any]) -> list[_Observed | None]:
+        """What a batch gives under each plan, with the seed of a trial; None where it takes a look of its own."""
+        images = self._setup.images
+        try:
+            assert isinstance(device, Replaying)
+            found = device.infer_under(plans, codes, seed=trial.seed, head=images.head, parameters=images.parameters)
+        except (DeviceError, OSError, MemoryError):  # each trial alone meets it again, and is charged with it
+            return [None] * len(plans)
+        count = len(codes)
+        return [None if o is None else _Observed(o.inference.logits, o.inference.labels, {}, dict(o.instructions), count) for o in found]
+
+    def _measure(self, device: Device, trial: Trial, baseline: bytes | None, plan: ResolvedPlan, given: _Observed | None) -> TrialResult:
+        """given: what the device has already said of the trial."""
         codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
-        plan = CLEAN if trial.clean else resolve(self._graph, trial.plan)
-        seen = self._observe(device, trial, plan, codes)
+        seen = given or self._observe(device, trial, plan, codes)
         if trial.clean and seen.counted and isinstance(device, Product):
             self._count_product(device, trial, seen, codes[:PRODUCT_ITEMS])
         right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
@@ -275,12 +302,11 @@ class Bench:
             self._products[trial.device] = made
             made.open()
         product = self._products[trial.device]
-        images, before = self._setup.images, product.counters().instructions
-        given = product.infer(codes, seed=trial.seed, head=images.head, parameters=images.parameters)
+        (_, known), *_ = self._prepare(product, [replace(trial, images=len(codes))])
+        given = known or self._observe(product, trial, CLEAN, codes)
         if not np.array_equal(given.logits, seen.logits[: len(codes)]):
             raise EdgeChaosError("the build without fault hooks gives other logits than the one with them: a defect, please report it")
-        seen.instructions = {name: count - before.get(name, 0) for name, count in product.counters().instructions.items()}
-        seen.counted = len(codes)
+        seen.instructions, seen.counted = given.instructions, len(codes)
 
     def _observe(self, device: Device, trial: Trial, plan: ResolvedPlan, codes: NDArray[Any]) -> _Observed:
         """All images under the trial's resolved plan. Images on which the device fails are found by halving."""
@@ -313,6 +339,10 @@ class Bench:
                 seen.instructions[name] = seen.instructions.get(name, 0) + count - before.get(name, 0)
             seen.counted += end - start if after else 0
         return seen
+
+
+def _plan(graph: IntegerGraph, trial: Trial) -> ResolvedPlan:
+    return CLEAN if trial.clean else resolve(graph, trial.plan)
 
 
 def _instructions(device: Device) -> Mapping[str, int]:

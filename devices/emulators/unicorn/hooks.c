@@ -11,10 +11,11 @@
 typedef struct machine {
     /* the image's code map: arrays with one entry per halfword from code_base on, and one more */
     const uint8_t *length;
-    const uint32_t *before;
+    const uint32_t *before; /* instructions: the number of the one there */
+    /* by the number of an instruction, and one more */
     int64_t *enter; /* +1 where a run of instructions begins, */
     int64_t *leave; /* +1 where it ends: the running sum of the difference is each instruction's count */
-    int64_t *taken; /* by the halfword after the instruction that control left for elsewhere */
+    int64_t *taken; /* of the one after that which control left for elsewhere */
     uint32_t code_base;
     uint32_t halfwords;
 
@@ -50,10 +51,16 @@ typedef struct machine {
     uint32_t tx_room;
     uint32_t uart_control;
     uint32_t uart_divider;
+
+    uint32_t *log; /* of loads and stores, where they are traced: address, size or with ACCESS_STORE, instructions before it */
+    uint32_t log_length;
+    uint32_t log_room;
 } machine;
 
 enum { STOP_NONE, STOP_BUDGET, STOP_RESET, STOP_BABBLE, STOP_PAUSE };
 enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CONTROL = 0x08, UART_DIVIDER = 0x10, UART_RX_FULL = 2 };
+enum { MEM_WRITE = 17 };
+static const uint32_t ACCESS_STORE = 0x80000000u;
 enum { GPIO_DATA = 0x00, GPIO_OUT = 0x04, GPIO_MASKED_LOW = 0x400, GPIO_MASKED_HIGH = 0x800, GPIO_MASKED_END = 0xC00 };
 enum { AIRCR = 0xD0C, AIRCR_KEY = 0x05FA, SYSRESETREQ = 4 };
 
@@ -68,6 +75,12 @@ static uint32_t halfword(const machine *m, uint32_t address)
     return (address - m->code_base) >> 1;
 }
 
+/* Whether an address is the second half of an instruction of the image; control that is lost may run from there. */
+static bool inside(const machine *m, uint32_t address)
+{
+    return address > m->code_base && m->length[halfword(m, address) - 1u] == 2u;
+}
+
 /* Instructions in [start, end); outside of the image's code a halfword counts as one, so that the watchdog sees them. */
 static uint32_t instructions(const machine *m, uint32_t start, uint32_t end)
 {
@@ -79,8 +92,8 @@ static uint32_t instructions(const machine *m, uint32_t start, uint32_t end)
 static void count_run(machine *m, uint32_t start, uint32_t end, int64_t times)
 {
     if (mapped(m, start) && mapped(m, end)) {
-        m->enter[halfword(m, start)] += times;
-        m->leave[halfword(m, end)] += times;
+        m->enter[m->before[halfword(m, start)]] += times;
+        m->leave[m->before[halfword(m, end)]] += times;
     }
 }
 
@@ -99,8 +112,8 @@ void edgechaos_block(void *uc, uint64_t address64, uint32_t size, void *user)
         return; /* nothing of the block is executed */
     }
     if (m->window_open) {
-        if (address != m->block_end && mapped(m, m->block_end))
-            m->taken[halfword(m, m->block_end)]++;
+        if (address != m->block_end && mapped(m, m->block_end) && !inside(m, m->block_end))
+            m->taken[m->before[halfword(m, m->block_end)]]++;
         count_run(m, address, end, 1);
     }
     m->block_end = end;
@@ -222,4 +235,20 @@ void edgechaos_system_write(void *uc, uint64_t offset, unsigned size, uint64_t v
     (void)size;
     if (offset == AIRCR && (value >> 16) == AIRCR_KEY && (value & SYSRESETREQ))
         stop(user, uc, STOP_RESET);
+}
+
+/* Every load and store, with as many instructions as were executed before its own. */
+void edgechaos_access(void *uc, int type, uint64_t address, int size, int64_t value, void *user)
+{
+    machine *const m = user;
+    uint32_t *const entry = m->log + 3u * m->log_length;
+    uint32_t pc = 0;
+    (void)value;
+    m->reg_read(uc, m->pc_register, &pc);
+    leave_it_block(m, uc);
+    if (m->log_length++ >= m->log_room)
+        return;
+    entry[0] = (uint32_t)address;
+    entry[1] = (uint32_t)size | (type == MEM_WRITE ? ACCESS_STORE : 0u);
+    entry[2] = (uint32_t)(m->executed - instructions(m, pc, m->block_end));
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.emulators.instruction_classes import CodeMap, counts_by_class
+from edgechaos.devices.emulators.instruction_classes import ClassCounts, CodeMap
 from edgechaos.support.extras import need
 
 PERIPHERAL_BYTES = 0x1000
@@ -23,6 +24,9 @@ SYSTEM_BASE = 0xE000E000
 TX_ROOM = 1 << 16
 """Bytes that firmware may send between two requests; more is babble."""
 WINDOWS = 4096
+MOST_ACCESSES = 1 << 21
+"""Loads and stores that a trace holds, 24 MB."""
+ACCESS_STORE = 0x80000000
 NOT_YET = 2**64 - 1
 NOWHERE = 2**32 - 1
 
@@ -77,12 +81,24 @@ class _Machine(ctypes.Structure):
         ("tx_room", ctypes.c_uint32),
         ("uart_control", ctypes.c_uint32),
         ("uart_divider", ctypes.c_uint32),
+        ("log", ctypes.c_void_p),
+        ("log_length", ctypes.c_uint32),
+        ("log_room", ctypes.c_uint32),
     )
 
 
 def leave_it_block(engine: Any) -> None:
     """As in hooks.c: for callbacks of loads and stores."""
     engine.reg_write(need("unicorn.arm_const", "emulate").UC_ARM_REG_EPSR, 1 << 24)
+
+
+@dataclass(frozen=True, slots=True)
+class HooksState:
+    """All that the hooks keep: the structure, what it points to that changes, and the bytes that the UART is being handed."""
+
+    structure: bytes
+    arrays: tuple[NDArray[Any], ...]
+    rx: NDArray[np.uint8]
 
 
 class Hooks(ABC):
@@ -95,7 +111,8 @@ class Hooks(ABC):
         self.gpio_base = gpio_base
         self.length = np.append(code.length, np.uint8(0))
         self.before = code.before()
-        self.enter, self.leave, self.taken = (np.zeros(size, np.int64) for _ in range(3))
+        self.enter, self.leave, self.taken = (np.zeros(int(self.before[-1]) + 1, np.int64) for _ in range(3))
+        self._classes = ClassCounts(code)
         self.windows = np.zeros(WINDOWS, np.uint64)
         self.tx = np.zeros(TX_ROOM, np.uint8)
         self.rx = np.zeros(0, np.uint8)
@@ -108,6 +125,27 @@ class Hooks(ABC):
     @abstractmethod
     def attach(self, engine: Any) -> None:
         """Map the peripherals of a Unicorn engine and add the hooks; before it first runs."""
+
+    @abstractmethod
+    def trace(self, engine: Any) -> None:
+        """Note every load and store in `log` from now on, several times slower; before the engine first runs."""
+
+    def _begin_log(self) -> None:
+        self.log = np.zeros((MOST_ACCESSES, 3), np.uint32)
+        self.m.log, self.m.log_room = self.log.ctypes.data, MOST_ACCESSES
+
+    def save(self) -> HooksState:
+        """All of the state, for `back_to`."""
+        arrays = self.enter, self.leave, self.taken, self.windows[: self.m.window_count], self.tx[: self.m.tx_length]
+        return HooksState(bytes(self.m), tuple(a.copy() for a in arrays), self.rx)
+
+    def back_to(self, state: HooksState) -> None:
+        """Everything as it was saved."""
+        ctypes.memmove(ctypes.addressof(self.m), state.structure, len(state.structure))
+        arrays: tuple[NDArray[Any], ...] = self.enter, self.leave, self.taken, self.windows, self.tx
+        for array, saved in zip(arrays, state.arrays, strict=True):
+            array[: len(saved)] = saved
+        self.rx = state.rx
 
     def begin(self, received: bytes, budget: int) -> None:
         """Hand bytes to the UART and allow `budget` more instructions."""
@@ -163,15 +201,7 @@ class Hooks(ABC):
 
     def counts(self) -> dict[str, int]:
         """Instructions by class inside the windows, since `clear_counts`; keys as in `instruction_classes`."""
-        executed = np.cumsum(self.enter - self.leave)[:-1]
-        return counts_by_class(self.code, executed, self._taken_by_start())
-
-    def _taken_by_start(self) -> NDArray[np.int64]:
-        """`taken` counts by the halfword after an instruction; moved here to the one where it starts."""
-        by_start = np.zeros(len(self.code.length), np.int64)
-        starts = np.flatnonzero(self.code.length)
-        by_start[starts] = self.taken[starts + self.code.length[starts]]
-        return by_start
+        return self._classes.sums(np.cumsum(self.enter - self.leave)[:-1], self.taken[1:])
 
 
 class CompiledHooks(Hooks):
@@ -215,6 +245,17 @@ class CompiledHooks(Hooks):
             bounds = ctypes.c_uint64(first), ctypes.c_uint64(last)
             check(uclib.uc_hook_add(handle, ctypes.byref(hook), kind, callback(name), user, *bounds))
 
+    def trace(self, engine: Any) -> None:
+        """As in the base class."""
+        self._begin_log()
+        unicorn, hook = need("unicorn", "emulate"), ctypes.c_size_t()
+        uclib = need("unicorn.unicorn_py3.unicorn", "emulate").uclib
+        kind, everywhere = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, (ctypes.c_uint64(1), ctypes.c_uint64(0))
+        callback = ctypes.cast(self._library.edgechaos_access, ctypes.c_void_p)
+        status = uclib.uc_hook_add(engine._uch, ctypes.byref(hook), kind, callback, ctypes.byref(self.m), *everywhere)
+        if status != unicorn.UC_ERR_OK:
+            raise unicorn.UcError(status)
+
 
 class PythonHooks(Hooks):
     """The callbacks in Python: slow, and there without a compiler. Names and steps follow hooks.c."""
@@ -234,11 +275,29 @@ class PythonHooks(Hooks):
         engine.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
         engine.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, self._gpio_store, None, self.gpio_base, gpio_end)
 
+    def trace(self, engine: Any) -> None:
+        """As in the base class."""
+        self._begin_log()
+        unicorn = need("unicorn", "emulate")
+        self._store = unicorn.UC_MEM_WRITE
+        engine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._access)
+
+    def _access(self, engine: Any, access: int, address: int, size: int, value: int, user: Any) -> None:
+        m = self.m
+        if m.log_length < m.log_room:
+            before = m.executed - self._instructions(engine.reg_read(self._pc), m.block_end)
+            self.log[m.log_length] = address, size | (ACCESS_STORE if access == self._store else 0), before & 0xFFFFFFFF
+        m.log_length += 1
+        leave_it_block(engine)
+
     def _mapped(self, address: int) -> bool:
         return address >= self.m.code_base and (address - self.m.code_base) >> 1 <= self.m.halfwords
 
     def _halfword(self, address: int) -> int:
         return (address - self.m.code_base) >> 1
+
+    def _inside(self, address: int) -> bool:
+        return address > self.m.code_base and int(self.length[self._halfword(address) - 1]) == 2
 
     def _instructions(self, start: int, end: int) -> int:
         if self._mapped(start) and self._mapped(end):
@@ -247,8 +306,8 @@ class PythonHooks(Hooks):
 
     def _count_run(self, start: int, end: int, times: int) -> None:
         if self._mapped(start) and self._mapped(end):
-            self.enter[self._halfword(start)] += times
-            self.leave[self._halfword(end)] += times
+            self.enter[self.before[self._halfword(start)]] += times
+            self.leave[self.before[self._halfword(end)]] += times
 
     def _stop(self, engine: Any, reason: Stop) -> None:
         self.m.stop_reason = reason
@@ -263,8 +322,8 @@ class PythonHooks(Hooks):
             self._stop(engine, Stop.PAUSE)
             return
         if m.window_open:
-            if address != m.block_end and self._mapped(m.block_end):
-                self.taken[self._halfword(m.block_end)] += 1
+            if address != m.block_end and self._mapped(m.block_end) and not self._inside(m.block_end):
+                self.taken[self.before[self._halfword(m.block_end)]] += 1
             self._count_run(address, end, 1)
         m.block_end = end
         m.executed += count

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.devices.emulators.instruction_classes import map_code
-from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, PythonHooks, Stop, leave_it_block
+from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, HooksState, PythonHooks, Stop, leave_it_block
 from edgechaos.devices.emulators.unicorn.strikes import NOPS, OPERATIONS, Strikes
 from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import Board, Region
@@ -56,13 +56,13 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """A sleeping machine: its core, the RAM it uses, and by address the words of flash that were changed since."""
+class Snapshot:
+    """A machine between two instructions: its core, the RAM it uses, its peripherals and counts."""
 
     context: Any
     pc: int
     ram: bytes
-    flash: dict[int, int]
+    hooks: HooksState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def is_emulated(board: Board) -> bool:
 class EmulatedMachine:
     """One core, its memories and peripherals. `power_on` first; after a stop only `power_on` or `pin_reset` help."""
 
-    def __init__(self, image: FirmwareImage, board: Board, library: Path | None) -> None:
-        """library: the compiled hooks, or None for those in Python.
+    def __init__(self, image: FirmwareImage, board: Board, library: Path | None, traced: bool = False) -> None:
+        """library: the compiled hooks, or None for those in Python. traced: every load and store is noted, which takes time.
 
         Raises UnsupportedError where the board's peripherals or the image's instructions are not emulated.
         """
@@ -101,11 +101,12 @@ class EmulatedMachine:
         used = (end - board.ram.origin for start, end in image.regions.values() if board.ram.holds(start))
         self._used = min(_pages(max(used, default=PAGE)), _pages(board.ram.bytes))
         self._beyond_used = False
-        self.engine = self._make_engine()
+        self.engine = self._make_engine(traced)
         self._at_reset = self.engine.context_save()
         self._pc = 0
         self._bad_access = ""
-        self._kept: _Kept | None = None
+        self._kept: Snapshot | None = None
+        self._flash: dict[int, int] = {}  # by address the words that were changed since the image was loaded
         self.strikes = Strikes(self)
 
     def power_on(self, budget: int, ram: bytes = b"") -> Exchange:
@@ -148,24 +149,37 @@ class EmulatedMachine:
 
     def _keep(self) -> None:
         if self._kept is None:
-            size = self.board.ram.bytes if self._beyond_used else self._used
-            ram = bytes(self.engine.mem_read(self.board.ram.origin, size))
-            self._kept = _Kept(self.engine.context_save(), self._pc, ram, {})
+            self._kept = self.snapshot()
 
     def restore(self) -> None:
-        """Core and memories as before the first poke or strike since the last restore."""
+        """Core and memories as before the first poke or strike since the last restore; what was counted stays."""
         kept, self._kept = self._kept, None
-        if kept is None:
-            return
+        if kept is not None:
+            self._put_back(kept)
+            self.hooks.restart()  # it slept: pins low, nothing received
+
+    def snapshot(self) -> Snapshot:
+        """All of its state, for `back_to`; its flash is the image's."""
+        size = self.board.ram.bytes if self._beyond_used else self._used
+        ram = bytes(self.engine.mem_read(self.board.ram.origin, size))
+        return Snapshot(self.engine.context_save(), self._pc, ram, self.hooks.save())
+
+    def back_to(self, snapshot: Snapshot) -> None:
+        """Everything as it was then, whatever was done since; nothing is armed."""
+        self._kept = None
+        self._put_back(snapshot)
+        self.hooks.back_to(snapshot.hooks)
+
+    def _put_back(self, snapshot: Snapshot) -> None:
         self.strikes.disarm()
-        self.hooks.restart()  # it slept: pins low, nothing received
-        self.engine.context_restore(kept.context)
-        self._pc = kept.pc
-        if self._beyond_used and len(kept.ram) < self.board.ram.bytes:
+        self.engine.context_restore(snapshot.context)
+        self._pc = snapshot.pc
+        if self._beyond_used and len(snapshot.ram) < self.board.ram.bytes:
             self._fill_ram()
-        self.engine.mem_write(self.board.ram.origin, kept.ram)
-        for address, word in kept.flash.items():
-            self.set_word(address, word)
+        self.engine.mem_write(self.board.ram.origin, snapshot.ram)
+        changed, self._flash = self._flash, {}
+        for address, word in changed.items():
+            self._write(address, word)
 
     def word(self, address: int) -> int:
         """The 32-bit word there."""
@@ -173,10 +187,13 @@ class EmulatedMachine:
 
     def set_word(self, address: int, word: int) -> None:
         """Change a word, of flash too."""
-        if self.board.flash.holds(address) and self._kept is not None:
-            self._kept.flash.setdefault(address, self.word(address))
+        if self.board.flash.holds(address):
+            self._flash.setdefault(address, self.word(address))
         elif self.board.ram.holds(address) and address >= self.board.ram.origin + self._used:
             self._beyond_used = True
+        self._write(address, word)
+
+    def _write(self, address: int, word: int) -> None:
         self.engine.mem_write(address, (word & 0xFFFFFFFF).to_bytes(4, "little"))
         if any(start < address + 4 and address < end for start, end in self.image.code):
             self.engine.ctl_remove_cache(address & ~3, (address & ~3) + 4)  # what was translated is not what is there now
@@ -261,7 +278,7 @@ class EmulatedMachine:
         self._pc = int.from_bytes(vectors[4:], "little") & ~1
         self.hooks.restart()
 
-    def _make_engine(self) -> Any:
+    def _make_engine(self, traced: bool) -> Any:
         unicorn, arm, board = self.unicorn, self._arm, self.board
         # UC_MODE_MCLASS would silently make it a Cortex-M33.
         engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
@@ -278,6 +295,8 @@ class EmulatedMachine:
                 raise UnsupportedError(f"the image loads {len(data)} bytes at {address:#010x}, outside the flash of board '{board.name}'")
             engine.mem_write(address, data)
         self.hooks.attach(engine)
+        if traced:
+            self.hooks.trace(engine)
         for first, last in ((0, board.ram.origin - 1), (beyond, 0xFFFFFFFF)):
             engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_bad_access, None, first, last)
         return engine

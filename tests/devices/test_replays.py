@@ -1,0 +1,171 @@
+"""A batch under one plan after another in the emulator's own process: the same as each plan injected, and nothing of it remains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgechaos.devices.contract import Inference, Replaying
+from edgechaos.devices.emulators.device import EmulatedDevice
+from edgechaos.devices.emulators.unicorn import replays
+from edgechaos.devices.kinds.unicorn import emulated_firmware
+from edgechaos.faults.base import Fault
+from edgechaos.faults.injections import CLEAN, Poke, ResolvedPlan, Strike
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.instruction_skip import InstructionSkip
+from edgechaos.faults.kinds.memory_bits import MemoryBits
+from edgechaos.faults.kinds.program_counter import ProgramCounter
+from edgechaos.faults.kinds.register_bits import RegisterBits
+from edgechaos.faults.kinds.reset import Reset
+from edgechaos.faults.plan import FaultPlan, resolve
+from edgechaos.support.errors import DeviceError
+from tests.helpers.graphs import chaos_graph, codes_for
+
+pytestmark = pytest.mark.slow
+
+GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
+CODES = codes_for(GRAPH, 3)
+MOMENTS: tuple[dict[str, Any], ...] = ({"onset": 0}, {"onset": 700}, {"at": "run_any"}, {})
+BOARDS = ("mps2-an386", "mps2-cortex-m0", "mps2-cortex-m33")
+
+
+def opened(board: str = BOARDS[0], compiled: bool = True) -> EmulatedDevice:
+    return EmulatedDevice(GRAPH, emulated_firmware(GRAPH, board), board, compiled_hooks=compiled)
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[EmulatedDevice]:
+    made = opened()
+    with made:
+        yield made
+
+
+def plan(*faults: Fault) -> ResolvedPlan:
+    return resolve(GRAPH, FaultPlan(faults))
+
+
+def alone(device: EmulatedDevice, faults: ResolvedPlan, items: int, seed: int = 5) -> tuple[Inference, dict[str, int]] | None:
+    """By requests; None where the device fails."""
+    try:
+        device.inject(faults)
+        before = device.instructions()
+        found = device.infer(CODES[:items], seed=seed)
+        after = device.instructions()
+        return found, {name: after[name] - before[name] for name in after}
+    except DeviceError:
+        device.reset()
+        return None
+
+
+def compare(device: EmulatedDevice, plans: list[ResolvedPlan], items: int) -> list[bool]:
+    """Whether each gave a result, the same both ways."""
+    found, left = device.infer_under(plans, CODES[:items], seed=5), 0
+    for k, (faults, one) in enumerate(zip(plans, found, strict=True)):
+        given = alone(device, faults, items)
+        assert given is not None or one is None, k
+        left += given is not None and one is None
+        if given is not None and one is not None:
+            for field in ("logits", "labels", "instructions"):
+                np.testing.assert_array_equal(getattr(one.inference, field), getattr(given[0], field), f"{k}: {field}")
+            assert one.instructions == given[1], k
+    assert left <= len(plans) // 20, "answers that no clean device gives are left to requests"
+    with suppress(DeviceError):
+        device.inject(CLEAN)
+    return [one is not None for one in found]
+
+
+def test_an_emulated_device_replays(device: EmulatedDevice) -> None:
+    assert isinstance(device, Replaying)
+    assert device.infer_under([], CODES) == []
+
+
+@pytest.mark.parametrize("items", [1, 3])
+@pytest.mark.parametrize("region", [".bss", ".stack", ".text", "state", "server", "ec_survived"])
+def test_flipped_memory(device: EmulatedDevice, region: str, items: int) -> None:
+    plans = [CLEAN] + [plan(MemoryBits(flips=1, burst=1 + seed % 9, seed=seed, region=region)) for seed in range(40)]
+    assert compare(device, plans, items)[0]
+
+
+def test_a_fault_before_the_input_is_there(device: EmulatedDevice) -> None:
+    """What the input overwrites is gone, what its arrival reads is not, and a lifespan is over before the inference."""
+    start, end = device._image().region("state")
+    biases, _ = device._image().region("readout_bias" if "readout_bias" in device._image().regions else "logits_bias")
+    strikes = [Strike("memory", address, "set", 0xFFFFFFFF) for address in range(start, min(end, start + 400), 4)]
+    strikes += [Strike("memory", biases, "toggle", 0x7F7F, lifespan=n) for n in (*range(1000, 9000, 500), 0, 500)]
+    compare(device, [ResolvedPlan(strikes=(strike,)) for strike in strikes], 1)
+    changed, over = device.infer_under([ResolvedPlan(strikes=(strike,)) for strike in strikes[-2:]], CODES[:1], seed=5)
+    assert changed is not None
+    assert over is not None
+    assert changed.inference.logits[0, 0] != over.inference.logits[0, 0]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_everything_that_strikes(board: str, compiled: bool) -> None:
+    device = opened(board, compiled)
+    with device:
+        start, _ = device._image().region("state")
+        bits = [Strike("memory", start, "set", 0xFF00F), Strike("memory", start + 12, "overwrite", 0xFF00F, 0x40)]
+        strikes = [
+            *(replace(strike, **moment) for strike in bits for moment in MOMENTS),
+            Strike("memory", start + 8, "set", 1, held=True),
+            Strike("memory", start + 8, "toggle", 0xFFFF, lifespan=2000),
+            Strike("register", "r0", "toggle", 4),
+        ]
+        plans = [ResolvedPlan(strikes=(strike,)) for strike in strikes]
+        plans += [ResolvedPlan(pokes=(Poke(start, 0xFF, "set"), Poke(start + 4, 1)), strikes=(strikes[1],))]
+        plans += [plan(RegisterBits(register=f"r{k}", flips=2, onset=90 * k, seed=k)) for k in range(8)]
+        plans += [plan(InstructionSkip(onset=150 * k, count=1 + k % 2)) for k in range(6)]
+        plans += [plan(ProgramCounter(flips=1, onset=500, seed=k)) for k in range(4)]
+        given = compare(device, plans, 1)
+        assert sum(given) > len(given) // 2
+        assert not all(given), "some crash"
+
+
+def test_what_it_cannot_run_so_is_left_to_requests(device: EmulatedDevice) -> None:
+    nowhere = ResolvedPlan(strikes=(Strike("memory", "no_such_symbol", mask=1),))
+    no_memory = ResolvedPlan(pokes=(Poke(0x60000000, 1),))
+    plans = [plan(DeadNeurons(rate=0.5, seed=1)), nowhere, no_memory, plan(Reset(onset=300)), CLEAN]
+    assert [one is not None for one in device.infer_under(plans, CODES)] == [False, False, False, False, True]
+
+
+def test_a_device_is_clean_afterwards_and_as_it_was(device: EmulatedDevice) -> None:
+    device.inject(CLEAN)
+    wanted, before = device.infer(CODES, seed=5), device.counters()
+    crash = ResolvedPlan(strikes=(Strike("register", "pc", "overwrite", 0xFFFFFFFF, 0x70000000, onset=9),))
+    device.inject(plan(DeadNeurons(rate=0.5, seed=1)))
+    found = device.infer_under([plan(MemoryBits(flips=99, region="server")), crash, CLEAN], CODES, seed=5)
+    assert found[1] is None
+    assert found[2] is not None
+    np.testing.assert_array_equal(found[2].inference.logits, wanted.logits)
+    assert device.counters().inferences == before.inferences, "what is replayed does not count"
+    assert device.counters().instructions == before.instructions
+    np.testing.assert_array_equal(device.infer(CODES, seed=5).logits, wanted.logits)
+
+
+def test_a_restart_or_a_repair_is_another_beginning(device: EmulatedDevice) -> None:
+    """What was run once before belongs to the device as it was then."""
+    (one,) = device.infer_under([CLEAN], CODES[:1])
+    device.reset()
+    device.infer(CODES)
+    (two,) = device.infer_under([CLEAN], CODES[:1])
+    assert one is not None
+    assert two is not None, "its HELLO is of the new session"
+    assert one.instructions == two.instructions, "what was counted before is not counted again"
+
+
+def test_the_beginnings_that_are_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many items as there are, one after the other: each from its own beginning."""
+    monkeypatch.setattr(replays, "MOST_PREFIXES", 2)
+    device = opened()
+    with device:
+        for item in (0, 1, 2, 0):
+            codes = CODES[item : item + 1]
+            (one,) = device.infer_under([CLEAN], codes)
+            assert one is not None
+            np.testing.assert_array_equal(one.inference.logits, device.infer(codes).logits)
