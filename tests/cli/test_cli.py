@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -30,6 +33,16 @@ def run(*arguments: object, code: int = 0) -> Result:
     result = CliRunner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code == code, f"{result.output}\n{result.stderr}"
     return result
+
+
+@pytest.mark.parametrize("given", ["", "3"])
+def test_algebra_runs_on_one_thread_unless_told_otherwise(given: str) -> None:
+    """OpenBLAS reads it when NumPy is imported, which must not have happened yet."""
+    said = "print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules)"
+    script = f"import os, sys\nfrom edgechaos.cli import main\nmain(['--version'], standalone_mode=False)\n{said}"
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"} | ({"OPENBLAS_NUM_THREADS": given} if given else {})
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == [given or "1", "False"]
 
 
 @pytest.fixture(scope="module")
