@@ -68,7 +68,7 @@ TARGETS = (
     Target("figures", ("hil/execute/ledger.py", "hil/execute/ledger_file.py"), _t("ledger_rules", "ledger", "ledger_damage")),
     Target("figures", ("hil/campaign/plan.py", "hil/campaign/sampling.py"), _t("campaign", "samples", "stopping", "sweeps")),
     Target("figures", ("hil/analysis/sampled.py", "hil/analysis/stopping.py"), _t("points", "samples", "stopping")),
-    Target("figures", ("hil/analysis/compare.py", "hil/analysis/gates.py"), _t("compare", "samples")),
+    Target("figures", ("hil/analysis/compare.py", "hil/analysis/gates.py"), _t("gates", "compare", "samples")),
     Target("figures", ("hil/analysis/results.py", "hil/analysis/quantities.py"), _t("points", "campaign", "tables", "compare", "report")),
     Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
     Target("repair", ("hil/repair/softmax.py",), _t("softmax", "repair")),
