@@ -25,7 +25,9 @@ from edgechaos.faults.kinds.unit_stuck import UnitStuck
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph import artifact
+from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.tensors import Constant
 from edgechaos.hil.repair.damaged import DamagedDevice, added
 from edgechaos.hil.repair.diagnose import diagnose
@@ -34,10 +36,22 @@ from edgechaos.hil.repair.layers import unit_layers
 from edgechaos.support.errors import DataError, UnsupportedError
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.hil_devices import ReferenceDevice
-from tests.helpers.mixed_graphs import items_for, mixed_graph
+from tests.helpers.mixed_graphs import Builder, items_for, mixed_graph
 from tests.helpers.places import ROOT
 
+
+def plain() -> IntegerGraph:
+    """A multilayer perceptron, whose readout takes clipped multiples of sums."""
+    b = Builder(np.random.default_rng(4))
+    x = b.tensor("codes", "int8", (14,))
+    hidden = b.requantize(b.matmul(x, "first", 16), "first", "int8", 9000.0, per_channel=True, relu=True)
+    hidden = b.requantize(b.matmul(hidden, "second", 12), "second", "int8", 9000.0, per_channel=True, relu=True)
+    b.head("main", x, b.matmul(hidden, "readout", 6, Readout), Encoding("codes"))
+    return b.graph()
+
+
 NETS: Mapping[str, Any] = {
+    "plain": plain,
     "spiking": lambda: chaos_graph(sizes=(12, 20, 6)),
     "spiking, binomial": lambda: chaos_graph(sizes=(12, 20, 6), sampling="binomial", noise=False),
     "spiking, expected": lambda: chaos_graph(sizes=(12, 20, 6), sampling="expected", noise=False),
@@ -87,7 +101,7 @@ def test_dead_units_of_the_last_layer_are_all_found(net: str) -> None:
         assert not diagnosis.layers[-1].unknown
 
 
-@pytest.mark.parametrize("net", ["two spiking layers", "channels, plain, spiking", "channels, plain", "two convolutions", "text"])
+@pytest.mark.parametrize("net", ["plain", "two spiking layers", "channels, plain, spiking", "channels, plain", "two convolutions", "text"])
 def test_dead_units_of_every_layer_at_once(net: str) -> None:
     graph = NETS[net]()
     open_units = 0

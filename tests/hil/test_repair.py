@@ -37,7 +37,7 @@ from tests.hil.test_diagnose import NETS, last
 
 pytestmark = pytest.mark.trains
 
-NAMES = ("spiking", "spiking, expected", "k-WTA", "channels, plain", "two spiking layers", "text", "thermal")
+NAMES = ("plain", "spiking", "spiking, expected", "k-WTA", "channels, plain", "two spiking layers", "text", "thermal")
 
 
 def taught(graph: IntegerGraph, count: int = 1500, seed: int = 0) -> Items:

@@ -59,7 +59,8 @@ TARGETS = (
         (*_t("protocol_edges", "link", "frames", "commit"), "tests/devices/test_devices.py::TestFake"),
     ),
     Target("protocol", ("devices/protocol/energy_runner.py", "devices/meters/simulated.py"), _t("energy_runner", "meters")),
-    Target("protocol", ("devices/protocol/faulty_link.py", "devices/protocol/repairs.py"), _t("link_faults", "commit", "repair")),
+    Target("protocol", ("devices/protocol/faulty_link.py",), _t("link_faults")),
+    Target("protocol", ("devices/protocol/repairs.py",), _t("commit", "repair")),
     Target("figures", ("edgechaos/support/statistics.py",), _t("statistics", "statistics_edges")),
     Target("figures", ("edgechaos/support/sequences.py",), _t("sequences", "stopping")),
     Target("figures", ("edgechaos/support/stratified.py",), _t("stratified", "samples")),
@@ -71,9 +72,9 @@ TARGETS = (
     Target("figures", ("hil/analysis/compare.py", "hil/analysis/gates.py"), _t("gates", "compare", "samples")),
     Target("figures", ("hil/analysis/results.py", "hil/analysis/quantities.py"), _t("points", "campaign", "tables", "compare", "report")),
     Target("figures", ("hil/campaign/outcomes.py",), _t("outcomes")),
-    Target("repair", ("hil/repair/softmax.py",), _t("softmax", "repair")),
+    Target("repair", ("hil/repair/softmax.py",), _t("softmax", "refit", "repair")),
     Target("repair", FINDING, _t("diagnose", "repair")),
-    Target("repair", MENDING, _t("repair", "diagnose", "commit")),
+    Target("repair", MENDING, _t("refit", "repair", "diagnose", "commit")),
 )
 WHOLE = ("edgechaos/arithmetic", "edgechaos/faults", "devices/protocol", "hil/analysis", "hil/campaign", "hil/energy", "hil/repair")
 """Folders of which every module is a target, or stands here with the reason why it decides no integer, frame or figure."""
