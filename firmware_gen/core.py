@@ -66,7 +66,7 @@ class Core:
     """One core. title: in text. zig, gcc: compilers' flags for it. costs, conv_costs: of the kernels, a convolution's per window.
     pair_costs: of convolutions whose weights share half words (`plan.pairs`), where the core has that kernel.
 
-    kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_sum_rows`. unicorn: the CPU model of the
+    kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_add_rows`. unicorn: the CPU model of the
     emulator, a constant of `unicorn.arm_const`; "" where it has none. cycles: None where no table is published. work: instructions where
     a Cortex-M4 takes one, at most, rounded up: bounds of what hangs are multiplied by it.
     """

@@ -246,6 +246,10 @@ class Node:
         """Whether code 0 of its input adds nothing to its output: what a dead unit sends must be silence."""
         return True
 
+    def background(self, graph: Graph) -> int:
+        """The code that a 0 of its input becomes everywhere, where no input becomes a lower one; 0 in any other case."""
+        return 0
+
     def sums_over(self, tensor: str) -> bool:
         """Whether it reads a tensor only as one sum or norm of all entries: removing entries of code 0 changes nothing, nor any weight."""
         return False

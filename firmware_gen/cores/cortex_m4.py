@@ -30,8 +30,8 @@ CORE = Core(
     zig=("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
     gcc=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
     kernels=(
-        *(KERNELS / "armv7em" / f"{name}.S" for name in ("ec_conv_quads", "ec_conv_sums", "ec_widen")),
-        KERNELS / "armv7m" / "ec_sum_rows.S",
+        *(KERNELS / "armv7em" / f"{name}.S" for name in ("ec_conv_quads", "ec_conv_sums", "ec_list_codes", "ec_widen")),
+        KERNELS / "armv7m" / "ec_add_rows.S",
     ),
     # Counted in an emulator as clang -O2 compiles the kernels (`make bench` repeats the count).
     costs=Costs(2.0, 0.0, 0.0, event_active_mac=1.25, event_active=12.0, event_input=3.0, event_output=14.0, event=0.0),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
 from edgechaos.firmware_gen.plan.pairs import may_pair
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -20,19 +22,26 @@ Choice = Literal["auto", "dense", "event"]
 
 UNMEASURED = 0.5
 """Activity where none was measured."""
+MOST_EVENTS = 252
+"""Of a list (ec_events.h): a longer input is read list by list."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelChoice:
-    """Why a matrix got its kernel. activity: None where it is not known; crossover: event pays below it."""
+    """Why a matrix got its kernel. activity: None where it is not known; crossover: event pays below it.
+
+    background: the code of an input that is not active, whose products are part of the bias; where it is not 0 no input is below it.
+    """
 
     node: str
     kernel: Kernel
     activity: float | None
     crossover: float
+    background: int = 0
 
     def __str__(self) -> str:
-        measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs active"
+        active = f"other than {self.background}" if self.background else "active"
+        measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs {active}"
         if self.kernel == "packed":
             return f"packed: {measured}, only the rows of active inputs are read"
         return f"{self.kernel}: {measured}, event-driven pays below {self.crossover:.0%}"
@@ -49,11 +58,12 @@ def crossover(inputs: int, outputs: int, costs: Costs) -> float:
 def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None, repairable: bool = False) -> dict[str, KernelChoice]:
     """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction.
 
-    repairable: whether stored weights may change; where they may, none share a half word.
+    repairable: whether stored weights may change; where they may, none share a half word. core: None for the
+    host library, which folds no background.
 
     Nodes that share their weights share the kernel of the first of them: one layout is stored.
     """
-    core = core or cores.load(DEFAULT)
+    folds, core = core is not None, core or cores.load(DEFAULT)
     chosen: dict[str, KernelChoice] = {}
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
@@ -61,14 +71,30 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
             pairs = not repairable and may_pair(graph, node, core)
             costs = (pairs and core.pair_costs) or (core.conv_costs if node.slides else core.costs)
             limit = crossover(node.terms(graph), len(graph.value(node.weight)), costs)
-            activity = _activity(graph, node.input)
+            background, activity = _background(graph, node) if folds else (0, _activity(graph, node.input))
             if graph.constants[node.weight].bits < 8:
-                chosen[node.name] = KernelChoice(node.name, "packed", activity, limit)
+                chosen[node.name] = KernelChoice(node.name, "packed", activity, limit, background)
                 continue
             pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
             kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)
-            chosen[node.name] = KernelChoice(node.name, "pairs" if pairs and kernel == "dense" else kernel, activity, limit)
+            if kernel == "dense":
+                kernel, background, activity = "pairs" if pairs else kernel, 0, _activity(graph, node.input)
+            chosen[node.name] = KernelChoice(node.name, kernel, activity, limit, background)
     return chosen
+
+
+def _background(graph: IntegerGraph, node: Summing) -> tuple[int, float | None]:
+    """The code of an inactive input, and the share of the others: where a table maps 0 to one code, its input's share is the smaller.
+
+    Folded, a sum is bias + c * sum of weights + sum of weights * (x - c): both added terms must fit beside the bias, whatever the inputs.
+    """
+    producer, activity = graph.producer(node.input), _activity(graph, node.input)
+    code = producer.background(graph) if producer is not None else 0
+    if producer is None or code == 0 or node.slides or node.bias is None or node.product_gain() != 1:
+        return 0, activity
+    reach = 3 * node.reach(graph, 128) + int(np.abs(graph.value(node.bias).astype(np.int64)).max(initial=0))
+    before = _activity(graph, producer.input)
+    return (code, before) if reach < 2**31 and before is not None and before < (activity or 1.0) else (0, activity)
 
 
 def _activity(graph: IntegerGraph, tensor: str) -> float | None:

@@ -19,6 +19,8 @@ from edgechaos.reference import readout_input
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
 """The state's member for each dtype."""
 BYTES = {"words": 4, "halves": 2, "codes": 1}
+WORD = {pool: 4 // width for pool, width in BYTES.items()}
+"""Elements of a word: every tensor begins with one, for kernels that load words."""
 PATCH_BYTES = 12
 """sizeof(ec_patch)."""
 EVENT_PADDING = 6
@@ -118,7 +120,7 @@ def _place(graph: IntegerGraph) -> tuple[dict[str, Place], dict[str, int]]:
         for begin, end, _ in alive[pool]:
             if first + tensor.size <= begin:
                 break
-            first = max(first, end)
+            first = max(first, -(-end // WORD[pool]) * WORD[pool])
         alive[pool].append((first, first + tensor.size, last_use.get(node.output, step)))
         pools[pool] = max(pools[pool], first + tensor.size)
         places[node.output] = Place(pool, first)
@@ -142,7 +144,7 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     scratch = _struct([*lists, (4 * max(s.sums, 1), 4), (2 * max(s.block, 1), 2), (max(s.window, 1), 1)])
     pools = [(max(plan.pools[p], 1) * BYTES[p], BYTES[p]) for p in ("words", "halves", "codes")]
     parameters = [(4 * plan.parameters, 4)] if plan.parameters else []
-    members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 1), pools[1], pools[2], (scratch, 4)]
+    members = [*parameters, pools[0], (math.ceil(plan.input_bytes / 4) * 4, 4), pools[1], (pools[2][0], 4), (scratch, 4)]
     if faults:
         c = plan.capacities
         hooks = [(8, 8)] if c.repair_bytes else []

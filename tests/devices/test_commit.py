@@ -31,7 +31,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, DeviceError, DevicePowerLoss, DeviceRefused, FaultError, LinkError
 from tests.helpers.graphs import chaos_graph
-from tests.helpers.mixed_graphs import items_for, mixed_graph
+from tests.helpers.mixed_graphs import items_for, mixed_graph, normalized_graph
 
 GRAPHS: Mapping[str, Any] = {
     "spiking": lambda: chaos_graph(sizes=(12, 20, 6)),
@@ -40,6 +40,7 @@ GRAPHS: Mapping[str, Any] = {
     "4 bits": lambda: mixed_graph(family="kwta", bits=4, hidden=11),
     "2 bits": lambda: mixed_graph(family="vision", bits=2),
     "text": lambda: mixed_graph(family="text"),
+    "background": lambda: normalized_graph(30, 9),
 }
 GRAPH = GRAPHS["spiking"]()
 
@@ -80,7 +81,10 @@ def repairable(tmp_path_factory: pytest.TempPathFactory) -> Callable[[IntegerGra
 
 
 EVERY = [
-    (kind, name) for kind in ("fake", "host", "emulated") for name in GRAPHS if kind != "emulated" or name in ("convolutions", "4 bits")
+    (kind, name)
+    for kind in ("fake", "host", "emulated")
+    for name in GRAPHS
+    if kind != "emulated" or name in ("convolutions", "4 bits", "background")
 ]
 
 

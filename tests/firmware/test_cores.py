@@ -24,7 +24,7 @@ from edgechaos.firmware_gen.toolchains.zig import zig_cc
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import UnsupportedError
 from tests.helpers.graphs import Spec, chaos_graph
-from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph
+from tests.helpers.mixed_graphs import Mixed, items_for, mixed_graph, normalized_graph
 from tests.helpers.places import C_SOURCES
 
 BOARDS = tuple(name for name in board_names() if is_emulated(load_board(name)))
@@ -39,6 +39,8 @@ GRAPHS: dict[str, tuple[IntegerGraph, Choice]] = {
     "shared, 4 bits": (mixed_graph(Mixed("shared", bits=4)), "auto"),
     "kwta, 2 bits": (mixed_graph(Mixed("kwta", bits=2)), "auto"),
     "thermal": (mixed_graph(Mixed("thermal")), "auto"),
+    "background, event": (normalized_graph(), "event"),
+    "background, 4 bits": (normalized_graph(bits=4), "auto"),
 }
 
 

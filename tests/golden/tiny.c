@@ -34,6 +34,7 @@ static const ec_matrix cortex0_matmul_layer = {
     .stride = 8,
     .offset = 128,
     .bits = 8,
+    .background = 0,
 #if EC_FAULTS
     .index = 0,
     .bias_limit = 2147385343,
@@ -89,6 +90,7 @@ static const ec_matrix readout_layer = {
     .stride = 8,
     .offset = 128,
     .bits = 8,
+    .background = 0,
 #if EC_FAULTS
     .index = 1,
     .bias_limit = 2147481599,

@@ -19,9 +19,9 @@
  */
 typedef struct tiny_state {
     int32_t words[4];
-    int8_t input[8];
+    int8_t input[8] EC_ALIGNED;
     int16_t halves[1];
-    int8_t codes[4];
+    int8_t codes[4] EC_ALIGNED;
     ec_scratch scratch;
 #if EC_FAULTS
     ec_faults faults;

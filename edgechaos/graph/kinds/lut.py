@@ -28,6 +28,12 @@ class Lut(Node):
         """In every channel."""
         return not graph.value(self.table)[..., LUT_ENTRIES // 2].any()
 
+    def background(self, graph: Graph) -> int:
+        """The table's code for 0, where it is its least and that of every channel."""
+        table = graph.value(self.table)
+        code, least = int(table[..., LUT_ENTRIES // 2].max()), int(table.min())
+        return code if code == least else 0
+
     def unit_constants(self, graph: Graph) -> tuple[str, ...]:
         """The table, where each channel has its own."""
         return (self.table,) if graph.value(self.table).ndim == 2 else ()

@@ -34,8 +34,16 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         rows[:, :outputs] += weight.T
         note = f"[in][out], weight + {offset}, padded to {stride}"
         table = source.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", note)
-    dense, bias = choice.kernel == "dense", source.int32(w, node.bias)
-    return members(table, dense, bias, (outputs, inputs, stride), constant.bits), hooks(source, node, kind)
+    bias, about = source.int32(w, node.bias), hooks(source, node, kind)
+    if choice.background:
+        folded = choice.background * weight.sum(axis=1, dtype=np.int32)
+        note = f"with {choice.background} times the sum of each output's weights"
+        bias = source.table(w, node.name, "bias", source.graph.value(node.bias) + folded, "int32", note)
+        w.line("#if EC_FAULTS")
+        about = {**about, "folded": source.table(w, node.name, "folded", folded, "int32")}
+        w.lines("#endif", "")
+    fields = members(table, choice.kernel == "dense", bias, (outputs, inputs, stride), constant.bits)
+    return fields | {"background": choice.background}, about
 
 
 def members(table: str, dense: bool, bias: str, shape: tuple[int, int, int], bits: int) -> dict[str, object]:

@@ -54,9 +54,9 @@ class ModelSource:
             if self.plan.parameters:
                 w.line(f"int32_t parameters[{self.plan.parameters}]; /* the k of each ThermalNoise, in node order */")
             w.line(f"int32_t words[{max(self.plan.pools['words'], 1)}];")
-            w.line(f"int8_t input[{up(self.plan.input_bytes, 4)}];")
+            w.line(f"int8_t input[{up(self.plan.input_bytes, 4)}] EC_ALIGNED;")
             w.line(f"int16_t halves[{max(self.plan.pools['halves'], 1)}];")
-            w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}];")
+            w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}] EC_ALIGNED;")
             w.line("ec_scratch scratch;")
             w.lines("#if EC_FAULTS", "ec_faults faults;", "#endif")
         # Where nothing is aligned, as on AVR, there is no padding, and it is less.

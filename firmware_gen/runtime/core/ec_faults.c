@@ -112,7 +112,7 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
     if (faults->patches >= EC_PATCH_CAPACITY)
         return refuse(EC_ERROR_NO_SPACE, EC_PATCH_CAPACITY, detail);
     if (patch.input == EC_BIAS_INPUT) {
-        word = matrix->bias[patch.output];
+        word = (int64_t)matrix->bias[patch.output] - (matrix->folded != NULL ? matrix->folded[patch.output] : 0);
         highest = matrix->bias_limit;
         lowest = -highest;
     } else {

@@ -9,7 +9,8 @@
  * of three layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
- *        0 are added. Without a sign the bytes of a word can be multiplied together (ec_matmul.c).
+ *        the background are added, times the distance from it. Without a sign the bytes of a
+ *        word can be multiplied together (ec_rows.c).
  * pairs: int16 in place of `dense`, 256 B + A of outputs 2k and 2k + 1, for convolutions of three columns: [outputs / 4][rows / 2][3][2][2],
  *        by fours of outputs, pairs of rows of the window over all channels, taps, pairs of outputs, rows; padded with zeros.
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
@@ -24,10 +25,12 @@ typedef struct ec_matrix {
     uint32_t stride;     /* bytes of a stored row */
     uint8_t offset;      /* 2^(bits - 1) */
     uint8_t bits;        /* of a stored weight: 8, 4, 2 */
+    int8_t background;   /* rows: the input whose products the bias has already; where it is not 0 no input is below it */
 #if EC_FAULTS
     uint8_t index;      /* number in node order: names the matrix in a patch */
     uint8_t paired;     /* 1: `dense` is in pairs */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
+    const int32_t *folded; /* [outputs]: what the products of the background have made of the bias; NULL: nothing */
 #if EC_REPAIR_BYTES
     uint32_t described; /* bytes of the description that begins with this matrix; 0: no repair changes it */
 #endif

@@ -6,13 +6,17 @@
 #include "ec_faults.h"
 #include "ec_types.h"
 
-/* Event lists are padded to whole groups: one list grows up, another down. */
+/* On 64-bit cores event lists are padded to whole groups: one list grows up, another down. */
+#if EC_SPECULATIVE
 #define EC_EVENT_GROUP 4u
+#else
+#define EC_EVENT_GROUP 1u
+#endif
 #define EC_EVENT_PAIRS (EC_SCRATCH_EVENTS > 0 ? EC_SCRATCH_EVENTS + 2u * (EC_EVENT_GROUP - 1u) : 1u)
 
 /* Working memory that no value outlives; each array as long as the largest layer needs (ec_config.h). */
 typedef struct ec_scratch {
-    uint32_t event[2u * EC_EVENT_PAIRS]; /* pairs (row offset, |x|) of the inputs that are not 0 */
+    uint32_t event[2u * EC_EVENT_PAIRS]; /* lists of events (ec_events.h) */
     int32_t noise[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
     int16_t membrane[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)];
     uint16_t refractory[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)]; /* 0..32768 = 0..1 */

@@ -19,7 +19,8 @@ static uint32_t weight_bytes(const ec_matrix *matrix)
 
 static uint32_t copied_bytes(const ec_matrix *matrix)
 {
-    return whole(matrix->described) + whole(weight_bytes(matrix)) + (matrix->bias != NULL ? whole(4u * matrix->outputs) : 0u);
+    const uint32_t tables = (matrix->bias != NULL ? 1u : 0u) + (matrix->folded != NULL ? 1u : 0u);
+    return whole(matrix->described) + whole(weight_bytes(matrix)) + tables * whole(4u * matrix->outputs);
 }
 
 static uint8_t *take(ec_repair *repair, const void *from, uint32_t bytes)
@@ -40,6 +41,8 @@ static void copy_matrix(ec_repair *repair, uint32_t k)
         copy->dense = (const int8_t *)take(repair, old->dense, weight_bytes(old));
     if (old->bias != NULL)
         copy->bias = (const int32_t *)(const void *)take(repair, old->bias, 4u * old->outputs);
+    if (old->folded != NULL)
+        copy->folded = (const int32_t *)(const void *)take(repair, old->folded, 4u * old->outputs);
     repair->matrix[k] = copy;
 }
 
@@ -55,6 +58,15 @@ static void put_weight(const ec_matrix *matrix, uint32_t output, uint32_t input,
     } else {
         at[column] = (uint8_t)(matrix->rows != NULL ? word + matrix->offset : word);
     }
+}
+
+/* What the bias has of the background's products follows a changed weight. */
+static void put_folded(const ec_matrix *matrix, uint32_t output, int32_t delta)
+{
+    if (matrix->folded == NULL)
+        return;
+    ((int32_t *)(uintptr_t)matrix->bias)[output] += matrix->background * delta;
+    ((int32_t *)(uintptr_t)matrix->folded)[output] += matrix->background * delta;
 }
 
 void ec_repair_revert(ec_repair *repair, const ec_sites *sites)
@@ -90,8 +102,10 @@ uint8_t ec_repair_commit(ec_repair *repair, ec_faults *faults, const ec_sites *s
         matrix = repair->matrix[row->matrix];
         if (row->input == EC_BIAS_INPUT)
             ((int32_t *)(uintptr_t)matrix->bias)[row->output] += row->delta;
-        else
+        else {
             put_weight(matrix, row->output, row->input, ec_weight_at(matrix, row->output, row->input) + row->delta);
+            put_folded(matrix, row->output, row->delta);
+        }
     }
     faults->patches = 0;
     return 0;

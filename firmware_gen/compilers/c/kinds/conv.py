@@ -9,6 +9,7 @@ from edgechaos.firmware_gen.compilers.c.lowering import CALL, Lowering, lowers
 from edgechaos.firmware_gen.compilers.c.matrix import hooks, matrix, matrix_instructions, members, up
 from edgechaos.firmware_gen.compilers.c.source import Fields, Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.kernels import MOST_EVENTS
 from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.firmware_gen.plan.pairs import TAPS, paired_weights
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -38,7 +39,7 @@ class ConvInC(Lowering):
             return Scratch(sums=4 * words if outputs % 4 else 0, block=rows * words)
         if kernel == "dense":
             return Scratch(sums=BLOCK * outputs if columns < BLOCK else 0, block=BLOCK * up(node.terms(graph), BLOCK))
-        return Scratch(events=node.terms(graph), sums=outputs, window=node.terms(graph))
+        return Scratch(events=min(node.terms(graph), MOST_EVENTS), sums=outputs, window=node.terms(graph))
 
     def describe(self, source: Source, w: Writer, node: Conv) -> None:
         """An ec_matrix and how it moves."""

@@ -6,6 +6,7 @@ from edgechaos.firmware_gen.compilers.c.lowering import Lowering, lowering_of, l
 from edgechaos.firmware_gen.compilers.c.matrix import matrix, matrix_instructions
 from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.kernels import MOST_EVENTS
 from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.matmul import MatMul
@@ -20,7 +21,7 @@ class MatMulInC(Lowering):
 
     def scratch(self, graph: IntegerGraph, node: MatMul, kernel: str) -> Scratch:
         """The list of active inputs."""
-        return Scratch(events=0 if kernel == "dense" else node.terms(graph))
+        return Scratch(events=0 if kernel == "dense" else min(node.terms(graph), MOST_EVENTS))
 
     def describe(self, source: Source, w: Writer, node: MatMul) -> None:
         """An ec_matrix."""
