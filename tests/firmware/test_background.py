@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
@@ -28,7 +30,7 @@ def background(graph: IntegerGraph, core: str | None = "cortex-m4") -> int:
     return choose_kernels(graph, "auto", cores.load(core) if core else None)[LAYER.name].background
 
 
-def changed(**values: object) -> IntegerGraph:
+def changed(**values: NDArray[Any]) -> IntegerGraph:
     """With another value of some constants."""
     return replace(GRAPH, constants={name: replace(c, value=values.get(name, c.value)) for name, c in GRAPH.constants.items()})
 
