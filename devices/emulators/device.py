@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
@@ -114,7 +114,7 @@ class EmulatedDevice(ProtocolDevice):
         if plan.slots or plan.patch or plan.wires:
             return None
         try:
-            return [asdict(s) for s in place_strikes((*map(as_strike, plan.pokes), *plan.strikes), self._image())]
+            return [_fields(s) for s in place_strikes((*map(as_strike, plan.pokes), *plan.strikes), self._image())]
         except FaultError:
             return None
 
@@ -166,7 +166,7 @@ class EmulatedDevice(ProtocolDevice):
 
     def arm(self, strikes: Sequence[Strike]) -> None:
         """As the protocol Machine says."""
-        placed = [asdict(strike) for strike in place_strikes(strikes, self._image())]
+        placed = [_fields(strike) for strike in place_strikes(strikes, self._image())]
         self._resets = any(strike.what == "reset" for strike in strikes)
         self._opened_link().memory("arm", placed)
 
@@ -215,3 +215,10 @@ class EmulatedDevice(ProtocolDevice):
         self._opened()
         assert self._link is not None
         return self._link
+
+
+def _fields(strike: Strike) -> dict[str, Any]:
+    return {name: getattr(strike, name) for name in _PLACED}  # not asdict, which copies deeply
+
+
+_PLACED = tuple(field.name for field in fields(Strike) if field.name != "draw")

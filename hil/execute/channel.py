@@ -116,7 +116,8 @@ def read_message(stream: Stream) -> Any:
     return pickle.loads(body)
 
 
-def write_message(stream: Stream, message: object) -> None:
-    """The worker's end: send a message. Raises OSError where the campaign is gone."""
+def write_message(stream: Stream, message: object, *, now: bool = True) -> None:
+    """The worker's end: send a message, now or with the next one. Raises OSError where the campaign is gone."""
     stream.write(packed(message))
-    stream.flush()
+    if now:
+        stream.flush()

@@ -177,7 +177,10 @@ class Bench:
         self._products: dict[str, Device] = {}
 
     def evaluate(self, work: Work) -> Iterator[Event]:
-        """Began and one more event per trial, in order; nothing after NotBegun, Fatal or a clean run that failed."""
+        """One event per trial, in order, and Began before what runs: one trial, or several that the device runs by itself.
+
+        Nothing after NotBegun, Fatal or a clean run that failed.
+        """
         baseline = work.baseline
         if isinstance(work, Probe):
             yield from self._open(work.device)
@@ -186,7 +189,8 @@ class Bench:
             device = yield from self._open(trial.device)
             if device is None:
                 return
-            yield Began(trial)
+            if not ahead or ahead[0][1] is None:
+                yield Began(trial)
             try:
                 ahead = ahead or self._prepare(device, work.trials[k:])
                 result = self._measure(device, trial, baseline, *ahead.popleft())

@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 
 from edgechaos.hil.execute.channel import read_message, write_message
-from edgechaos.hil.execute.evaluate import Bench, Fatal, Setup
+from edgechaos.hil.execute.evaluate import Began, Bench, Fatal, Setup
 
 WATCH_MS = 1000
 
@@ -39,7 +39,7 @@ def work(handle: int, parent: int) -> None:
         try:
             while (task := read_message(stream)) is not None:
                 for event in bench.evaluate(task):
-                    write_message(stream, event)
+                    write_message(stream, event, now=isinstance(event, Began))  # what follows takes time
                 write_message(stream, None)
         finally:
             bench.close()

@@ -26,7 +26,8 @@ SWEEPS = (
 )
 
 
-def finished(*, at_once: int = 1024) -> list[Finished]:
+def finished(*, at_once: int = 1024, replayed: bool = True) -> list[Finished]:
+    """What a worker gives; it says Began before it runs something."""
     spec = campaign(sweep=SWEEPS, devices=("unicorn",), masks=4, images=Images(3))
     bench = Bench(Setup(to_bytes(GRAPH), items(), open_device))
     try:
@@ -35,9 +36,15 @@ def finished(*, at_once: int = 1024) -> list[Finished]:
             events = [e for group in plan_campaign(spec).groups for e in bench.evaluate(group)]
     finally:
         bench.close()
-    of_trials = [e for e in events if isinstance(e, Began | Finished)]
-    assert all(isinstance(b, Began) and b.trial == f.trial for b, f in zip(of_trials[::2], of_trials[1::2], strict=True))
-    return [e for e in events if isinstance(e, Finished)]
+    found = [e for e in events if isinstance(e, Finished)]
+    begun = [e.trial for e in events if isinstance(e, Began)]
+    if replayed:
+        firsts = {g.trials[k] for g in plan_campaign(spec).groups for k in range(0, len(g.trials), max(1, at_once // 3))}
+        assert firsts | {e.trial for e in found if "crash" in e.result.outcomes} <= {*begun}
+        assert len(begun) < len(found) or at_once < 6
+    else:
+        assert begun == [e.trial for e in found]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def one_by_one() -> list[Finished]:
     """As with a device that cannot do more than one plan."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "Replaying", type("Nobody", (), {}))
-        return finished()
+        return finished(replayed=False)
 
 
 @pytest.mark.parametrize("at_once", [1, 6, 1024])
@@ -61,4 +68,4 @@ def test_a_device_that_fails_meanwhile_is_asked_again_trial_by_trial(one_by_one:
         raise LinkError("the emulator process was killed")
 
     monkeypatch.setattr(EmulatedDevice, "infer_under", fails)
-    assert finished() == one_by_one
+    assert finished(replayed=False) == one_by_one
