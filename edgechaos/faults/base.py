@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.faults.injections import Injection
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import problems
 from edgechaos.support.registry import load_all
 from edgechaos.support.suggest import suggestion
 
@@ -64,9 +65,11 @@ class Fault:
         value, (low, high) = getattr(self, self.swept), self.limits
         if not low <= value <= high:
             raise FaultError(f"{self.kind}: {self.swept} {value} is outside {low:g}..{high:g}")
-        for name, wrong in _checks(type(self)):  # type: ignore[arg-type]  # it is hashable
-            if problem := wrong(self, name):
-                raise FaultError(f"{self.kind}: {problem}")
+        for name, found, wrong in problems(self):
+            raise FaultError(f"{self.kind}: {name} {found!r} {wrong}")
+        given = {f.name: getattr(self, f.name) != f.default for f in fields(self) if f.name == "rate" or "explicit" in f.metadata}
+        if given.pop("rate", False) and any(given.values()):
+            raise FaultError(f"{self.kind}: has a rate and explicit {' '.join(given)}; give one of them")
 
     def resolve(self, analysis: Analysis) -> Iterable[Injection]:
         """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
@@ -104,44 +107,9 @@ class Fault:
         return name in _hints(cls)  # type: ignore[arg-type]
 
 
-def checked(default: Any, wrong: Callable[[Any, str], str]) -> Any:
-    """A field with a default. wrong: of (fault, name), what is wrong with the field; "" where nothing is."""
-    return field(default=default, metadata={"wrong": wrong})
-
-
-def within(default: float, low: float, high: float) -> Any:
-    """A field of numbers from low to high."""
-
-    def wrong(fault: Any, name: str) -> str:
-        value = getattr(fault, name)
-        return "" if low <= value <= high else f"{name} {value} is outside {low}..{high}"
-
-    return checked(default, wrong)
-
-
-def among(default: str, choices: tuple[str, ...]) -> Any:
-    """A field that takes one of these words."""
-
-    def wrong(fault: Any, name: str) -> str:
-        value = getattr(fault, name)
-        return "" if value in choices else f"{name} '{value}' is none of {', '.join(choices)}"
-
-    return checked(default, wrong)
-
-
 def explicit() -> Any:
     """A field of sites that stand in place of a rate and a seed; a rate that has its default is none."""
-
-    def wrong(fault: Any, name: str) -> str:
-        drawn = fault.rate != next(f.default for f in fields(fault) if f.name == "rate")
-        return f"has a rate and explicit {name}; give one of them" if getattr(fault, name) and drawn else ""
-
-    return checked((), wrong)
-
-
-@cache
-def _checks(cls: Any) -> tuple[tuple[str, Callable[[Any, str], str]], ...]:
-    return tuple((f.name, f.metadata["wrong"]) for f in fields(cls) if "wrong" in f.metadata)
+    return field(default=(), metadata={"explicit": True})
 
 
 @cache

@@ -5,40 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import Fault, among, checked, within
+from edgechaos.faults.base import Fault
 from edgechaos.faults.injections import ON_INJECTION, Strike
 from edgechaos.graph.analysis import Analysis
+from edgechaos.support.limits import Wrong, among, within
 
 LATEST = 2**40
 """Instructions: longer than any inference."""
 PLACE = re.compile(r"0x[0-9a-fA-F]{1,8}|[A-Za-z_.][A-Za-z0-9_.$]{0,126}(\+(0x[0-9a-fA-F]{1,8}|[0-9]{1,8}))?")
-OPERATIONS = ("set", "clear", "toggle", "overwrite")
 
 
-def _no_trigger(fault: Any, name: str) -> str:
-    if not fault.trigger or PLACE.fullmatch(fault.trigger):
-        return ""
-    return f"trigger '{fault.trigger}' is no address; write 0x1c4, or a symbol with an offset: main+0x10"
+def _no_trigger(trigger: str) -> str:
+    return "" if not trigger or PLACE.fullmatch(trigger) else "is no address; write 0x1c4, or a symbol with an offset: main+0x10"
 
 
-def _no_region(fault: Any, name: str) -> str:
-    if re.fullmatch(r"0x[0-9a-fA-F]{1,8}:[1-9][0-9]{0,7}", fault.region) or PLACE.fullmatch(fault.region):
-        return ""
-    return f"region '{fault.region}' is no section or symbol; write .bss, state, or 0x20000000:4096"
+def _no_region(region: str) -> str:
+    known = re.fullmatch(r"0x[0-9a-fA-F]{1,8}:[1-9][0-9]{0,7}", region) or PLACE.fullmatch(region)
+    return "" if known else "is no section or symbol; write .bss, state, or 0x20000000:4096"
 
 
-def region(default: str) -> Any:
-    """A field that names a section or a symbol, or has the form 0xADDRESS:BYTES."""
-    return checked(default, _no_region)
-
-
-def operation() -> Any:
-    """A field that says how bits change."""
-    return among("toggle", OPERATIONS)
+Region = Annotated[str, Wrong(_no_region)]
+"""A section or a symbol, or 0xADDRESS:BYTES."""
+Operation = Annotated[str, among("set", "clear", "toggle", "overwrite")]
+"""How bits change."""
+Instructions = Annotated[int, within(0, LATEST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +48,11 @@ class MachineFault(Fault):
     persistence = "transient"
     uniform = True
 
-    onset: int = within(0, ON_INJECTION, LATEST)
-    span: int = within(0, 0, LATEST)
-    trigger: str = checked("", _no_trigger)
-    hits: int = within(1, 1, 2**32 - 1)
-    inference: int = within(0, 0, LATEST)
+    onset: Annotated[int, within(ON_INJECTION, LATEST)] = 0
+    span: Instructions = 0
+    trigger: Annotated[str, Wrong(_no_trigger)] = ""
+    hits: Annotated[int, within(1, 2**32 - 1)] = 1
+    inference: Instructions = 0
     seed: int = 0
 
     @property

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from edgechaos.hil.energy.model import EnergyEstimate
+from edgechaos.support.limits import Share, Wrong, within
 from edgechaos.support.statistics import Estimate, NonInferiority
+
+MOST = 1 << 62
+"""Beyond any count there is; a float holds it without overflow."""
+FAR = within(-1e7, 1e7)
+"""A t interval over two masks may reach far beyond 0 and 1: t(1) is 636,620 at the smallest alpha that a campaign may have."""
+UNIT = within(0, 1)
+Count = Annotated[int, within(0, MOST)]
+Positive = Annotated[int, within(1, MOST)]
+OverMasks = Annotated[Estimate, Wrong(value=UNIT, low=FAR, high=FAR)]
+OverImages = Annotated[Estimate, Wrong(value=UNIT, low=UNIT, high=UNIT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +32,19 @@ class Point:
     """
 
     rate: float
-    masks: int
-    lost: int
-    accuracy: Estimate
-    accuracy_over_images: Estimate
-    clean: Estimate
-    clean_over_images: Estimate
-    difference: Estimate
+    masks: Positive
+    lost: Count
+    accuracy: OverMasks
+    accuracy_over_images: OverImages
+    clean: OverMasks
+    clean_over_images: OverImages
+    difference: Annotated[Estimate, Wrong(value=FAR, low=FAR, high=FAR)]
     no_harm: NonInferiority
-    harmed: Estimate
+    harmed: Annotated[Estimate, Wrong(value=UNIT)]
     worst_mask: int
-    worst_accuracy: float
-    outcomes: dict[str, int]
-    instructions: dict[str, float]
+    worst_accuracy: Share
+    outcomes: dict[str, Count]
+    instructions: dict[str, Annotated[float, within(0, MOST)]]
     energy: EnergyEstimate | None
     per_mask: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -49,7 +60,7 @@ class Curve:
     persistence: str
     site: str
     device: str
-    images: int
+    images: Positive
     points: tuple[Point, ...]
     empty_rates: tuple[float, ...]
     swept: str = "rate"

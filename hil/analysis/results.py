@@ -22,7 +22,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.hil.analysis.model_facts import model_facts
-from edgechaos.hil.analysis.points import Curve, Point
+from edgechaos.hil.analysis.points import Count, Curve, Point
 from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
 from edgechaos.hil.analysis.sampled import SampleResult, sample_results, sample_statement
@@ -35,6 +35,7 @@ from edgechaos.hil.energy.model import EnergyEstimate, bits_overwritten, board_e
 from edgechaos.hil.execute.evaluate import EvaluationSet, TrialResult
 from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
+from edgechaos.support.limits import Share
 from edgechaos.support.sequences import FIXED, SEQUENTIAL
 from edgechaos.support.shown import html_table
 from edgechaos.support.statistics import Estimate, mcnemar, proportion
@@ -52,12 +53,12 @@ class Agreement:
 
     reference: str
     device: str
-    trials: int
-    identical: int
-    images: int
-    only_reference: int
-    only_device: int
-    p_value: float
+    trials: Count
+    identical: Count
+    images: Count
+    only_reference: Count
+    only_device: Count
+    p_value: Share
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.hil.analysis.points import Count, OverMasks, Positive
 from edgechaos.hil.analysis.quantities import fine, fine_interval
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.plan import CampaignPlan, SampleCell, SampledStratum, Trial
 from edgechaos.hil.campaign.sampling import sample_cells
 from edgechaos.hil.execute.evaluate import TrialResult
-from edgechaos.support.statistics import Estimate, proportion
+from edgechaos.support.statistics import proportion
 from edgechaos.support.stratified import neyman, smoothed_deviations, stratified
 
 MOST_CRITICAL = 20
@@ -27,10 +28,10 @@ class StratumResult:
 
     layer: str
     bit: int | None
-    size: int
-    faults: int
-    lost: int
-    share: Estimate
+    size: Count
+    faults: Count
+    lost: Count
+    share: OverMasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class CriticalSite:
 
     layer: str
     what: str
-    share: Estimate
+    share: OverMasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,11 @@ class SampleResult:
     fault: str
     persistence: str
     device: str
-    images: int
+    images: Positive
     outcome: str
-    population: int
-    faults: int
-    share: Estimate
+    population: Count
+    faults: Count
+    share: OverMasks
     strata: tuple[StratumResult, ...]
     layers: tuple[StratumResult, ...]
     bits: tuple[StratumResult, ...]

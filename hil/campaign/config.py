@@ -16,12 +16,13 @@ from functools import partial
 from itertools import islice, product
 from operator import is_
 from types import MappingProxyType
-from typing import Any, NewType
+from typing import Annotated, Any, NewType
 
 from edgechaos.arithmetic.seeds import check_seed
 from edgechaos.faults.base import ALL, Fault, fault_kinds, fault_named
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ConfigError, FaultError, SeedError
+from edgechaos.support.limits import among, problems, shown_value, within
 from edgechaos.support.settings import quantity, read_toml, strict_converter, structure
 
 Seconds = NewType("Seconds", float)
@@ -65,8 +66,8 @@ class Sweep:
     node: str = ALL
     target: str = "weight"
     devices: tuple[str, ...] = ()
-    masks: int | None = None
-    images: int | None = None
+    masks: Annotated[int, within(MIN_MASKS, MAX_MASKS)] | None = None
+    images: Annotated[int, within(1, MAX_IMAGES)] | None = None
     values: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict, hash=False)
 
@@ -106,15 +107,15 @@ class Sample:
     """
 
     fault: str
-    faults: int
+    faults: Annotated[int, within(2, MAX_TRIALS)]
     strata: tuple[str, ...] = ("layer",)
-    pilot: int = 30
+    pilot: Annotated[int, within(2, MAX_TRIALS)] = 30
     outcome: str = "sdc_critical"
     layer: str = ALL
     node: str = ALL
     target: str = "weight"
     devices: tuple[str, ...] = ()
-    images: int | None = None
+    images: Annotated[int, within(1, MAX_IMAGES)] | None = None
     options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -133,7 +134,7 @@ def _pattern(given: Sweep | Sample, where: str) -> Fault:
 class Images:
     """The first `count` test items. dataset: a name or an .npz file with `items` and `labels`; empty: the model's own."""
 
-    count: int = 1000
+    count: Annotated[int, within(1, MAX_IMAGES)] = 1000
     dataset: str = ""
 
 
@@ -142,7 +143,7 @@ class EnergySettings:
     """board: whose published energy per cycle the counts are multiplied by; temperature: of the Landauer bound, in kelvin."""
 
     board: str
-    temperature: Kelvin = Kelvin(300.0)
+    temperature: Annotated[Kelvin, within(1.0, 1000.0)] = Kelvin(300.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,9 @@ class StopSettings:
     first: masks before the first look. The campaign's masks are then the most that a point may take.
     """
 
-    width: Share
-    quantity: str = "accuracy"
-    first: int = GOOD_MASKS
+    width: Annotated[Share, within(1e-6, 1.0)]
+    quantity: Annotated[str, among(*STOPPED_BY)] = "accuracy"
+    first: Annotated[int, within(FEWEST_LOOKED_AT, MAX_MASKS)] = GOOD_MASKS
 
     def looks(self, most: int) -> Iterator[int]:
         """The numbers of masks at which a point is looked at: a quarter more each time, at last the most."""
@@ -180,15 +181,15 @@ class Campaign:
     artifact: str = ""
     devices: tuple[str, ...] = ("host",)
     seed: int = 1
-    masks: int = GOOD_MASKS
+    masks: Annotated[int, within(MIN_MASKS, MAX_MASKS)] = GOOD_MASKS
     images: Images = Images()
-    alpha: float = 0.05
-    margin: Share = Share(0.01)
-    attempts: int = 3
-    timeout: Seconds = Seconds(300.0)
+    alpha: Annotated[float, within(1e-6, 0.5)] = 0.05
+    margin: Annotated[Share, within(0.0, 1.0)] = Share(0.01)
+    attempts: Annotated[int, within(1, 100)] = 3
+    timeout: Annotated[Seconds, within(1e-3, 86400.0)] = Seconds(300.0)
     energy: EnergySettings | None = None
     head: str = ""
-    temperature: float | None = None
+    temperature: Annotated[float, within(0.0, math.inf)] | None = None
     stop: StopSettings | None = None
     sample: tuple[Sample, ...] = ()
 
@@ -260,10 +261,10 @@ def expand_grids(document: dict[str, Any]) -> dict[str, Any]:
 
 def refuse(campaign: Campaign, where: str = "") -> None:
     """Raises ConfigError with the first values that cannot be; `where` names the file."""
-    problems = list(islice(check(campaign), SHOWN + 1))
-    if problems:
-        more = "; and more" if len(problems) > SHOWN else ""
-        raise ConfigError(where + "; ".join(text for _, text in problems[:SHOWN]) + more, problems[0][0])
+    wrong = list(islice(check(campaign), SHOWN + 1))
+    if wrong:
+        more = "; and more" if len(wrong) > SHOWN else ""
+        raise ConfigError(where + "; ".join(text for _, text in wrong[:SHOWN]) + more, wrong[0][0])
 
 
 def _quantity(unit: str, value: object, _: object) -> float:
@@ -278,20 +279,7 @@ def check(campaign: Campaign) -> Iterator[tuple[str, str]]:
         check_seed(campaign.seed)
     except SeedError as error:
         yield "seed", str(error)
-    yield from _range("masks", campaign.masks, MIN_MASKS, MAX_MASKS)
-    yield from _range("images.count", campaign.images.count, 1, MAX_IMAGES)
-    yield from _range("alpha", campaign.alpha, 1e-6, 0.5)
-    yield from _range("temperature", campaign.temperature or 0.0, 0.0, math.inf)
-    yield from _range("margin", campaign.margin, 0.0, 1.0)
-    yield from _range("attempts", campaign.attempts, 1, 100)
-    yield from _range("timeout", campaign.timeout, 1e-3, 86400.0)
-    if campaign.energy is not None:
-        yield from _range("energy.temperature", campaign.energy.temperature, 1.0, 1000.0)
-    if campaign.stop is not None:
-        yield from _range("stop.width", campaign.stop.width, 1e-6, 1.0)
-        yield from _range("stop.first", campaign.stop.first, FEWEST_LOOKED_AT, MAX_MASKS)
-        if campaign.stop.quantity not in STOPPED_BY:
-            yield "stop.quantity", f"stop.quantity = {campaign.stop.quantity!r} is not one of {', '.join(STOPPED_BY)}"
+    yield from ((path, f"{path} = {shown_value(value)} {wrong}") for path, value, wrong in problems(campaign))
     yield from _devices("devices", campaign.devices)
     if not campaign.sweep and not campaign.sample:
         yield "sweep", "sweep is empty: a campaign needs at least one [[sweep]] or [[sample]]"
@@ -313,14 +301,10 @@ def _check_sample(path: str, sample: Sample) -> Iterator[tuple[str, str]]:
             sample.pattern.check()
         except (ConfigError, FaultError) as error:
             yield path, f"{path}: {error}"
-    yield from _range(f"{path}.faults", sample.faults, 2, MAX_TRIALS)
-    yield from _range(f"{path}.pilot", sample.pilot, 2, MAX_TRIALS)
     if sample.outcome not in OUTCOMES or sample.outcome == "infrastructure":
         yield f"{path}.outcome", f"{path}.outcome = {sample.outcome!r} is no outcome of an image"
     if len({*sample.strata}) < len(sample.strata) or {*sample.strata} - {"layer", "bit"}:
         yield f"{path}.strata", f'{path}.strata = {list(sample.strata)} is not made of "layer" and "bit"'
-    if sample.images is not None:
-        yield from _range(f"{path}.images", sample.images, 1, MAX_IMAGES)
     if sample.devices:
         yield from _devices(f"{path}.devices", sample.devices)
 
@@ -330,10 +314,6 @@ def _check_sweep(path: str, sweep: Sweep) -> Iterator[tuple[str, str]]:
         yield f"{path}.fault", f"{path}.fault = {sweep.fault!r} is not one of {', '.join(fault_kinds())}"
     else:
         yield from _check_points(path, sweep, fault_kinds()[sweep.fault])
-    if sweep.masks is not None:
-        yield from _range(f"{path}.masks", sweep.masks, MIN_MASKS, MAX_MASKS)
-    if sweep.images is not None:
-        yield from _range(f"{path}.images", sweep.images, 1, MAX_IMAGES)
     if sweep.devices:
         yield from _devices(f"{path}.devices", sweep.devices)
 
@@ -347,7 +327,8 @@ def _check_points(path: str, sweep: Sweep, kind: type[Fault]) -> Iterator[tuple[
         yield f"{path}.{key}", f"{path}.{key} is empty"
     seen: set[float] = set()
     for k, value in enumerate(sweep.points):
-        yield from _range(f"{path}.{key}[{k}]", value, *kind.limits)
+        if not kind.limits[0] <= value <= kind.limits[1]:
+            yield f"{path}.{key}[{k}]", "{} = {:g} is outside {:g}..{:g}".format(f"{path}.{key}[{k}]", value, *kind.limits)
         if value in seen:
             yield f"{path}.{key}[{k}]", f"{path}.{key}[{k}] = {value:g} stands there twice"
         seen.add(value)
@@ -378,11 +359,6 @@ def _devices(path: str, devices: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         if not spec or spec in seen:
             yield f"{path}[{k}]", f"{path}[{k}] = {spec!r:.200} is empty or stands there twice"
         seen.add(spec)
-
-
-def _range(path: str, value: float, low: float, high: float) -> Iterator[tuple[str, str]]:
-    if not (math.isfinite(value) and low <= value <= high):
-        yield path, f"{path} = {value:g} is outside {low:g}..{high:g}"
 
 
 def warnings(campaign: Campaign) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def test_campaign_file(tmp_path: Path) -> None:
         ("masks = 30", "masks = 30\ntemperature = -1", "temperature", "temperature = -1 is outside 0..inf"),
         ('margin = "1 %"', 'margin = "1 V"', "margin", 'expected a quantity such as "1 %"'),
         ('timeout = "90 s"', "timeout = 90", "timeout", 'expected a quantity such as "1 s", got 90 @ timeout'),
-        ("count = 100", "count = 0", "images.count", "images.count = 0 is outside 1..1e+07"),
+        ("count = 100", "count = 0", "images.count", "images.count = 0 is outside 1..10000000"),
         ('devices = ["host", "unicorn:mps2-an386"]', "devices = []", "devices", "devices is empty"),
         ("[energy]", "[energy", None, "is not valid TOML"),
     ],

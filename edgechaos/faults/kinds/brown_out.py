@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.injections import Draw, Strike
-from edgechaos.faults.machine import MachineFault, region
+from edgechaos.faults.machine import MachineFault, Region
 from edgechaos.graph.analysis import Analysis
 
 
@@ -23,7 +23,7 @@ class BrownOut(MachineFault):
     given = ",onset=500"
     neutral = None
 
-    region: str = region(".noinit")
+    region: Region = ".noinit"
     rate: float = 0.0
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from edgechaos.faults.base import ALL, Fault, within
+from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import carriers
 from edgechaos.graph.analysis import Analysis
+from edgechaos.support.limits import within
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class GeneratorBiased(GeneratorFault):
     neutral = 0
 
     bits: int = 0
-    value: int = within(0, 0, 1)
+    value: Annotated[int, within(0, 1)] = 0
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
         """Both halves of each word."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import within
 from edgechaos.faults.injections import Draw, Strike
-from edgechaos.faults.machine import LATEST, MachineFault, operation, region
+from edgechaos.faults.machine import Instructions, MachineFault, Operation, Region
 from edgechaos.graph.analysis import Analysis
+from edgechaos.support.limits import Uint32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class InstructionBits(MachineFault):
     swept = "flips"
     limits = (0, 65536)
 
-    region: str = region("run_any")
+    region: Region = "run_any"
     flips: int = 0
-    op: str = operation()
-    value: int = within(0, 0, 2**32 - 1)
-    lifespan: int = within(0, 0, LATEST)
+    op: Operation = "toggle"
+    value: Uint32 = 0
+    lifespan: Instructions = 0
 
     @property
     def place(self) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import within
 from edgechaos.faults.injections import ON_INJECTION, Draw, Strike
-from edgechaos.faults.machine import LATEST, MachineFault, operation, region
+from edgechaos.faults.machine import LATEST, Instructions, MachineFault, Operation, Region
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import Uint32, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class MemoryBits(MachineFault):
     swept = "flips"
     limits = (0, 65536)
 
-    onset: int = within(ON_INJECTION, ON_INJECTION, LATEST)
-    region: str = region(".bss")
+    onset: Annotated[int, within(ON_INJECTION, LATEST)] = ON_INJECTION
+    region: Region = ".bss"
     flips: int = 0
-    burst: int = within(1, 1, 65536)
-    op: str = operation()
-    value: int = within(0, 0, 2**32 - 1)
-    held: int = within(0, 0, 1)
-    lifespan: int = within(0, 0, LATEST)
+    burst: Annotated[int, within(1, 65536)] = 1
+    op: Operation = "toggle"
+    value: Uint32 = 0
+    held: Annotated[int, within(0, 1)] = 0
+    lifespan: Instructions = 0
 
     @property
     def place(self) -> str:

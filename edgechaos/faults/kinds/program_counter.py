@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from edgechaos.faults.base import within
 from edgechaos.faults.injections import Strike
 from edgechaos.faults.machine import MachineFault
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import within
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class ProgramCounter(MachineFault):
 
     flips: int = 0
     bit: int = -1
-    highest: int = within(31, 1, 31)
+    highest: Annotated[int, within(1, 31)] = 31
 
     def check(self) -> None:
         """Raises FaultError for a bit that a counter of halfwords does not have."""

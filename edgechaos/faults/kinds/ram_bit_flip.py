@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import Fault, explicit, within
+from edgechaos.faults.base import Fault, explicit
 from edgechaos.faults.injections import Poke
 from edgechaos.faults.sites import nested_sites
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import within
 
 MAX_WORDS = 1 << 20
 
@@ -33,7 +35,7 @@ class RamBitFlip(Fault):
     uniform = True
 
     address: int
-    words: int = within(1, 1, MAX_WORDS)
+    words: Annotated[int, within(1, MAX_WORDS)] = 1
     rate: float = 0.0
     seed: int = 0
     bits: tuple[tuple[int, int], ...] = explicit()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from edgechaos.faults.base import among, within
 from edgechaos.faults.injections import REGISTERS, Strike
-from edgechaos.faults.machine import LATEST, MachineFault, operation
+from edgechaos.faults.machine import Instructions, MachineFault, Operation
 from edgechaos.graph.analysis import Analysis
+from edgechaos.support.limits import Uint32, among, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class RegisterBits(MachineFault):
     swept = "flips"
     limits = (0, 32)
 
-    register: str = among("*", ("*", *(r for r in REGISTERS if r != "pc")))
+    register: Annotated[str, among("*", *(r for r in REGISTERS if r != "pc"))] = "*"
     flips: int = 0
-    bit: int = within(-1, -1, 31)
-    op: str = operation()
-    value: int = within(0, 0, 2**32 - 1)
-    lifespan: int = within(0, 0, LATEST)
+    bit: Annotated[int, within(-1, 31)] = -1
+    op: Operation = "toggle"
+    value: Uint32 = 0
+    lifespan: Instructions = 0
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:
         """One register, nothing where no bit of it changes."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import among, within
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import STATES, UnitFault, carriers
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.rules import MAX_TICKS
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import among, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class StateFault(UnitFault):
 
     persistence = "transient"
 
-    of: str = among(STATES[0], STATES)
-    onset: int = within(0, 0, MAX_TICKS)
-    lifespan: int = within(1, 0, MAX_TICKS)
+    of: Annotated[str, among(*STATES)] = STATES[0]
+    onset: Annotated[int, within(0, MAX_TICKS)] = 0
+    lifespan: Annotated[int, within(0, MAX_TICKS)] = 1
 
     def bits(self) -> tuple[int, int]:
         """The 16 bits that are cleared, then those that are inverted."""
@@ -55,7 +56,7 @@ class StateFlip(StateFault):
     axis = "neurons whose state is flipped (%)"
     phrase = "with a flipped bit of state"
 
-    bit: int = within(15, 0, 15)
+    bit: Annotated[int, within(0, 15)] = 15
 
     def bits(self) -> tuple[int, int]:
         """None cleared, one flipped."""

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import ALL, Fault, explicit, within
+from edgechaos.faults.base import ALL, Fault, explicit
 from edgechaos.faults.injections import SetWords
 from edgechaos.faults.sites import nested_sites, weighted_words
 from edgechaos.graph.analysis import Analysis
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SynapseFault(Fault):
     uniform = True  # overflow is proved for every word that a weight may hold
 
     node: str = ALL
-    rate: float = within(0.0, 0, 1)
+    rate: Share = 0.0
     seed: int = 0
     synapses: tuple[int, ...] = explicit()
 
@@ -106,7 +107,7 @@ class SynapseScale(SynapseFault):
     limits = (0.0, 16.0)
     neutral = 1.0
 
-    rate: float = within(1.0, 0, 1)
+    rate: Share = 1.0
     factor: float = 1.0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetWords]:

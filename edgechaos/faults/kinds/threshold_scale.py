@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgechaos.arithmetic.streams import fault_stream
-from edgechaos.faults.base import ALL, Fault, within
+from edgechaos.faults.base import ALL, Fault
 from edgechaos.faults.injections import SetSlot
 from edgechaos.faults.sites import carriers, nested_sites
 from edgechaos.graph.analysis import Analysis
+from edgechaos.support.limits import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class ThresholdScale(Fault):
 
     layer: str = ALL
     factor: float = 1.0
-    rate: float = within(1.0, 0, 1)
+    rate: Share = 1.0
     seed: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.arithmetic.streams import FLIP_STREAM
-from edgechaos.faults.base import ALL, LATER, Fault, among, explicit
+from edgechaos.faults.base import ALL, LATER, Fault, explicit
 from edgechaos.faults.injections import FlipBits
 from edgechaos.faults.sites import nested_sites, weighted_words
 from edgechaos.graph.analysis import Analysis
 from edgechaos.graph.node import Graph, Node
 from edgechaos.support.errors import FaultError
+from edgechaos.support.limits import among
 
 TARGETS = ("weight", "bias")
 """Which words of a node may flip."""
@@ -42,7 +43,7 @@ class WeightBitFlip(Fault):
     }
 
     node: str = ALL
-    target: str = among("weight", TARGETS)
+    target: Annotated[str, among(*TARGETS)] = "weight"
     rate: float = 0.0
     seed: int = 0
     bits: tuple[tuple[int, int], ...] = explicit()
