@@ -9,7 +9,7 @@ OUT ?= demo-output
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 EC := $(BIN)/edgechaos
-APT_PACKAGES := gcc g++ libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
+APT_PACKAGES := gcc g++ libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 IN := --data mnist5k
 
 .PHONY: demo check test nightly lint lines bench mutation apt clean

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.devices.emulators.firmware_image import load_elf
-from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.emulators.libraries import hook_library
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate

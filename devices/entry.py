@@ -22,7 +22,8 @@ class DeviceEntry:
     open: makes the device. exclusive: whether what the argument names can be driven by one worker only, as a board on a wire;
     said of every plug-in that does not deny it. check: raises ConfigError for an argument that cannot be opened on this machine,
     cheaply: it builds nothing and opens no port. place: one name for all the ways to write one exclusive thing. needs: the packages
-    without which it cannot be opened. levels: of the faults that it carries, its firmware having hooks.
+    without which it cannot be opened. missing: the command that installs what else an argument lacks; "" where it lacks nothing.
+    levels: of the faults that it carries, its firmware having hooks.
     listed: (argument, kind, title) of each that `edgechaos devices` shows.
     """
 
@@ -31,6 +32,7 @@ class DeviceEntry:
     check: Callable[[str], None] = lambda argument: None
     place: Callable[[str], str] = lambda argument: argument
     needs: Needs = ()
+    missing: Callable[[str], str] = lambda argument: ""
     levels: frozenset[str] = frozenset({"model"})
     listed: Callable[[], Iterable[tuple[str, Kind | str, str]]] | None = None
 
@@ -48,9 +50,12 @@ class ListedDevice:
 
 def lines(name: str, entry: DeviceEntry, default: str) -> list[ListedDevice]:
     """What `edgechaos devices` shows of an entry; one line with the title `default` where it lists nothing itself."""
-    listed = entry.listed() if entry.listed else [("", "plug-in", default)]
-    missing = remedy(entry.needs)
-    return [ListedDevice(f"{name}:{a}" if a else name, kind, title, not missing, missing) for a, kind, title in listed]
+    listed = list(entry.listed()) if entry.listed else [("", "plug-in", default)]
+    commands = [remedy(entry.needs) or entry.missing(argument) for argument, _, _ in listed]
+    return [
+        ListedDevice(f"{name}:{a}" if a else name, kind, title, not command, command)
+        for (a, kind, title), command in zip(listed, commands, strict=True)
+    ]
 
 
 def takes_no_argument(name: str) -> Callable[[str], None]:

@@ -16,7 +16,7 @@ from typing import Any
 from edgechaos.firmware_gen.core import Core, cores
 from edgechaos.firmware_gen.places import BOARD_FOLDER
 from edgechaos.firmware_gen.ports import SHOWN, Port, load_port, port_choices
-from edgechaos.support.errors import ConfigError
+from edgechaos.support.errors import ConfigError, UnsupportedError
 from edgechaos.support.settings import read_toml, strict_converter, structure
 from edgechaos.support.suggest import suggestion
 
@@ -71,7 +71,7 @@ class Board:
     """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer. flags: last on the command line.
 
     repair_bytes: of RAM for copies of the matrices that repairs change, 0 for none.
-    peripherals: the family of the serial port and pins, as ports and emulators name it; "" for a chip's own.
+    peripherals: the family of the serial port and pins, as ports and emulators name it; "" for a chip's own. qemu: QEMU's machine of it.
     """
 
     name: str
@@ -92,6 +92,14 @@ class Board:
     flags: tuple[str, ...] = ()
     repair_bytes: int = 0
     peripherals: str = ""
+    qemu: str = ""
+
+    def region(self, address: int, count: int) -> Region:
+        """The memory that holds so many bytes from there on. Raises UnsupportedError where neither RAM nor flash does."""
+        for region in (self.ram, self.flash):
+            if region.origin <= address and address + count <= region.origin + region.bytes:
+                return region
+        raise UnsupportedError(f"board '{self.name}' has no {count} bytes of RAM or flash at {address:#010x}")
 
 
 def board_names() -> tuple[str, ...]:
@@ -162,6 +170,7 @@ def _check(board: Board, path: Path) -> None:
         "name": (re.fullmatch(r"[a-z][a-z0-9-]{0,40}", board.name), "a-z, 0-9 and - only, at most 41"),
         "chip": (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", board.chip), "the chip's part number"),
         "peripherals": (re.fullmatch(r"[a-z0-9-]{0,40}", board.peripherals), "a-z, 0-9 and - only, at most 40"),
+        "qemu": (re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}|", board.qemu), "the name of a machine, as `qemu-system-arm -M help` has it"),
         "clock_hz": (0 < board.clock_hz < 2**32, "1 to 4294967295"),
         "timer_hz": (0 <= board.timer_hz < 2**32, "0 (no timer) to 4294967295"),
         "max_payload": (MIN_PAYLOAD <= board.max_payload <= MAX_PAYLOAD, f"{MIN_PAYLOAD} to {MAX_PAYLOAD}"),

@@ -67,8 +67,8 @@ class Core:
     pair_costs: of convolutions whose weights share half words (`plan.pairs`), where the core has that kernel.
 
     kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_add_rows`. unicorn: the CPU model of the
-    emulator, a constant of `unicorn.arm_const`; "" where it has none. cycles: None where no table is published. work: instructions where
-    a Cortex-M4 takes one, at most, rounded up: bounds of what hangs are multiplied by it.
+    emulator, a constant of `unicorn.arm_const`; "" where it has none. qemu: the program that emulates boards with it. cycles: None where no
+    table is published. work: instructions where a Cortex-M4 takes one, at most, rounded up: bounds of what hangs are multiplied by it.
     """
 
     title: str
@@ -80,6 +80,7 @@ class Core:
     pair_costs: Costs | None = None
     kernels: tuple[Path, ...] = ()
     unicorn: str = ""
+    qemu: str = "qemu-system-arm"
     cycles: CycleTable | None = None
     work: int = 1
 

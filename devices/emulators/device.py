@@ -1,4 +1,4 @@
-"""EmulatedDevice: a board's own firmware, run by Unicorn in a process of its own, instructions counted by class.
+"""A board's own firmware in an emulator, which runs in a process of its own; instructions are counted by class.
 
 It speaks the wire protocol of a real board. A hang is more instructions than the model can take under any plan
 (firmware_gen/compilers/c/work.py), never wall clock.
@@ -6,23 +6,22 @@ It speaks the wire protocol of a real board. A hang is more instructions than th
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, Replay, checked
 from edgechaos.devices.emulators.firmware_image import FirmwareImage, load_elf
+from edgechaos.devices.emulators.libraries import hook_library, plugin_library
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
 from edgechaos.devices.emulators.places import as_strike, place_strikes
-from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.protocol.client import Request
 from edgechaos.devices.protocol.device import Batch, ProtocolDevice
 from edgechaos.devices.protocol.frames import answered, encoded
@@ -31,32 +30,17 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import (
-    DeviceCrash,
-    DeviceError,
-    DevicePowerLoss,
-    DeviceRefused,
-    DeviceReset,
-    FaultError,
-    LinkError,
-    MissingExtra,
-)
-
-PACKAGES = ("unicorn", "capstone", "elftools")
+from edgechaos.support.errors import DeviceCrash, DeviceError, DevicePowerLoss, DeviceRefused, DeviceReset, FaultError, LinkError
+from edgechaos.support.extras import check_installed
 
 
-def check_installed() -> None:
-    """Raises MissingExtra here, where a user sees it, for what only the emulator's process imports."""
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "emulate")
+class EmulatorDevice(ProtocolDevice):
+    """What all emulators share. product_elf: builds, when it is asked for, the same firmware without fault hooks."""
 
-
-class EmulatedDevice(ProtocolDevice):
-    """`compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same.
-
-    product_elf: builds, when it is asked for, the same firmware without fault hooks.
-    """
+    engine: ClassVar[str]
+    """Of edgechaos.devices.emulators.process."""
+    packages: ClassVar[tuple[str, ...]] = ("capstone", "elftools")
+    """What only the emulator's process imports."""
 
     def __init__(
         self,
@@ -64,18 +48,19 @@ class EmulatedDevice(ProtocolDevice):
         elf: str | os.PathLike[str],
         board: str = "mps2-an386",
         *,
-        compiled_hooks: bool = True,
         product_elf: Callable[[], Path] | None = None,
         guard_s: float = GUARD_S,
     ) -> None:
-        super().__init__(graph, f"unicorn:{board}", "emulated", attempts=1)
+        super().__init__(graph, f"{self.engine}:{board}", "emulated", attempts=1)
         self.elf = Path(elf)
         self.board = board
-        self.compiled_hooks = compiled_hooks
         self._guard_s, self._product_elf = guard_s, product_elf
         self._link: EmulatorLink | None = None
-        self._firmware: FirmwareImage | None = None
         self._resets = False
+
+    def _library(self) -> Path | None:
+        """What the emulator calls back, compiled."""
+        raise NotImplementedError
 
     def infer(self, codes: NDArray[Any], **options: Any) -> Inference:
         """As the contract says; `instructions` are those between the two GPIO edges of each inference."""
@@ -90,6 +75,98 @@ class EmulatedDevice(ProtocolDevice):
                 )
             result = replace(result, instructions=np.array(windows, np.int64))
             return checked(result, len(codes), result.logits.shape[1], self.name)
+
+    def counters(self) -> Counters:
+        """As the contract says, with `instructions` by class."""
+        with self._poked_firmware():
+            return replace(super().counters(), instructions=self._opened_link().counts())
+
+    def product(self) -> EmulatorDevice | None:
+        """As the protocol Product says."""
+        if self._product_elf is None:
+            return None
+        return type(self)(self.graph, self._product_elf(), self.board, guard_s=self._guard_s)
+
+    def instructions(self) -> Mapping[str, int]:
+        """As the protocol Counting says."""
+        return self._opened_link().counts()
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        """As the protocol Memory says."""
+        return self._opened_link().memory("read_memory", address, count)
+
+    def poke(self, address: int, mask: int, op: Operation) -> None:
+        """As the protocol Memory says."""
+        if address % 4 or not 0 <= mask < 2**32 or op not in get_args(Operation):
+            choices = ", ".join(get_args(Operation))
+            raise FaultError(f"poke takes the address of a word, 32 bits and {choices}, not {address:#x}, {mask:#x}, {op}")
+        self._opened_link().memory("poke", address, mask, op)
+
+    def inject(self, plan: ResolvedPlan) -> None:
+        """As the contract says; what was poked or armed is restored first."""
+        self._restore()
+        self._resets = False
+        super().inject(plan)
+
+    @contextmanager
+    def _poked_firmware(self) -> Iterator[None]:
+        """What poked memory makes of the protocol is a crash: nothing else can disturb this link while its process lives."""
+        try:
+            yield
+        except (LinkError, DeviceRefused, DevicePowerLoss) as error:
+            if self._link is None or not self._link.poked or not self._link.process.alive:
+                raise
+            if self._resets and isinstance(error, DevicePowerLoss):
+                raise DeviceReset(f"its core was reset: {error}") from error
+            raise DeviceCrash(f"since its memory was poked, the firmware no longer keeps the protocol: {error}") from error
+
+    def _restore(self) -> None:
+        with suppress(LinkError):  # a process that is gone comes back clean, where it comes back
+            self._opened_link().restore()
+
+    def reset(self) -> DeviceInfo:
+        """As the contract says; a process that was killed is replaced."""
+        self._restore()
+        info = super().reset()
+        self._opened_link().clear_counts()
+        return info
+
+    def close(self) -> None:
+        """Kill the process."""
+        super().close()
+        self._link = None
+
+    def _connect(self) -> EmulatorLink:
+        check_installed(tuple((package, "emulate") for package in self.packages))
+        board = load_board(self.board)
+        most = most_instructions(self.graph, board.patch_capacity) * board.core.work
+        self._link = EmulatorLink((self.engine, self.elf, self.board, self._library()), most, self._guard_s)
+        return self._link
+
+    def _opened_link(self) -> EmulatorLink:
+        self._opened()
+        assert self._link is not None
+        return self._link
+
+
+class EmulatedDevice(EmulatorDevice):
+    """Unicorn's core with a board's memories and peripherals.
+
+    `compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same.
+    """
+
+    engine = "unicorn"
+    packages = ("unicorn", *EmulatorDevice.packages)
+
+    def __init__(
+        self, graph: IntegerGraph, elf: str | os.PathLike[str], board: str = "mps2-an386", *, compiled_hooks: bool = True, **options: Any
+    ) -> None:
+        super().__init__(graph, elf, board, **options)
+        self.compiled_hooks = compiled_hooks
+        self._firmware: FirmwareImage | None = None
+
+    def _library(self) -> Path | None:
+        return hook_library() if self.compiled_hooks else None
 
     def infer_under(self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], **options: Any) -> list[Replay | None]:
         """As the protocol Replaying says; what it runs does not count in `counters`."""
@@ -132,38 +209,6 @@ class EmulatedDevice(ProtocolDevice):
         except DeviceError:
             return None
 
-    def counters(self) -> Counters:
-        """As the contract says, with `instructions` by class."""
-        with self._poked_firmware():
-            return replace(super().counters(), instructions=self._opened_link().counts())
-
-    def product(self) -> EmulatedDevice | None:
-        """As the protocol Product says."""
-        if self._product_elf is None:
-            return None
-        return EmulatedDevice(self.graph, self._product_elf(), self.board, compiled_hooks=self.compiled_hooks, guard_s=self._guard_s)
-
-    def instructions(self) -> Mapping[str, int]:
-        """As the protocol Counting says."""
-        return self._opened_link().counts()
-
-    def read_memory(self, address: int, count: int) -> bytes:
-        """As the protocol Memory says."""
-        return self._opened_link().memory("read_memory", address, count)
-
-    def poke(self, address: int, mask: int, op: Operation) -> None:
-        """As the protocol Memory says."""
-        if address % 4 or not 0 <= mask < 2**32 or op not in get_args(Operation):
-            choices = ", ".join(get_args(Operation))
-            raise FaultError(f"poke takes the address of a word, 32 bits and {choices}, not {address:#x}, {mask:#x}, {op}")
-        self._opened_link().memory("poke", address, mask, op)
-
-    def inject(self, plan: ResolvedPlan) -> None:
-        """As the contract says; what was poked or armed is restored first."""
-        self._restore()
-        self._resets = False
-        super().inject(plan)
-
     def arm(self, strikes: Sequence[Strike]) -> None:
         """As the protocol Machine says."""
         placed = [_fields(strike) for strike in place_strikes(strikes, self._image())]
@@ -175,46 +220,14 @@ class EmulatedDevice(ProtocolDevice):
             self._firmware = load_elf(self.elf)
         return self._firmware
 
-    @contextmanager
-    def _poked_firmware(self) -> Iterator[None]:
-        """What poked memory makes of the protocol is a crash: nothing else can disturb this link while its process lives."""
-        try:
-            yield
-        except (LinkError, DeviceRefused, DevicePowerLoss) as error:
-            if self._link is None or not self._link.poked or not self._link.process.alive:
-                raise
-            if self._resets and isinstance(error, DevicePowerLoss):
-                raise DeviceReset(f"its core was reset: {error}") from error
-            raise DeviceCrash(f"since its memory was poked, the firmware no longer keeps the protocol: {error}") from error
 
-    def _restore(self) -> None:
-        with suppress(LinkError):  # a process that is gone comes back clean, where it comes back
-            self._opened_link().restore()
+class QemuDevice(EmulatorDevice):
+    """A machine of QEMU."""
 
-    def reset(self) -> DeviceInfo:
-        """As the contract says; a process that was killed is replaced."""
-        self._restore()
-        info = super().reset()
-        self._opened_link().clear_counts()
-        return info
+    engine = "qemu"
 
-    def close(self) -> None:
-        """Kill the process."""
-        super().close()
-        self._link = None
-
-    def _connect(self) -> EmulatorLink:
-        check_installed()
-        library = hook_library() if self.compiled_hooks else None
-        board = load_board(self.board)
-        most = most_instructions(self.graph, board.patch_capacity) * board.core.work
-        self._link = EmulatorLink(self.elf, self.board, library, most, self._guard_s)
-        return self._link
-
-    def _opened_link(self) -> EmulatorLink:
-        self._opened()
-        assert self._link is not None
-        return self._link
+    def _library(self) -> Path | None:
+        return plugin_library()
 
 
 def _fields(strike: Strike) -> dict[str, Any]:

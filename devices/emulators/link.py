@@ -44,6 +44,8 @@ SLOWEST_PYTHON_HZ = 10_000
 MOST_BUDGET = 2**62
 """What the hooks can count in 64 bits, whatever has been counted before."""
 WINDOW = 256
+Started = tuple[str, Path, str, Path | None]
+"""What a process is started with: engine, ELF, board, and the compiled library of its hooks, where there is one."""
 _REPORTED: dict[str, type[EdgeChaosError]] = {c.__name__: c for c in (ArtifactError, ConfigError, UnsupportedError)}
 _STOPPED: dict[str, type[DeviceError]] = {"crash": DeviceCrash, "hang": DeviceHang, "babble": LinkError}
 
@@ -51,15 +53,15 @@ _STOPPED: dict[str, type[DeviceError]] = {"crash": DeviceCrash, "hang": DeviceHa
 class EmulatorProcess:
     """A child process that answers messages, and dies when told to, when it does not answer, or when its parent is gone."""
 
-    def __init__(self, elf: Path, board: str, library: Path | None, guard_s: float = GUARD_S) -> None:
+    def __init__(self, what: Started, guard_s: float = GUARD_S) -> None:
         """Raises what the child reports: ArtifactError, UnsupportedError, ConfigError; LinkError where it does not start."""
         self._guard_s = guard_s
-        self._slowest_hz = SLOWEST_HZ if library else SLOWEST_PYTHON_HZ
+        self._slowest_hz = SLOWEST_HZ if what[3] else SLOWEST_PYTHON_HZ
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the child)
-        command = [sys.executable, "-m", "edgechaos.devices.emulators.process", str(elf), board]
+        command = [sys.executable, "-m", "edgechaos.devices.emulators.process", *(str(one) for one in what if one is not None)]
         # In a session of its own, Ctrl-C reaches the parent alone, which closes it in order.
         self._child = subprocess.Popen(
-            command + ([str(library)] if library else []),
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -150,10 +152,10 @@ class EmulatorLink(Link):
 
     window = WINDOW
 
-    def __init__(self, elf: Path, board: str, library: Path | None, infer_budget: int, guard_s: float = GUARD_S) -> None:
-        self._arguments = (elf, board, library, guard_s)
+    def __init__(self, what: Started, infer_budget: int, guard_s: float = GUARD_S) -> None:
+        self._arguments = (what, guard_s)
         self.infer_budget = infer_budget
-        self.request_budget = most_request_instructions(load_board(board))
+        self.request_budget = most_request_instructions(load_board(what[2]))
         self.windows: list[int] = []
         self._queued: list[tuple[bytes, int]] = []
         self._received = b""

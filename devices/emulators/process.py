@@ -1,4 +1,4 @@
-"""The emulator's own process: `python -m edgechaos.devices.emulators.process ELF BOARD [HOOKS]`, spoken to over stdin and stdout.
+"""The emulator's own process: `python -m edgechaos.devices.emulators.process ENGINE ELF BOARD [LIBRARY]`, spoken to over stdin and stdout.
 
 One answer per message (messages.py, each with an `op`), of `run` one per frame. It lives apart so that it can be killed, and ends
 with its input. Operations: run (frames, one at a time, each until the core sleeps; the last answer is that of the frame at which it
@@ -9,7 +9,9 @@ restore.
 from __future__ import annotations
 
 import os
+import select
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -17,21 +19,35 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from edgechaos.devices.emulators.exchange import Exchange
 from edgechaos.devices.emulators.firmware_image import load_elf
 from edgechaos.devices.emulators.messages import pack, receive
-from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Exchange
+from edgechaos.devices.emulators.qemu.machine import QemuMachine
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.devices.emulators.unicorn.replays import Replayed, Replays
 from edgechaos.faults.injections import Strike
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.support.errors import EdgeChaosError
 
+Machine = EmulatedMachine | QemuMachine
 
-def perform(machine: EmulatedMachine, replays: Replays, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
+
+def _end_with_the_input() -> None:
+    """A parent that is gone waits for nothing, whatever is being emulated."""
+    ended = select.poll()
+    ended.register(0, 0)
+    while not ended.poll():
+        pass
+    os._exit(0)
+
+
+def perform(machine: Machine, replays: Replays | None, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
     """The answers to one message, each as soon as it is known."""
     operation = head["op"]
     if operation == "run":
         yield from map(_answer, _run_frames(machine, _frames(head, blob)))
     elif operation == "replay":
+        assert replays is not None
         plans = [[Strike(**strike) for strike in plan] for plan in head["plans"]]
         yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans))
     elif operation in ("power_on", "pin_reset"):
@@ -44,11 +60,11 @@ def perform(machine: EmulatedMachine, replays: Replays, head: dict[str, Any], bl
         else:
             yield pack({}, read or b"")
     elif operation == "clear_counts":
-        machine.hooks.clear_counts()
+        machine.clear_counts()
         yield pack({})
     else:
         assert operation == "counts", operation
-        yield pack(machine.hooks.counts())
+        yield pack(machine.counts())
 
 
 def _frames(head: dict[str, Any], blob: bytes) -> list[tuple[bytes, int]]:
@@ -56,7 +72,7 @@ def _frames(head: dict[str, Any], blob: bytes) -> list[tuple[bytes, int]]:
     return [(blob[end - length : end], budget) for end, length, budget in zip(ends, head["lengths"], head["budgets"], strict=True)]
 
 
-def _run_frames(machine: EmulatedMachine, frames: list[tuple[bytes, int]]) -> Iterator[Exchange]:
+def _run_frames(machine: Machine, frames: list[tuple[bytes, int]]) -> Iterator[Exchange]:
     for frame in frames:
         done = machine.exchange(*frame)
         yield done
@@ -78,21 +94,28 @@ def _replayed(run: Replayed) -> bytes:
     return pack(about, b"".join(done.sent for done in run.exchanges))
 
 
-def main(elf: str, board: str, library: str | None = None) -> None:
+def main(engine: str, elf: str, board: str, library: str | None = None) -> None:
     """Build the machine, say so, and serve until the input ends."""
     # What a library prints must not run into the messages.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        made = load_elf(elf), load_board(board), Path(library) if library else None
-        machine = EmulatedMachine(*made)
+        image, about, hooks = load_elf(elf), load_board(board), Path(library) if library else None
+        replays: Replays | None = None
+        machine: Machine
+        if engine == "qemu":
+            assert hooks is not None
+            machine = QemuMachine(Path(elf), about, hooks)
+        else:
+            machine = EmulatedMachine(image, about, hooks)
+            replays = Replays(machine, partial(EmulatedMachine, image, about, hooks, traced=True))
     except EdgeChaosError as error:
         answers.write(pack({"error": type(error).__name__, "message": str(error)}))
         answers.flush()
         return
     answers.write(pack({}))
     answers.flush()
-    replays = Replays(machine, partial(EmulatedMachine, *made, traced=True))
+    threading.Thread(target=_end_with_the_input, daemon=True).start()
     while (message := receive(sys.stdin.buffer)) is not None:
         for answer in perform(machine, replays, *message):
             answers.write(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgechaos.devices.contract import Device
@@ -38,25 +39,31 @@ def _open(argument: str, graph: IntegerGraph) -> Device:
     return EmulatedDevice(graph, emulated_firmware(graph, board), board, product_elf=lambda: emulated_firmware(graph, board, faults=False))
 
 
-def _check(argument: str) -> None:
-    from edgechaos.devices.emulators.unicorn.machine import is_emulated
+def boards_of(runs: Callable[[Board], bool]) -> list[Board]:
+    """The boards of EdgeChaos that an emulator runs."""
+    return [board for name in board_names() if runs(board := load_board(name))]
 
-    known = [board.name for board in _emulated()]
-    if argument in ("", *known):
-        return
-    name, _ = named_board(argument)
-    if Path(name).suffix != ".toml" and name not in board_names():
+
+def check_board(argument: str, emulator: str, runs: Callable[[Board], bool]) -> Board:
+    """The board that follows an emulator's colon. Raises ConfigError where there is none, or the emulator does not run it."""
+    known, (name, _) = [board.name for board in boards_of(runs)], named_board(argument)
+    if name not in known and Path(name).suffix != ".toml" and name not in board_names():
         there = f"there are {', '.join(known)}, or give the path of a .toml"
         raise ConfigError(f"no emulated board '{shown(name)}'{suggestion(name, known)}; {there}", "device")
     board = load_board(argument)
-    if not is_emulated(board):
-        raise ConfigError(f"board '{board.name}' is not emulated: emulated are {', '.join(known)}, and boards like them", "device")
+    if not runs(board):
+        raise ConfigError(f"board '{board.name}' is not emulated by {emulator}; there are {', '.join(known)}", "device")
+    return board
 
 
-def _emulated() -> list[Board]:
+def _runs(board: Board) -> bool:
     from edgechaos.devices.emulators.unicorn.machine import is_emulated
 
-    return [board for name in board_names() if is_emulated(board := load_board(name))]
+    return is_emulated(board)
+
+
+def _check(argument: str) -> None:
+    check_board(argument or DEFAULT_BOARD, "unicorn", _runs)
 
 
 DEVICE = DeviceEntry(
@@ -65,5 +72,5 @@ DEVICE = DeviceEntry(
     check=_check,
     levels=frozenset({"model", "memory", "machine"}),
     needs=(("unicorn", "emulate"), ("capstone", "emulate"), ("elftools", "emulate"), ("ziglang", "firmware")),
-    listed=lambda: [(board.name, "emulated", board.title) for board in _emulated()],
+    listed=lambda: [(board.name, "emulated", board.title) for board in boards_of(_runs)],
 )

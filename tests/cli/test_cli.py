@@ -249,7 +249,7 @@ def test_what_fails_is_one_clear_line_and_exits_1(
         (("train", "--ticks", "0", "-o", "x"), "0 is not in the range"),
         (("train", "--model", "visoin", "-o", "x"), "did you mean 'vision'?"),
         (("train", "--data", "mnst5k", "-o", "x"), "no data set is called 'mnst5k', did you mean 'mnist5k'?; there are digits8x8,"),
-        (("run", "MODEL", "--device", "hots"), "no device 'hots', did you mean 'host'?; there are fake, host, serial, unicorn"),
+        (("run", "MODEL", "--device", "hots"), "no device 'hots', did you mean 'host'?; there are fake, host, qemu, serial, unicorn"),
         (("run", "MODEL", "--head", "tail"), "has no head 'tail'; it has "),
         (("run", "MODEL", "--fault", "dead=2"), "rate 2.0 is outside 0..1"),
         (("run", "MODEL", "--fault", "omission=0.5@3"), "use --seed"),

@@ -6,7 +6,7 @@ import pytest
 
 from edgechaos.devices.emulators.firmware_image import load_elf
 from edgechaos.devices.emulators.instruction_classes import CLASSES
-from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.emulators.libraries import hook_library
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.core import cores

@@ -115,5 +115,5 @@ def test_plug_ins_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         assert device.argument == "slot 3"
         assert agrees(device, GRAPHS["parallel"])
     assert "bench" in {d.spec for d in list_devices()}
-    with pytest.raises(ConfigError, match="fake, host, serial, unicorn, bench"):
+    with pytest.raises(ConfigError, match="fake, host, qemu, serial, unicorn, bench"):
         open_device("bank", GRAPHS["parallel"])

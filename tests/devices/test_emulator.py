@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from edgechaos.devices.conformance import GRAPHS, agrees
+from edgechaos.devices.emulators import libraries
 from edgechaos.devices.emulators import link as emulator_link
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.emulators.firmware_image import load_elf
 from edgechaos.devices.emulators.instruction_classes import CLASSES, classify
+from edgechaos.devices.emulators.libraries import hook_library
 from edgechaos.devices.emulators.link import EmulatorLink
-from edgechaos.devices.emulators.unicorn import build_hooks as emulator_build
-from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.protocol.client import Link
@@ -166,7 +166,7 @@ def test_classes(mnemonic: str, kind: str) -> None:
 )
 def test_misdeeds_are_named_with_their_place(command: bytes, outcome: str, said: str) -> None:
     kinds = {"crash": DeviceCrash, "hang": DeviceHang, "babble": LinkError}
-    link = EmulatorLink(compiled(), "mps2-an386", hook_library(), BUDGET)
+    link = EmulatorLink(("unicorn", compiled(), "mps2-an386", hook_library()), BUDGET)
     try:
         assert link.read(0) == b"1"
         link.write(command)
@@ -371,7 +371,7 @@ def test_a_firmware_that_crashes_at_once_leaves_no_process(monkeypatch: pytest.M
 
 
 def test_the_process_ends_with_its_parent() -> None:
-    process = emulator_link.EmulatorProcess(compiled(), "mps2-an386", hook_library())
+    process = emulator_link.EmulatorProcess(("unicorn", compiled(), "mps2-an386", hook_library()))
     assert process._child.stdin is not None
     process._child.stdin.close()
     assert process._child.wait(timeout=30) == 0
@@ -379,5 +379,5 @@ def test_the_process_ends_with_its_parent() -> None:
 
 
 def test_without_a_compiler_the_hooks_are_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulator_build.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     assert hook_library() is None

@@ -58,7 +58,7 @@ def test_a_good_spec_passes(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("hots", r"no device 'hots', did you mean 'host'\?; there are fake, host, serial, unicorn"),
+        ("hots", r"no device 'hots', did you mean 'host'\?; there are fake, host, qemu, serial, unicorn"),
         ("Unicorn:mps2-an386", r"did you mean 'unicorn'\?"),
         ("unicron", r"did you mean 'unicorn'\?"),
         ("zzz", r"no device 'zzz'; there are"),
@@ -66,7 +66,7 @@ def test_a_good_spec_passes(spec: str) -> None:
         ("host:2", "takes no ':2'; write 'host'"),
         ("fake:2", "takes no ':2'; write 'fake'"),
         ("unicorn:mps2-an368", r"no emulated board 'mps2-an368', did you mean 'mps2-an386'\?; there are mps2-an386"),
-        ("unicorn:stm32l4r5", "board 'stm32l4r5' is not emulated: emulated are mps2-an386"),
+        ("unicorn:stm32l4r5", "board 'stm32l4r5' is not emulated by unicorn; there are mps2-an386"),
         ("unicorn:/no/such.toml", "/no/such.toml"),
         ("serial:", "names no port; write serial:/dev/serial/by-id/NAME"),
         ("serial:/dev/null@fast", "a baud rate is a whole number"),

@@ -176,5 +176,5 @@ def test_only_numbers_that_are_the_firmwares_to_choose_follow_a_name(change: str
 def test_only_boards_with_emulated_peripherals_run_on_unicorn(mine: Path) -> None:
     mine.write_text(mine.read_text().replace('"cmsdk"', '"uarte"'))
     assert load_board(mine).peripherals == "uarte"
-    with pytest.raises(ConfigError, match="board 'my-board' is not emulated: emulated are mps2-an386"):
+    with pytest.raises(ConfigError, match="board 'my-board' is not emulated by unicorn; there are mps2-an386"):
         open_device(f"unicorn:{mine}", chaos_graph())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgechaos.devices.emulators.firmware_image import load_elf
-from edgechaos.devices.emulators.unicorn.build_hooks import hook_library
+from edgechaos.devices.emulators.libraries import hook_library
 from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine
 from edgechaos.devices.fakes.board import FakeBoard
 from edgechaos.devices.protocol import frames

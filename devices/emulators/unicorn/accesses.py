@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.devices.emulators.exchange import Exchange
 from edgechaos.devices.emulators.unicorn.hooks import ACCESS_STORE, MOST_ACCESSES
-from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Exchange, Snapshot
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Snapshot
 
 SPECIAL = ("fpscr", "lr", "xpsr", "control", "primask", "basepri", "faultmask", "sp")
 REGISTERS = (*(f"r{k}" for k in range(13)), *(f"s{k}" for k in range(32)), *SPECIAL)

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgechaos.devices.emulators.exchange import TX_ROOM
 from edgechaos.devices.emulators.instruction_classes import ClassCounts, CodeMap
 from edgechaos.support.extras import need
 
 PERIPHERAL_BYTES = 0x1000
 SYSTEM_BASE = 0xE000E000
-TX_ROOM = 1 << 16
-"""Bytes that firmware may send between two requests; more is babble."""
 WINDOWS = 4096
 MOST_ACCESSES = 1 << 21
 """Loads and stores that a trace holds, 24 MB."""

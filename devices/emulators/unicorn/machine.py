@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from edgechaos.devices.emulators.exchange import OPERATIONS, Exchange, Outcome, Stopped
 from edgechaos.devices.emulators.firmware_image import FirmwareImage
 from edgechaos.devices.emulators.instruction_classes import map_code
 from edgechaos.devices.emulators.unicorn.hooks import CompiledHooks, Hooks, HooksState, PythonHooks, Stop, leave_it_block
-from edgechaos.devices.emulators.unicorn.strikes import NOPS, OPERATIONS, Strikes
+from edgechaos.devices.emulators.unicorn.strikes import NOPS, Strikes
 from edgechaos.faults.injections import Strike
-from edgechaos.firmware_gen.board import Board, Region
+from edgechaos.firmware_gen.board import Board
 from edgechaos.support.errors import UnsupportedError
 from edgechaos.support.extras import need
 
@@ -42,18 +43,6 @@ FAULTS = (
 PERIPHERALS = "cmsdk"
 """Whose serial port and pins are modelled, wherever the board file puts them; the port may be the user's own."""
 
-Outcome = Literal["crash", "hang", "babble"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Why the core did not get back to sleep. Addresses as `name+0x10` where the image has the name."""
-
-    outcome: Outcome
-    reason: str
-    pc: str
-    lr: str
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -63,16 +52,6 @@ class Snapshot:
     pc: int
     ram: bytes
     hooks: HooksState
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """From one WFI to the next: bytes sent, instructions executed, instructions of each GPIO window closed."""
-
-    sent: bytes
-    executed: int
-    windows: list[int]
-    stopped: Stopped | None = None
 
 
 def is_emulated(board: Board) -> bool:
@@ -127,9 +106,17 @@ class EmulatedMachine:
         self.hooks.clear_counts()
         return self.exchange(b"", budget)
 
+    def counts(self) -> dict[str, int]:
+        """Instructions by class inside the windows, since `clear_counts`."""
+        return self.hooks.counts()
+
+    def clear_counts(self) -> None:
+        """Start the counts by class from zero."""
+        self.hooks.clear_counts()
+
     def read_memory(self, address: int, count: int) -> bytes:
         """Bytes of RAM or flash. Raises UnsupportedError where the board has neither there."""
-        self._region(address, count)
+        self.board.region(address, count)
         return bytes(self.engine.mem_read(address, count))
 
     def poke(self, address: int, mask: int, op: str) -> None:
@@ -228,12 +215,6 @@ class EmulatedMachine:
         if ram_lost:
             self._fill_ram()
         self._restart()
-
-    def _region(self, address: int, count: int) -> Region:
-        for region in (self.board.ram, self.board.flash):
-            if region.origin <= address and address + count <= region.origin + region.bytes:
-                return region
-        raise UnsupportedError(f"board '{self.board.name}' has no {count} bytes of RAM or flash at {address:#010x}")
 
     def exchange(self, received: bytes, budget: int) -> Exchange:
         """Hand bytes to the UART and run until the core sleeps with none left, or has executed `budget` instructions."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from edgechaos.devices.emulators.exchange import Exchange
 from edgechaos.devices.emulators.unicorn.accesses import NEVER, Accesses, Tracer
-from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Exchange, Snapshot
+from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Snapshot
 from edgechaos.faults.injections import ON_INJECTION, Strike
 from edgechaos.support.errors import UnsupportedError
 

@@ -13,18 +13,13 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
+from edgechaos.devices.emulators.exchange import OPERATIONS
 from edgechaos.devices.emulators.unicorn.hooks import NOT_YET, NOWHERE, Hooks, leave_it_block
 from edgechaos.faults.injections import ON_INJECTION, Strike
 from edgechaos.support.errors import UnsupportedError
 
 NOPS = {1: b"\x00\xbf", 2: b"\xaf\xf3\x00\x80"}
 """NOP of one halfword and of two: in an IT block they advance it as what they replace would."""
-OPERATIONS: dict[str, Callable[[int, int, int], int]] = {
-    "set": lambda old, mask, value: old | mask,
-    "clear": lambda old, mask, value: old & ~mask,
-    "toggle": lambda old, mask, value: old ^ mask,
-    "overwrite": lambda old, mask, value: (old & ~mask) | (value & mask),
-}
 
 
 class Core(Protocol):

@@ -1,0 +1,1 @@
+"""QEMU's boards: real interrupts, fault registers and fault handlers."""
