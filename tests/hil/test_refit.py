@@ -21,6 +21,8 @@ from edgechaos.hil.repair.softmax import Fit
 from tests.helpers.mixed_graphs import items_for
 from tests.hil.test_diagnose import NETS
 
+pytestmark = pytest.mark.trains
+
 SEED = 5
 
 

@@ -13,6 +13,8 @@ from scipy.special import log_softmax
 from edgechaos.hil.repair import softmax
 from edgechaos.hil.repair.softmax import FEW, PENALTIES, _Problem, fit, loss
 
+pytestmark = pytest.mark.trains
+
 Array = NDArray[np.float64]
 CLASSES, UNITS = 3, 4
 
