@@ -7,10 +7,12 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import fault_stream
+from edgechaos.cli.fault_option import parse_faults
 from edgechaos.faults.base import fault_kinds
 from edgechaos.faults.injections import ON_INJECTION, REGISTERS, Draw, ResolvedPlan, Strike, Wire
 from edgechaos.faults.kinds.brown_out import BrownOut
@@ -21,9 +23,11 @@ from edgechaos.faults.kinds.memory_bits import MemoryBits
 from edgechaos.faults.kinds.program_counter import ProgramCounter
 from edgechaos.faults.kinds.register_bits import RegisterBits
 from edgechaos.faults.kinds.reset import Reset
+from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.repair.layers import unit_layers
+from edgechaos.support.errors import FaultError
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
 
@@ -174,3 +178,119 @@ def test_nothing_where_nothing_changes() -> None:
 def test_what_is_on_the_wire() -> None:
     plan = resolve(graph_of(""), FaultPlan((LinkBitErrors(0.1, 3), LinkDelay(0.2, 4))))
     assert plan.wires == (Wire("bits", 0.1, 3, fault_stream("link_bit_errors")), Wire("delay", 0.2, 4, fault_stream("link_delay")))
+
+
+WORDS, LATEST = (0, 2**32 - 1), (0, 2**40)
+SHARE, FACTOR = (0.0, 1.0), (0.0, 16.0)
+WHEN: Mapping[str, tuple[float, float]] = {"onset": (-1, 2**40), "span": LATEST, "hits": (1, 2**32 - 1), "inference": LATEST}
+CHANGE: Mapping[str, tuple[float, float]] = {"value": WORDS, "lifespan": LATEST}
+TICKS: Mapping[str, tuple[float, float]] = {"rate": SHARE, "onset": (0, 127), "lifespan": (0, 127)}
+LIMITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    **{kind: {"rate": SHARE} for kind, others in OTHERS.items() if "rate" in others},
+    "threshold_scale": {"factor": FACTOR, "rate": SHARE},
+    "synapse_scale": {"factor": FACTOR, "rate": SHARE},
+    "leak_scale": {"factor": FACTOR},
+    "refractory_scale": {"factor": FACTOR},
+    "state_flip": {**TICKS, "bit": (0, 15)},
+    "state_set": {**TICKS, "value": (-(2**15), 2**15 - 1)},
+    "winner_count": {"delta": (-65535, 65535)},
+    "generator_stuck": {"value": WORDS},
+    "generator_biased": {"bits": (0, 16), "value": (0, 1)},
+    "generator_period": {"period": WORDS},
+    "generator_repeated": {"seeds": WORDS},
+    "brown_out": {**WHEN, "rate": SHARE},
+    "reset": {**WHEN, "onset": LATEST},
+    "instruction_skip": {**WHEN, "count": (0, 1000)},
+    "instruction_bits": {**WHEN, **CHANGE, "flips": (0, 65536)},
+    "memory_bits": {**WHEN, **CHANGE, "flips": (0, 65536), "burst": (1, 65536), "held": (0, 1)},
+    "register_bits": {**WHEN, **CHANGE, "flips": (0, 32), "bit": (-1, 31)},
+    "program_counter": {**WHEN, "flips": (0, 31), "highest": (1, 31)},
+    "ram_bit_flip": {"rate": SHARE, "words": (1, 1 << 20)},
+}
+NEUTRAL: Mapping[str, float | None] = {
+    **dict.fromkeys(("brown_out", "reset", "omission", "generator_stuck")),
+    **dict.fromkeys(("threshold_scale", "synapse_scale", "leak_scale", "refractory_scale"), 1.0),
+}
+"""The value of the swept field that changes nothing, where it is not 0; None: each value does something."""
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, known in LIMITS.items() for field in known])
+def test_a_field_takes_its_limits_and_nothing_beyond(kind: str, field: str) -> None:
+    given = {"address": 0} if kind == "ram_bit_flip" else {}
+    low, high = LIMITS[kind][field]
+    beyond = (low - 1, high + 1) if isinstance(low, int) else (np.nextafter(low, -1), np.nextafter(high, high + 1))
+    for value in (low, high):
+        fault_kinds()[kind](**given, **{field: value}).check()
+    for value in beyond:
+        with pytest.raises(FaultError, match=f"{kind}: .*{field}|{kind}: .*(bit|bits|words|value|address)"):
+            fault_kinds()[kind](**given, **{field: value}).check()
+
+
+def test_what_classes_say() -> None:
+    for name, limits in LIMITS.items():
+        kind = fault_kinds()[name]
+        assert kind.limits == limits[kind.swept], name
+        assert kind.neutral == NEUTRAL.get(name, 0.0), name
+        example = kind.example()
+        assert example.startswith(f"{name}={'0.1' if kind.swept == 'rate' else '0.5' if kind.swept == 'factor' else '1'}")
+        assert ("@7" in example) is kind.takes("seed")
+        parse_faults((example,))
+        with pytest.raises(FaultError):
+            fault_kinds()[name](**{"address": 0} if name == "ram_bit_flip" else {}, **{kind.swept: float("nan")}).check()
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (ProgramCounter(bit=0), "bit 0 is outside 1..31"),
+        (ProgramCounter(bit=32), "bit 32 is outside 1..31"),
+        (ProgramCounter(flips=6, highest=5), r"6 bits are not among bits 1\.\.5"),
+        (MemoryBits(held=1, lifespan=1), "held bits have no lifespan"),
+        (MemoryBits(region="0x20000000:0"), "is no section or symbol"),
+        (MemoryBits(region="0x200000000:4"), "is no section or symbol"),
+        (BrownOut(region="a b"), "is no section or symbol"),
+        (Reset(trigger="main-4"), "is no address"),
+        (Reset(trigger="x" * 128), "is no address"),
+        (RegisterBits(register="pc"), "register 'pc' is none of"),
+        (InstructionBits(op="flip"), "op 'flip' is none of set, clear, toggle, overwrite"),
+    ],
+)
+def test_what_cannot_strike_is_refused(fault: Any, says: str) -> None:
+    with pytest.raises(FaultError, match=says):
+        fault.check()
+
+
+def test_what_can_strike() -> None:
+    for fault in (
+        ProgramCounter(bit=1),
+        ProgramCounter(bit=31),
+        ProgramCounter(flips=5, highest=5),
+        MemoryBits(held=1),
+        MemoryBits(region="0x20000000:4096"),
+        Reset(trigger="0x1c4"),
+        Reset(trigger="main+0x10"),
+        Reset(trigger="main+16"),
+        RegisterBits(register="xpsr"),
+    ):
+        fault.check()
+
+
+def test_places_in_words() -> None:
+    assert resolve_place("memory_bits", region=".data") == "memory in .data"
+    assert resolve_place("brown_out") == "memory in .noinit"
+    assert resolve_place("instruction_bits", region="main") == "instructions of main"
+    assert resolve_place("reset") == "of the core"
+    assert (resolve_place("link_bit_errors"), resolve_place("link_drop")) == ("bits on the link", "requests on the link")
+    assert (resolve_place("dead"), resolve_place("dead", layer="a")) == ("neurons, all layers", "neurons of a")
+    assert (resolve_place("synapse_dead"), resolve_place("synapse_dead", node="a")) == ("synapses, all layers", "synapses of a")
+    assert resolve_place("generator_stuck") == "random words, all layers"
+    assert resolve_place("generator_stuck", layer="a") == "random words of a"
+
+
+def resolve_place(kind: str, **given: Any) -> str:
+    return fault_kinds()[kind](**given).place
+
+
+def test_which_kinds_one_seed_stands_for() -> None:
+    assert {name for name in OTHERS if not fault_kinds()[name](**({"address": 0} if name == "ram_bit_flip" else {})).uniform} == set()
+    assert not WeightBitFlip(target="bias").uniform
