@@ -30,7 +30,10 @@ CORE = Core(
     zig=("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
     gcc=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
     kernels=(
-        *(KERNELS / "armv7em" / f"{name}.S" for name in ("ec_conv_quads", "ec_conv_sums", "ec_list_codes", "ec_widen")),
+        *(
+            KERNELS / "armv7em" / f"{name}.S"
+            for name in ("ec_conv_quads", "ec_add_spikes", "ec_conv_sums", "ec_list_codes", "ec_list_tokens", "ec_widen")
+        ),
         KERNELS / "armv7m" / "ec_add_rows.S",
     ),
     # Counted in an emulator as clang -O2 compiles the kernels (`make bench` repeats the count).

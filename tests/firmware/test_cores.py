@@ -36,6 +36,7 @@ GRAPHS: dict[str, tuple[IntegerGraph, Choice]] = {
     "vision, dense": (mixed_graph(Mixed("vision", depth=2)), "dense"),
     "vision, event": (mixed_graph(Mixed("vision", depth=2)), "event"),
     "text": (mixed_graph(Mixed("text")), "auto"),
+    "long text, three blocks of columns": (mixed_graph(Mixed("text", length=131, size=48)), "auto"),
     "shared, 4 bits": (mixed_graph(Mixed("shared", bits=4)), "auto"),
     "kwta, 2 bits": (mixed_graph(Mixed("kwta", bits=2)), "auto"),
     "thermal": (mixed_graph(Mixed("thermal")), "auto"),

@@ -170,6 +170,7 @@ class Mixed:
     table: str = "tensor"
     per_channel: bool = True
     length: int = 6
+    size: int = 5
     silent: bool = True
     residual: bool = False
     seed: int = 0
@@ -218,9 +219,9 @@ def _vision(b: Builder, spec: Mixed, x: str) -> str:
 
 def embedded(b: Builder, spec: Mixed, x: str, name: str = "embedding") -> str:
     """The mean vector of a text's words."""
-    weight = b.weight(name, len(WORDS) + 2, 5)
+    weight = b.weight(name, len(WORDS) + 2, spec.size)
     means = np.minimum(1 << FINER_BITS, 100.0 / (REACH[b.bits] * np.maximum(1, np.arange(spec.length + 1))))
-    return b.add(EmbeddingBag, x, "int8", (5,), 0, weight=weight, **b.rescaling(name, means, 1 << FINER_BITS))
+    return b.add(EmbeddingBag, x, "int8", (spec.size,), 0, weight=weight, **b.rescaling(name, means, 1 << FINER_BITS))
 
 
 def _tail(b: Builder, spec: Mixed, x: str, entry: str, head: str, encoding: Encoding) -> None:

@@ -18,7 +18,7 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.node import Node
 
 ALIGNED = " EC_ALIGNED"
-ALIGNED_LAYOUTS = ("rows", "packed", "windows", "pairs")
+ALIGNED_LAYOUTS = ("rows", "packed", "tokens", "windows", "pairs")
 
 Fields = Mapping[str, object]
 

@@ -5,6 +5,9 @@
 #include "ec_layers.h"
 #include "ec_run.h"
 
+/* Tokens of one list: 128 * 64 < 2^15. */
+#define EC_TOKENS 64u
+
 /* out[d] = the sum of the tokens' rows, rescaled for their count; zeros where there is no token.
  * ids: [tokens] uint16, little-endian as they come over the wire; 0 is padding, an id beyond the vocabulary counts as 1.
  */

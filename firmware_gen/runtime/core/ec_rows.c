@@ -23,18 +23,6 @@ static inline int32_t offset_of(const ec_matrix *matrix)
     return EC_SIGNED_ROWS || (EC_PACKED && matrix->bits < 8u) ? 0 : matrix->offset;
 }
 
-/* One list of events, and what becomes of its sums: to[o] = from[o] + add + sign * sum. */
-typedef struct ec_rows {
-    uint32_t *event;
-    const uint32_t *end;
-    const int32_t *from;
-    int32_t *to;
-    int32_t add;
-    int32_t sign;
-    uint32_t blocks; /* of eight columns, the first of them number `phase` modulo 4 */
-    uint32_t phase;
-} ec_rows;
-
 #if EC_WIDE && defined(EC_ADD_ROWS_S)
 
 void ec_add_rows(ec_rows *rows); /* ec_add_rows.S */

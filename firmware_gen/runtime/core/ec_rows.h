@@ -13,6 +13,23 @@
 #endif
 #endif
 
+/* One list of events, and what becomes of its sums: to[o] = from[o] + add + sign * sum. */
+typedef struct ec_rows {
+    uint32_t *event;
+    const uint32_t *end;
+    const int32_t *from;
+    int32_t *to;
+    int32_t add;
+    int32_t sign;
+    uint32_t blocks; /* of columns, the first of them number `phase` of those that an event's row serves */
+    uint32_t phase;
+} ec_rows;
+
+#if defined(EC_ADD_SPIKES_S)
+/* Rows of int8 taken once each, blocks of 16 columns, of a list of addresses plus 16. ec_add_spikes.S */
+void ec_add_tokens(ec_rows *rows);
+#endif
+
 /* What the events of a matrix call the row of input 0. */
 uint32_t ec_rows_first(const ec_matrix *matrix);
 

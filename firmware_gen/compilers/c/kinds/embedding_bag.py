@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from edgechaos.firmware_gen.compilers.c.lowering import CALL, Lowering, lowers
-from edgechaos.firmware_gen.compilers.c.matrix import hooks, members
+from edgechaos.firmware_gen.compilers.c.matrix import hooks, members, up
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.embedding_bag import EmbeddingBag
+
+TOKENS = 64
+"""Of a list (ec_embedding.h)."""
 
 
 @lowers(EmbeddingBag)
@@ -22,8 +25,8 @@ class EmbeddingBagInC(Lowering):
     matrix = ".table"
 
     def scratch(self, graph: IntegerGraph, node: EmbeddingBag, kernel: str) -> Scratch:
-        """The sums of a text."""
-        return Scratch(sums=graph.tensors[node.output].size)
+        """The sums of a text, and a list of its tokens, one word each."""
+        return Scratch(events=up(min(graph.tensors[node.input].size, TOKENS), 8) // 2, sums=graph.tensors[node.output].size)
 
     def describe(self, source: Source, w: Writer, node: EmbeddingBag) -> None:
         """An ec_matrix and a rescaling per count of tokens."""
@@ -31,7 +34,7 @@ class EmbeddingBagInC(Lowering):
         vocabulary, size = constant.value.shape
         w.comment(f"{node.name}: {vocabulary} tokens, vectors of {size}, {constant.bits}-bit weights")
         if constant.bits == 8:
-            table, stride = source.table(w, node.weight, "dense", constant.value, "int8", "[token][element]"), size
+            table, stride = source.table(w, node.weight, "tokens", constant.value, "int8", "[token][element]"), size
         else:
             packed = pack(constant.value, constant.bits)
             stride = packed.shape[1]
