@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from tests.helpers.places import ROOT
-from tests.mutation.__main__ import Campaign, Outcome, summary, workers
+from tests.mutation.__main__ import FACTOR, SPARE_S, Campaign, Outcome, summary, workers
 from tests.mutation.c_mutants import c_mutants
 from tests.mutation.draw import drawn, equivalents, mutants_of, pool
 from tests.mutation.mutants import OPERATORS, Mutant
@@ -147,7 +147,10 @@ def test_killed_survived_and_timed_out() -> None:
     with workers(1) as started:
         campaign = Campaign(started, say=False)
         campaign.measure(target.tests)
-        campaign.limits[target.tests] = 5.0
+        assert campaign.limit(target.tests) == FACTOR * (campaign.start_s + campaign.cpu_s[target.tests[0]]) + SPARE_S
+        assert 0 < campaign.cpu_s[target.tests[0]] < 30
+        assert 0 < campaign.start_s < 30
+        campaign.start_s, campaign.cpu_s[target.tests[0]] = -SPARE_S / 2 / FACTOR, 0.0  # 5 seconds
         killed = campaign.run(target, mutant(b"(clean_classes == labels)", "(clean_classes != labels)"))
         survived = campaign.run(target, mutant(b"Images per outcome, zeros left out.", "Images."))
         endless = campaign.run(target, mutant(b"answered = np.ones(len(labels), bool)", "while True: pass"))

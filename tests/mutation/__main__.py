@@ -86,17 +86,22 @@ def workers(jobs: int) -> Iterator[list[Worker]]:
 
 
 class Campaign:
-    """Runs mutants on a pool of workers; the unchanged code is measured once per list of tests."""
+    """Runs mutants on a pool of workers; what the unchanged code needs is measured once per file of tests."""
 
     def __init__(self, started: list[Worker], say: bool) -> None:
         self.say = say
         self.free: SimpleQueue[Worker] = SimpleQueue()
         for worker in started:
             self.free.put(worker)
-        self.limits: dict[tuple[str, ...], float] = {}
+        self.cpu_s: dict[str, float] = {}
+        self.start_s = 0.0
+
+    def limit(self, tests: tuple[str, ...]) -> float:
+        """CPU seconds that a mutant may use."""
+        return FACTOR * (self.start_s + sum(self.cpu_s[test] for test in tests)) + SPARE_S
 
     def measure(self, tests: tuple[str, ...]) -> None:
-        """The CPU seconds that the unchanged code needs. Raises RuntimeError where its tests fail."""
+        """The CPU seconds that the unchanged code needs, for each of these and to start at all. Raises RuntimeError where a test fails."""
         worker = self.free.get()
         try:
             answer = worker.ask(tests, 3600.0)
@@ -104,15 +109,16 @@ class Campaign:
             self.free.put(worker)
         if answer["code"] != 0:
             raise RuntimeError(f"the unchanged code fails {answer.get('first') or 'to run'}; mend that first\n{answer['output']}")
-        self.limits[tests] = FACTOR * answer["cpu_s"] + SPARE_S
+        self.cpu_s |= answer["of_tests"]
+        self.start_s = max(self.start_s, answer["cpu_s"] - sum(answer["of_tests"].values()))
         if self.say:
-            print(f"unchanged: {answer['cpu_s']:5.1f} CPU s, {answer['tests']} tests: {' '.join(tests)}", file=sys.stderr, flush=True)
+            print(f"unchanged: {answer['cpu_s']:.1f} CPU s, {answer['tests']} tests of {len(tests)} files", file=sys.stderr, flush=True)
 
     def run(self, target: Target, mutant: Mutant) -> Outcome:
         """One mutant."""
         worker = self.free.get()
         try:
-            answer = worker.ask(target.tests, self.limits[target.tests], mutant)
+            answer = worker.ask(target.tests, self.limit(target.tests), mutant)
         finally:
             self.free.put(worker)
         first, code = answer.get("first", ""), answer["code"]
@@ -154,7 +160,8 @@ def run(
             part = [pair for pair, _ in zip(order, range(missing), strict=False)]
             if not part:
                 break
-            list(threads.map(campaign.measure, sorted({t.tests for t, _ in part} - campaign.limits.keys())))
+            unknown = sorted({test for target, _ in part for test in target.tests} - campaign.cpu_s.keys())
+            list(threads.map(campaign.measure, (tuple(unknown[k::jobs]) for k in range(min(jobs, len(unknown))))))
             done += threads.map(lambda pair: campaign.run(*pair), part)
     return done, left_out
 
