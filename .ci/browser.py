@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 from edgechaos.hil.campaign.config import Images, Sample, Sweep
-from edgechaos.hil.report.page import Inputs, compose
+from edgechaos.hil.report.inputs import Inputs
+from edgechaos.hil.report.page import compose
 from edgechaos.hil.report.several import compose_several
 from tests.helpers.campaigns import campaign, run
 from tests.hil.test_report_several import hostile

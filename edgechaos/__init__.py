@@ -26,7 +26,7 @@ _FACE = {
     "load_dataset": "edgechaos.data:load",
     "open_device": "edgechaos.devices.registry",
     "quantize_model": "edgechaos.quantize.pipeline:quantize",
-    "read_campaign": "edgechaos.hil.campaign.config",
+    "read_campaign": "edgechaos.hil.campaign.reading",
     "resolve": "edgechaos.faults.plan",
     "run": "edgechaos.reference",
     "run_campaign": "edgechaos.hil.runner",
@@ -48,7 +48,8 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/ho
     from edgechaos.faults.plan import FaultPlan, apply, resolve
     from edgechaos.graph.artifact import load, save
     from edgechaos.graph.integer_graph import IntegerGraph
-    from edgechaos.hil.campaign.config import Campaign, read_campaign
+    from edgechaos.hil.campaign.config import Campaign
+    from edgechaos.hil.campaign.reading import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet
     from edgechaos.hil.runner import run_campaign
     from edgechaos.models.build import build as build_model

@@ -20,8 +20,9 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.hil.analysis.live import Watch
 from edgechaos.hil.analysis.results import Results, summarize
 from edgechaos.hil.analysis.stopping import first_plan, next_plan, whole_plan
-from edgechaos.hil.campaign.config import Campaign, refuse
+from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.plan import CampaignPlan, Probe, Work, check_devices, check_plan
+from edgechaos.hil.campaign.reading import refuse
 from edgechaos.hil.energy.model import board_energy
 from edgechaos.hil.execute.evaluate import EvaluationSet, Event, Failed, Fatal, Finished, NotBegun, Opened, Opener, Setup
 from edgechaos.hil.execute.executor import Executor

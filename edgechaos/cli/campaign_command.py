@@ -61,7 +61,7 @@ def command(
     from edgechaos.hil.analysis.gates import OF_SAMPLE, check_run, judge, judge_samples, refuse_unanswerable, shares_of
     from edgechaos.hil.analysis.live import Live
     from edgechaos.hil.analysis.sampled import sample_statement
-    from edgechaos.hil.campaign.config import read_campaign
+    from edgechaos.hil.campaign.reading import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet
     from edgechaos.hil.report.terminal import results_table
     from edgechaos.hil.runner import run_campaign

@@ -9,9 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -25,71 +24,13 @@ from edgechaos.devices.contract import EXTRAS
 from edgechaos.faults.base import words_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import Cycles
-from edgechaos.hil.analysis.documents import check_document, read_document
+from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.quantities import FILTERS
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
+from edgechaos.hil.report.inputs import Document, Inputs, check_same_model
 from edgechaos.hil.report.summary import Figure, summary
-from edgechaos.support.errors import ArtifactError, EdgeChaosError
 from edgechaos.support.files import write_atomic
-
-Document = Mapping[str, Any]
-
-SEARCH_DEPTH = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The documents of a report; None where there is none."""
-
-    campaign: Document | None = None
-    verification: Document | None = None
-    build: Document | None = None
-
-
-def find_inputs(folder: Path) -> Inputs:
-    """The documents in a folder and its subfolders, recognised by content; where there are several, the first by path.
-
-    Of several builds, the first for the board whose joules the campaign shows, where there is one.
-    Raises EdgeChaosError where the folder holds none of them.
-    """
-    found: dict[str, Document] = {}
-    builds: list[tuple[Document, str]] = []
-    for path in sorted(folder.rglob("*.json"), key=lambda p: (len(p.parts), p)):
-        if len(path.relative_to(folder).parts) <= SEARCH_DEPTH:
-            document = read_document(path)
-            kind = _kind(document)
-            if kind == "build":
-                builds.append((document, os.fspath(path)))
-            elif kind is not None and kind not in found:
-                check_document(kind, document, os.fspath(path))
-                found[kind] = document
-    if builds:
-        energy = found["campaign"]["about"]["campaign"].get("energy") if "campaign" in found else None
-        wanted = energy.get("board") if isinstance(energy, Mapping) else None
-        build, place = next((b for b in builds if b[0].get("board") == wanted), builds[0])
-        check_document("build", build, place)
-        found["build"] = build
-    if not found:
-        raise EdgeChaosError(f"{folder} holds no results; write them with `edgechaos campaign FILE.toml -o {folder}`")
-    return Inputs(**found)
-
-
-def load_inputs(paths: Sequence[Path]) -> Inputs:
-    """Explicit files, or one folder. Raises ArtifactError for a file that is none of ours."""
-    if len(paths) == 1 and paths[0].is_dir():
-        return find_inputs(paths[0])
-    found: dict[str, Document] = {}
-    for path in paths:
-        document = read_document(path)
-        kind = _kind(document)
-        if kind is None:
-            raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
-        check_document(kind, document, os.fspath(path))
-        if kind in found:
-            raise ArtifactError(f"{path} is a second {kind}, and a page shows one; leave one of them out", os.fspath(path))
-        found[kind] = document
-    return Inputs(**found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +84,7 @@ def compose(inputs: Inputs) -> Report:
         if document is not None:
             check_document(kind, document, f"the {kind}")
     campaign = complete(inputs.campaign) if inputs.campaign else None
-    _check_same_model(inputs)
+    check_same_model(inputs)
     panels = list(panels_of(campaign)) if campaign else []
     energy = energy_of(campaign) if campaign else None
     verification = _verification(inputs.verification) if inputs.verification else None
@@ -187,28 +128,6 @@ def _templates() -> Environment:
 def _script() -> Markup:
     """What sorts tables: the one script that the page's policy lets run, by its hash; no text of a document can become another."""
     return Markup((files("edgechaos.hil.report") / "templates" / "sort.js").read_text("utf-8"))
-
-
-def _check_same_model(inputs: Inputs) -> None:
-    """Figures of different models never share a page. Raises ArtifactError that names both."""
-    hashes = {
-        "campaign": inputs.campaign["about"]["model"]["hash"] if inputs.campaign else None,
-        "verify": inputs.verification["model_hash"] if inputs.verification else None,
-        "build": inputs.build.get("model_hash") if inputs.build else None,
-    }
-    of = {name: value for name, value in hashes.items() if value is not None}
-    if len(set(of.values())) > 1:
-        named = ", ".join(f"{name} of model {str(value)[:12]}" for name, value in of.items())
-        raise ArtifactError(
-            f"these results are of different models ({named}); run the older commands again, or name the files that belong together"
-        )
-
-
-def _kind(document: Document) -> str | None:
-    """Which of the Inputs a document is: by the key that nothing else has."""
-    if document.get("kind") == "edgechaos.campaign":
-        return "campaign"
-    return next((kind for key, kind in (("comparisons", "verification"), ("flash_bytes", "build")) if key in document), None)
 
 
 def _embedded(document: Document) -> Markup:

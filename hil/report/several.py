@@ -17,14 +17,13 @@ from edgechaos.faults.base import words_of
 from edgechaos.hil.analysis.compare import compare
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.report.figures import accuracy_limits, overlay_figure
-from edgechaos.hil.report.page import Inputs, Report, complete, energy_of, load_inputs, panels_of, rendered
+from edgechaos.hil.report.inputs import Document, Inputs, load_inputs
+from edgechaos.hil.report.page import Report, complete, energy_of, panels_of, rendered
 from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.errors import ArtifactError, ConfigError
 
 LABELS = "ABCDEFGH"
 """One letter and one color for each."""
-
-Document = Mapping[str, Any]
 
 
 def load_several(paths: Sequence[Path]) -> tuple[Inputs, ...]:

@@ -22,7 +22,7 @@ from edgechaos.faults.kinds.stuck_at_1 import StuckAtOne
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan
 from edgechaos.graph import artifact
-from edgechaos.hil.campaign.config import read_campaign
+from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.models.build import build
 from edgechaos.quantize.pipeline import quantize
 from edgechaos.support.errors import ConfigError, SeedError

@@ -24,9 +24,10 @@ from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.kinds.thermal_noise import ThermalNoise
-from edgechaos.hil.campaign.config import Images, Sweep, read_campaign, warnings
+from edgechaos.hil.campaign.config import Images, Sweep, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.plan import check_plan, plan_campaign, seeds
+from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.hil.execute import evaluate
 from edgechaos.hil.execute.evaluate import EvaluationSet, Setup
 from edgechaos.hil.runner import run_campaign

@@ -18,7 +18,8 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.readout import Readout
 from edgechaos.hil.campaign.config import EnergySettings, Sweep
 from edgechaos.hil.report import figures
-from edgechaos.hil.report.page import Inputs, compose, load_inputs
+from edgechaos.hil.report.inputs import Inputs, load_inputs
+from edgechaos.hil.report.page import compose
 from edgechaos.support.errors import ArtifactError
 from tests.helpers.campaigns import GRAPH, campaign, run
 from tests.helpers.mixed_graphs import Builder, mixed_graph

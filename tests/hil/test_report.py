@@ -17,11 +17,13 @@ from edgechaos.cli.show import print_table, terminal
 from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.hil.analysis import quantities
 from edgechaos.hil.analysis.results import Results
-from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep, read_campaign, warnings
+from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep, warnings
 from edgechaos.hil.campaign.outcomes import OUTCOMES
+from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.hil.execute.evaluate import Setup
-from edgechaos.hil.report.page import Inputs, compose, find_inputs, load_inputs
+from edgechaos.hil.report.inputs import Inputs, find_inputs, load_inputs
+from edgechaos.hil.report.page import compose
 from edgechaos.hil.report.terminal import results_table
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import ArtifactError, EdgeChaosError

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from edgechaos.hil.campaign.config import Images, Sample, Sweep
-from edgechaos.hil.report.page import Inputs, compose, fenced, markdown
+from edgechaos.hil.report.inputs import Inputs
+from edgechaos.hil.report.page import compose, fenced, markdown
 from edgechaos.hil.report.several import LABELS, compose_several, load_several
 from edgechaos.support.errors import ArtifactError
 from tests.helpers.campaigns import campaign, run

@@ -14,7 +14,8 @@ from edgechaos.faults.plan import apply
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.gates import judge_samples, parse_gate, refuse_unanswerable, shares_of
 from edgechaos.hil.analysis.stopping import first_plan, whole_plan
-from edgechaos.hil.campaign.config import Campaign, Images, Sample, Sweep, expand_grids, read_campaign, refuse
+from edgechaos.hil.campaign.config import Campaign, Images, Sample, Sweep
+from edgechaos.hil.campaign.reading import expand_grids, read_campaign, refuse
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.support.errors import ConfigError
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run

@@ -12,11 +12,13 @@ import pytest
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.live import Live
 from edgechaos.hil.analysis.stopping import first_plan, next_plan
-from edgechaos.hil.campaign.config import Campaign, Images, StopSettings, Sweep, read_campaign, refuse
+from edgechaos.hil.campaign.config import Campaign, Images, StopSettings, Sweep
 from edgechaos.hil.campaign.plan import CampaignPlan, plan_campaign
+from edgechaos.hil.campaign.reading import read_campaign, refuse
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.hil.execute.estimate import estimate_cost
-from edgechaos.hil.report.page import Inputs, compose
+from edgechaos.hil.report.inputs import Inputs
+from edgechaos.hil.report.page import compose
 from edgechaos.support.errors import ConfigError
 from edgechaos.support.sequences import SEQUENTIAL
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run

@@ -15,10 +15,12 @@ from edgechaos.faults.kinds.threshold_scale import ThresholdScale
 from edgechaos.faults.plan import apply
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.results import Results
-from edgechaos.hil.campaign.config import Campaign, EnergySettings, Sweep, read_campaign
+from edgechaos.hil.campaign.config import Campaign, EnergySettings, Sweep
 from edgechaos.hil.campaign.plan import plan_campaign
+from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.hil.campaign.source import to_toml
-from edgechaos.hil.report.page import Inputs, compose
+from edgechaos.hil.report.inputs import Inputs
+from edgechaos.hil.report.page import compose
 from edgechaos.hil.runner import run_campaign
 from edgechaos.support.errors import ConfigError
 from tests.helpers.campaigns import GRAPH, campaign, items, run

@@ -71,7 +71,7 @@ listing = "lab.listing:LISTING"
 import numpy as np
 from edgechaos import run
 from edgechaos.devices.conformance import GRAPHS
-from edgechaos.hil.campaign.config import read_campaign
+from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.hil.execute.evaluate import EvaluationSet
 from edgechaos.hil.runner import run_campaign
 
