@@ -249,10 +249,13 @@ def test_what_classes_say() -> None:
         (MemoryBits(region="0x20000000:0"), "is no section or symbol"),
         (MemoryBits(region="0x200000000:4"), "is no section or symbol"),
         (BrownOut(region="a b"), "is no section or symbol"),
+        (InstructionBits(region="a b"), "is no section or symbol"),
         (Reset(trigger="main-4"), "is no address"),
         (Reset(trigger="x" * 128), "is no address"),
-        (RegisterBits(register="pc"), "register 'pc' is none of"),
-        (InstructionBits(op="flip"), "op 'flip' is none of set, clear, toggle, overwrite"),
+        (RegisterBits(register="pc"), "register 'pc' is not one of"),
+        (MemoryBits(op="flip"), "op .flip. is not one of"),
+        (RegisterBits(op="flip"), "op .flip. is not one of"),
+        (InstructionBits(op="flip"), "op 'flip' is not one of set, clear, toggle, overwrite"),
     ],
 )
 def test_what_cannot_strike_is_refused(fault: Any, says: str) -> None:
