@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos.devices.contract import Counters, DeviceInfo, Inference
-from edgechaos.devices.protocol.client import Link
+from edgechaos.devices.protocol.client import WRONG_WORDS, Link
 from edgechaos.devices.protocol.device import ProtocolDevice
-from edgechaos.firmware_gen.protocol import ResetCause
+from edgechaos.firmware_gen.protocol import ErrorCode, ResetCause
 from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import DeviceError, LinkError
+from edgechaos.support.errors import DeviceDetected, DeviceError, LinkError
 
 WINDOW = 64
 _POINTER, _U8, _U32 = ctypes.c_void_p, ctypes.c_uint8, ctypes.c_uint32
@@ -104,6 +104,8 @@ class HostDevice(ProtocolDevice):
         logits, labels = np.zeros((len(rows), self.graph.tensors[head.logits].size), np.int32), np.zeros(len(rows), np.uint16)
         arrays = (rows.ctypes.data, samples.ctypes.data, seed, logits.ctypes.data, labels.ctypes.data)
         code = self._link.call("infer", self.graph.heads.index(head), len(rows), *arrays)
+        if code == ErrorCode.MEMORY:
+            raise DeviceDetected(WRONG_WORDS)
         if code != 0:
             raise DeviceError(f"the host library refused the inference with error code {code}")
         self._opened().client.check_session()

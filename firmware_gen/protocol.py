@@ -54,6 +54,7 @@ class ErrorCode(IntEnum):
     NO_RESULT = 6  # RESULT or STATE_HASH before any INFER
     FAULTS_COMPILED_OUT = 7
     REFUSED = 8  # detail: the slot, which its node cannot have set
+    MEMORY = 9  # a guarded table has a wrong word that cannot be corrected: there is no result
 
 
 class Level(IntFlag):

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 
 from edgechaos.devices.protocol import frames
 from edgechaos.firmware_gen.protocol import ERROR_REPLY, REPLY, SESSION, VERSION, ErrorCode, Hello, ResetCause, Verb
-from edgechaos.support.errors import DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
+from edgechaos.support.errors import DeviceDetected, DeviceError, DeviceHang, DevicePowerLoss, DeviceRefused, DeviceReset, LinkError
 
 BABBLE_BYTES = 4 * frames.MAX_FRAME
 """More bytes than this without the reply that is awaited is babble: no queue of stale replies is as long."""
 WITHOUT_REPLY = frozenset({Verb.SET, Verb.PATCH, Verb.CLEAR, Verb.INPUT, Verb.RESET, Verb.PARAM, Verb.SESSION})
 """Verbs whose reply carries nothing: one that does is no reply of this protocol."""
+WRONG_WORDS = "a guarded table of the model has wrong words that cannot be corrected: the device gives no result"
 OUTSIDE = frozenset({ResetCause.POWER_ON, ResetCause.PIN})
 """Restarts that come from outside the device: no fault of a model cuts the power or pulls the reset line."""
 
@@ -284,9 +285,11 @@ def _cause(hello: Hello) -> str:
     return f"reset cause {ResetCause(hello.reset_cause).name.lower() if known else hello.reset_cause}"
 
 
-def _refused(verb: Verb, payload: bytes) -> DeviceRefused:
+def _refused(verb: Verb, payload: bytes) -> DeviceError:
     if len(payload) != ERROR_REPLY.size:
         return DeviceRefused(f"{verb.name} was refused with a malformed error reply of {len(payload)} bytes")
     code, detail = ERROR_REPLY.unpack(payload)
+    if code == ErrorCode.MEMORY:
+        return DeviceDetected(WRONG_WORDS)
     name = ErrorCode(code).name.lower() if code in ErrorCode._value2member_map_ else f"error code {code}"
     return DeviceRefused(f"{verb.name} was refused: {name}, detail {detail}", code, detail)

@@ -34,6 +34,7 @@ COMMANDS = (
     "run",
     "diagnose",
     "repair",
+    "harden",
     "measure",
     "campaign",
     "compare",

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgechaos.firmware_gen.plan.slots import placed_slots
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.harden.guards import guards_of
 from edgechaos.reference import readout_input
 
 POOL = {"int32": "words", "int16": "halves", "int8": "codes"}
@@ -25,6 +26,8 @@ PATCH_BYTES = 12
 """sizeof(ec_patch)."""
 EVENT_PADDING = 6
 """Event lists come in groups of four, one growing up and one down (ec_run.h)."""
+CORRECTIONS = 16
+"""Wrong weights at a time that guards correct: rows of ec_guards."""
 FOREVER = 1 << 30
 
 
@@ -64,7 +67,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Sizes in elements (pools, scratch) and bytes (the rest); state_bytes is what C asserts."""
+    """Sizes in elements (pools, scratch) and bytes (the rest); state_bytes is what C asserts. guards: tables with check words."""
 
     places: Mapping[str, Place]
     pools: Mapping[str, int]
@@ -73,6 +76,7 @@ class MemoryPlan:
     parameters: int
     capacities: Capacities
     state_bytes: int
+    guards: int = 0
 
 
 def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, scratch: Scratch, repair_bytes: int = 0) -> MemoryPlan:
@@ -91,6 +95,7 @@ def plan_memory(graph: IntegerGraph, patch_capacity: int, faults: bool, scratch:
         parameters=sum(n.parameter() is not None for n in graph.nodes),
         capacities=capacities,
         state_bytes=0,
+        guards=len(guards_of(graph).codes),
     )
     return replace(plan, state_bytes=_state_bytes(plan, faults))
 
@@ -150,4 +155,6 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
         hooks = [(8, 8)] if c.repair_bytes else []
         hooks += [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
         members.append((_struct(hooks), 8 if c.repair_bytes else 4))
+    if plan.guards:
+        members.append((_struct([(PATCH_BYTES * CORRECTIONS, 4), (2 * CORRECTIONS + 6, 2)]), 4))
     return _struct(members)

@@ -89,20 +89,20 @@ def test_builds_are_byte_identical(board: str, tmp_path: Path) -> None:
     assert bytes.fromhex(firmware.firmware_hash) in first.elf.read_bytes()
 
 
-def without_hooks(firmware: Firmware) -> Firmware:
-    """The same firmware from sources whose `#if EC_FAULTS` lines are gone."""
+def without_hooks(firmware: Firmware, condition: str = "#if EC_FAULTS") -> Firmware:
+    """The same firmware from sources whose lines under a condition are gone."""
     files = {}
     for path, data in firmware.files.items():
         kept, stack = [], []
         for line in data.decode().split("\n"):
             if re.match(r"#if", line):
-                stack.append("hook" if line == "#if EC_FAULTS" else "other")
+                stack.append("hook" if line == condition else "other")
             elif line == "#else" and stack[-1] != "other":
                 stack[-1] = "plain"
                 continue
             elif line == "#endif" and stack.pop() != "other":
                 continue
-            if "hook" not in stack and line != "#if EC_FAULTS":
+            if "hook" not in stack and line != condition:
                 kept.append(line)
         files[path] = "\n".join(kept).encode()
     assert not stack

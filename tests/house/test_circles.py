@@ -24,6 +24,7 @@ ORDER = {
         "train",
         "prune",
         "quantize",
+        "harden",
         "sweeps",
         "continual",
         "cli",
@@ -62,7 +63,7 @@ ORDER = {
         "hardware_map",
         "pytest_plugin",
     ],
-    "hil": ["__init__", "campaign", "execute", "energy", "analysis", "repair", "report", "runner"],
+    "hil": ["__init__", "campaign", "execute", "energy", "analysis", "repair", "report", "runner", "harden"],
 }
 """Inside a package, from what knows least to what knows most. `devices.kinds` opens the others."""
 REGISTRY = "edgechaos.support.registry"

@@ -22,7 +22,7 @@ def _t(*names: str) -> tuple[str, ...]:
 
 
 RULES = tuple(f"edgechaos/graph/{name}.py" for name in ("rules", "drawing", "weighted", "images", "validation"))
-RUNTIME = tuple(f"firmware_gen/runtime/{folder}/ec_*.[ch]" for folder in ("core", "server", "ports", "kernels/*"))
+RUNTIME = tuple(f"firmware_gen/runtime/{name}.[ch]" for name in ("core/ec_[!g]*", "server/ec_*", "ports/ec_*", "kernels/*/ec_*"))
 """Left out: startup/, the registers of chips in ports/, and the server's main program of the host."""
 SITES = ("edgechaos/faults/kinds/*.py", *(f"edgechaos/faults/{name}.py" for name in ("base", "injections", "machine", "sites")))
 FINDING = tuple(f"hil/repair/{name}.py" for name in ("diagnose", "diagnosis", "driven", "layers", "responses"))
@@ -39,6 +39,7 @@ TARGETS = (
     Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "rules_apart", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),
+    Target("semantics", ("edgechaos/arithmetic/check_words.py",), _t("check_words")),
     Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "rules_apart", "vectors", "rounding")),
     Target("semantics", ("edgechaos/arithmetic/streams.py", "edgechaos/arithmetic/seeds.py"), _t("streams", "seeds")),
     Target(
@@ -49,6 +50,7 @@ TARGETS = (
     Target("semantics", ("edgechaos/faults/strata.py",), _t("stratified", "samples")),
     Target("semantics", ("edgechaos/graph/signals.py", "edgechaos/graph/heads.py"), _t("signals", "graph", "nodes")),
     Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol", "commit")),
+    Target("c", ("firmware_gen/runtime/core/ec_guard.[ch]",), _t("guards")),
     Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "protocol_edges", "link")),
     Target(
         "protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "protocol_edges", "link", "frames")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from edgechaos.arithmetic.check_words import PARITY, SECDED
 from edgechaos.arithmetic.random_bits import gaussian_table
 from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.compilers.c.lowering import lowering_of, working_memory
@@ -21,10 +22,11 @@ from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.firmware_gen.places import RUNTIME, TEMPLATES
 from edgechaos.firmware_gen.plan.kernels import Choice, KernelChoice, choose_kernels
 from edgechaos.firmware_gen.plan.limits import check_supported
-from edgechaos.firmware_gen.plan.memory import MemoryPlan, plan_memory
+from edgechaos.firmware_gen.plan.memory import CORRECTIONS, MemoryPlan, plan_memory
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.rules import GAUSSIAN_MAX
+from edgechaos.harden.guards import guards_of
 from edgechaos.support.errors import BuildError
 from edgechaos.support.version import __version__
 
@@ -43,7 +45,7 @@ HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibil
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """Everything a compiler needs. files: path -> bytes; flags.txt holds the compiler's arguments, one a line."""
+    """Everything a compiler needs. files: path -> bytes; flags.txt has the compiler's arguments, one a line. tables: constant -> C name."""
 
     name: str
     board: Board | None
@@ -53,6 +55,7 @@ class Firmware:
     kernels: Mapping[str, KernelChoice]
     plan: MemoryPlan
     faults: bool
+    tables: Mapping[str, str]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -103,7 +106,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         files["link.ld"] = environment.get_template("link.ld.j2").render(board=board).encode()
     firmware_hash = _digest(model_hash, files)
     files[HASHES] = _hashes(model_hash, firmware_hash).encode()
-    return Firmware(graph.name, board, dict(sorted(files.items())), model_hash, firmware_hash, kernels, plan, faults)
+    return Firmware(graph.name, board, dict(sorted(files.items())), model_hash, firmware_hash, kernels, plan, faults, model.nodes.tables)
 
 
 def _runtime(board: Board | None) -> dict[str, bytes]:
@@ -146,6 +149,7 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
         "EC_PATCH_CAPACITY": f"{plan.capacities.patches}u",
         "EC_REPAIR_BYTES": f"{plan.capacities.repair_bytes}u",
         "EC_MATRICES": max(len(graph.weighted()), 1),
+        **(_guards(graph) if plan.guards else {}),
     }
     w = Writer()
     w.comment("Sizes of this model's runtime. Generated: do not edit.")
@@ -154,6 +158,18 @@ def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: 
     w.lines(*(f"#define {p.stem.upper()}_S 1 /* {p.name} takes the place of the C */" for p in (board.core.kernels if board else ())))
     w.lines("", "#endif")
     return w.text()
+
+
+def _guards(graph: IntegerGraph) -> dict[str, object]:
+    guards = guards_of(graph)
+    return {
+        "EC_GUARDS": len(guards.codes),
+        "EC_GUARD_SPREAD": f"{guards.spread}u",
+        "EC_GUARD_WORDS": f"{SECDED.words}u",
+        "EC_GUARD_CHECKS": f"{SECDED.checks}u",
+        "EC_PARITY_WORDS": f"{PARITY.words}u",
+        "EC_CORRECTIONS": f"{CORRECTIONS}u",
+    }
 
 
 def _target(prefix: str) -> str:

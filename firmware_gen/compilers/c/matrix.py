@@ -38,24 +38,27 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
     if choice.background:
         folded = choice.background * weight.sum(axis=1, dtype=np.int32)
         note = f"with {choice.background} times the sum of each output's weights"
-        bias = source.table(w, node.name, "bias", source.graph.value(node.bias) + folded, "int32", note)
+        bias = source.table(w, node.name, "bias", source.graph.value(node.bias) + folded, "int32", note, node.bias)
         w.line("#if EC_FAULTS")
         about = {**about, "folded": source.table(w, node.name, "folded", folded, "int32")}
         w.lines("#endif", "")
-    fields = members(table, choice.kernel == "dense", bias, (outputs, inputs, stride), constant.bits)
+    fields = members(source, node, table, choice.kernel == "dense", bias, (outputs, inputs, stride))
     return fields | {"background": choice.background}, about
 
 
-def members(table: str, dense: bool, bias: str, shape: tuple[int, int, int], bits: int) -> dict[str, object]:
+def members(source: Source, node: Weighted, table: str, dense: bool, bias: str, shape: tuple[int, int, int]) -> dict[str, object]:
     """Of an ec_matrix. shape: outputs, inputs, bytes of a stored row."""
     fields: dict[str, object] = {"dense": table if dense else "NULL", "rows": "NULL" if dense else table, "bias": bias}
-    return fields | dict(zip(("outputs", "inputs", "stride"), shape, strict=True)) | {"offset": 1 << (bits - 1), "bits": bits}
+    bits = node.words(source.graph).bits
+    fields |= dict(zip(("outputs", "inputs", "stride"), shape, strict=True)) | {"offset": 1 << (bits - 1), "bits": bits}
+    return fields | ({"index": source.matrices.index(node)} if source.guards.codes else {})
 
 
 def hooks(source: Source, node: Weighted, kind: str = "") -> Fields:
     """Of an ec_matrix, where faults are compiled in. kind: as of `matrix`."""
     described = {"described": f"sizeof({kind})"} if kind and source.plan.capacities.repair_bytes else {}
-    return {"index": source.matrices.index(node), "bias_limit": node.bias_limit(source.graph, source.graph.analysis.bounds)} | described
+    index = {} if source.guards.codes else {"index": source.matrices.index(node)}  # guards need it without faults, too
+    return {**index, "bias_limit": node.bias_limit(source.graph, source.graph.analysis.bounds)} | described
 
 
 def matrix_instructions(inputs: int, outputs: int) -> int:

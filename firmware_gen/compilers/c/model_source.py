@@ -27,7 +27,7 @@ class ModelSource:
         self.title = title
         self.prefix = model_prefix(graph.name)
         own = (f"{self.prefix}_{what}" for what in ("state", "model", "init", "reset", "set_input", "run", "logits"))
-        tables = ("all_heads", "all_slots", "all_matrices", "all_parameters", "all_parameter_limits")
+        tables = ("all_heads", "all_slots", "all_matrices", "all_parameters", "all_parameter_limits", "all_guards")
         names = Names(*own, "init_any", "run_any", *tables)
         self.nodes = Source(graph, kernels, plan, names)
         self.lowerings = tuple(dict.fromkeys(map(lowering_of, graph.nodes)))
@@ -59,6 +59,8 @@ class ModelSource:
             w.line(f"int8_t codes[{max(self.plan.pools['codes'], 1)}] EC_ALIGNED;")
             w.line("ec_scratch scratch;")
             w.lines("#if EC_FAULTS", "ec_faults faults;", "#endif")
+            if self.plan.guards:
+                w.line("ec_guards guards;")
         # Where nothing is aligned, as on AVR, there is no padding, and it is less.
         w.lines(f"EC_STATIC_ASSERT(sizeof({p}_state) <= {self.plan.state_bytes}u);", "")
         w.lines("EC_C_BEGIN", "", f"extern const ec_model {p}_model;")
@@ -69,7 +71,9 @@ class ModelSource:
             "EC_ERROR_BAD_LENGTH for any other count.",
         )
         w.lines(f"uint8_t {p}_set_input({p}_state *state, uint8_t head, const void *bytes, uint32_t count);", "")
-        w.comment("Runs a head on state->input; *label becomes the class. Returns 0, or EC_ERROR_OUT_OF_RANGE where there is no such head.")
+        guard = ", EC_ERROR_MEMORY where guarded words are wrong beyond correction" if self.plan.guards else ""
+        refused = f"EC_ERROR_OUT_OF_RANGE where there is no such head{guard}."
+        w.comment(f"Runs a head on state->input; *label becomes the class. Returns 0, or {refused}")
         w.lines(f"uint8_t {p}_run({p}_state *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label);", "")
         w.comment("The logits of a head's last run; they stay until the next run of any head. NULL where there is no such head.")
         w.lines(f"const int32_t *{p}_logits(const {p}_state *state, uint8_t head);", "", "EC_C_END", "", "#endif")
@@ -85,6 +89,8 @@ class ModelSource:
         for node in self.graph.nodes:
             lowering_of(node).describe(self.nodes, w, node)
         self.nodes.slots(w)
+        self.nodes.guard_table(w)
+        self._matrices(w) if self.nodes.guarded else None
         for head in self.graph.heads:
             self._run_head(w, head)
         self._public(w)
@@ -112,6 +118,8 @@ class ModelSource:
             w.lines("ec_run run;", "run.seed = seed;", "run.sample = sample;", "run.scratch = &state->scratch;")
             w.line(f"run.parameter = {'state->parameters' if self.plan.parameters else 'NULL'};")
             w.lines("#if EC_FAULTS", "run.faults = &state->faults;", "#endif")
+            if self.nodes.guarded:
+                self._check_guards(w)
             with w.block("switch (head)"):
                 for k, head in enumerate(self.graph.heads):
                     w.lines(f"case {k}:", f"    *label = {self._runs[head.name]}(state, &run);", "    return 0;")
@@ -136,13 +144,26 @@ class ModelSource:
         w.line()
         self._model(w)
 
-    def _sites(self, w: Writer) -> None:
-        """Matrices and parameters in the order of their numbers on the wire."""
-        nodes = self.nodes
-        addresses = [f"&{nodes.description(n)}{lowering_of(n).matrix}" for n in nodes.matrices]
-        w.line("#if EC_FAULTS")
+    def _check_guards(self, w: Writer) -> None:
+        """Before anything is computed; the matrices that are looked for wrong words are those that kernels read."""
+        count, flashed = len(self.nodes.guarded), ("const ec_matrix *const *const matrices = all_matrices;",)
+        in_use = "const ec_matrix *const *const matrices = state->faults.in_use.matrix;"
+        w.lines(*(("#if EC_FAULTS", in_use, "#else", *flashed, "#endif") if self.plan.capacities.repair_bytes else flashed))
+        w.line(f"const uint8_t code = ec_guards_check(&state->guards, all_guards, {count}, matrices, {len(self.nodes.matrices)});")
+        w.lines("if (code != 0u)", "    return code;", "run.guards = &state->guards;")
+
+    def _matrices(self, w: Writer) -> None:
+        """In the order of their numbers on the wire."""
+        addresses = [f"&{self.nodes.description(n)}{lowering_of(n).matrix}" for n in self.nodes.matrices]
         w.line(f"static const ec_matrix *const all_matrices[{max(len(addresses), 1)}] = {{{', '.join(addresses) or 'NULL'}}};")
-        w.lines("#endif", "")
+
+    def _sites(self, w: Writer) -> None:
+        """Matrices, where guards have not listed them, and parameters in the order of their numbers on the wire."""
+        nodes = self.nodes
+        if not nodes.guarded:
+            w.line("#if EC_FAULTS")
+            self._matrices(w)
+            w.lines("#endif", "")
         if nodes.parameters:
             stored, largest = np.array([n.parameter() for n in nodes.parameters]).T
             w.array("all_parameters", stored, "int32")

@@ -6,6 +6,7 @@ A constant that several nodes share is written at its first use only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,31 @@ from edgechaos.firmware_gen.plan.memory import MemoryPlan
 from edgechaos.firmware_gen.plan.slots import PlacedSlot, placed_slots
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.node import Node
+from edgechaos.harden.guards import guards_of
 
 ALIGNED = " EC_ALIGNED"
 ALIGNED_LAYOUTS = ("rows", "packed", "tokens", "windows", "pairs")
 
+CORRECTED_BY_ROWS = ("rows", "packed", "dense", "windows", "tokens", "packed_dense")
+"""Layouts of weights of which a wrong one is corrected after the sum; any other table with SEC-DED lies in RAM."""
+
 Fields = Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class GuardedTable:
+    """A table with check words: the C names of both. mended: it lies in RAM and is corrected in place."""
+
+    name: str
+    check: str
+    size: int
+    corrects: bool
+    mended: bool
+
+
 class Source:
-    """What a lowering may ask of the model that it is written into. parameters: the nodes with a run-time parameter, as numbered."""
+    """What a lowering may ask of the model that it is written into. parameters: the nodes with a run-time parameter, as numbered.
+    tables: the C name of each constant that is written, in its first layout."""
 
     def __init__(self, graph: IntegerGraph, kernels: Mapping[str, KernelChoice], plan: MemoryPlan, names: Names) -> None:
         self.graph = graph
@@ -33,9 +50,11 @@ class Source:
         self.matrices = graph.weighted()
         self.parameters = tuple(n for n in graph.nodes if n.parameter() is not None)
         self.placed = placed_slots(graph)
+        self.guards, self.guarded = guards_of(graph), list[GuardedTable]()
         self._at = {(p.node, p.slot.name): p.at for p in self.placed if p.words}
         self._names = names
-        self._taken: dict[tuple[str, str], str] = {}
+        self._taken: dict[tuple[str, ...], str] = {}
+        self.tables: dict[str, str] = {}
         for node in graph.nodes:
             self.name(node, "layer")
 
@@ -64,12 +83,23 @@ class Source:
         """Where each slot of a node that can be set begins in ec_faults.word, as fields `<slot>_at`."""
         return {f"{slot.name}_at": at for slot in node.slots(self.graph) if (at := self._at.get((node.name, slot.name))) is not None}
 
-    def table(self, w: Writer, constant: str, layout: str, values: NDArray[np.integer], dtype: str, note: str = "") -> str:
-        """The C name of a constant in one layout: written at its first use only."""
+    def table(
+        self, w: Writer, constant: str, layout: str, values: NDArray[np.integer], dtype: str, note: str = "", stored: str | None = None
+    ) -> str:
+        """The C name of a constant in one layout: written at its first use only. stored: the constant that it is made of, if another."""
         key, wanted = ("", f"{constant} {layout}"), f"{constant}_{layout}" if layout else constant
         if key not in self._taken:
             w.comment(note) if note else None
-            w.array(self._take(key, wanted), values, dtype, ALIGNED if layout in ALIGNED_LAYOUTS else "")
+            code = self.guards.codes.get(stored or constant)
+            mended = code is not None and code.corrects and layout not in CORRECTED_BY_ROWS
+            aligned = ALIGNED if code is not None or layout in ALIGNED_LAYOUTS else ""
+            w.array(self._take(key, wanted), values, dtype, aligned, "" if mended else "const ")
+            self.tables.setdefault(stored or constant, self._taken[key])
+            if code is not None:
+                data = values.astype(f"<{np.dtype(dtype).str[1:]}").tobytes()
+                check = self._take((*key, "check"), f"{constant}_check")
+                w.array(check, code.encode(data), "uint32")
+                self.guarded.append(GuardedTable(self._taken[key], check, len(data), code.corrects, mended))
             w.line()
         return self._taken[key]
 
@@ -102,6 +132,15 @@ class Source:
                 w.line("{NULL, 0, 0u, 0u, 0, 0},")
         w.lines("#endif", "")
 
+    def guard_table(self, w: Writer) -> None:
+        """The table of guards, where there are some."""
+        if not self.guarded:
+            return
+        with w.block(f"static const ec_guard all_guards[{len(self.guarded)}] =", "};"):
+            for g in self.guarded:
+                w.line(f"{{{g.name}, {g.check}, {g.name if g.mended else 'NULL'}, {g.size}u, {int(g.corrects)}}},")
+        w.line()
+
     def _clean(self, w: Writer, placed: PlacedSlot) -> str:
         """The C name of a slot's clean values, one word each; NULL where they are all 0, or the node has no such slot to set."""
         node = self.graph.node(placed.node)
@@ -113,7 +152,7 @@ class Source:
             return self.table(w, constant, "", values, dtype)
         return self.table(w, node.name, placed.slot.name, values, dtype)
 
-    def _take(self, key: tuple[str, str], wanted: str) -> str:
+    def _take(self, key: tuple[str, ...], wanted: str) -> str:
         if key not in self._taken:
             self._taken[key] = self._names.take(wanted)
         return self._taken[key]

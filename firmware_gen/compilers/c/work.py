@@ -8,14 +8,18 @@ compilers and flags. tests/firmware/test_work_bounds.py holds them against count
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from edgechaos.firmware_gen.board import Board
 from edgechaos.firmware_gen.compilers.c.lowering import CALL, lowering_of
+from edgechaos.firmware_gen.compilers.c.matrix import up
+from edgechaos.firmware_gen.plan.memory import CORRECTIONS
 from edgechaos.firmware_gen.protocol import PATCH_ROW
 from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.weighted import Weighted
+from edgechaos.harden.guards import guards_of
 
 MARGIN = 2
 """What a board file's own flags, or another compiler, may cost beyond -O2."""
@@ -25,6 +29,8 @@ FRAME_BYTES = 32
 """Of a frame around its payload, and of an INFER's head and reply."""
 CLEARED_BYTE = 16
 """A byte of the memory that a start or a session clears, twice over."""
+GUARDED_WORD, GUARDED_TABLE = 40, 1000
+"""A word whose check words are computed and, in every bit position of its block, corrected; what a table costs besides."""
 FOREIGN_ROW = 8
 """A patch row that belongs to another matrix: looked at and passed over, at every tick."""
 
@@ -35,7 +41,7 @@ def most_instructions(graph: IntegerGraph, patch_capacity: int) -> int:
 
     patch_capacity: rows that the firmware holds (`Board.patch_capacity`, or as HELLO says); 0 where faults are compiled out.
     """
-    return MARGIN * max(_head(graph, head, patch_capacity) for head in graph.heads)
+    return MARGIN * (_guards(graph) + max(_head(graph, head, patch_capacity) for head in graph.heads))
 
 
 def most_request_instructions(board: Board) -> int:
@@ -54,6 +60,17 @@ def _head(graph: IntegerGraph, head: Head, patch_capacity: int) -> int:
     patches = FOREIGN_ROW * rows * calls
     patches += _costliest(((lowering_of(n).row_instructions(graph, n), n.patchable(graph)) for n in weighted), rows)
     return CALL + frames + patches + sum(lowering_of(n).instructions(graph, n) for n in path)
+
+
+def _guards(graph: IntegerGraph) -> int:
+    """All guarded tables, padded as their layouts may be; each correction is a row that every matrix looks at."""
+    tables = guards_of(graph).codes
+    if not tables:
+        return 0
+    padded = (math.prod(up(n, 8) for n in graph.value(c).shape) for c in tables)
+    ticks = sum(max(graph.tensors[n.output].ticks, 1) for n in graph.weighted())
+    corrected = CORRECTIONS * (FOREIGN_ROW * ticks + max(lowering_of(n).row_instructions(graph, n) for n in graph.weighted()))
+    return corrected + GUARDED_TABLE * len(tables) + GUARDED_WORD * sum(padded)
 
 
 def _costliest(costs: Iterable[tuple[int, int]], rows: int) -> int:

@@ -157,10 +157,10 @@ class Writer:
         self._level -= 1
         self.line(closing)
 
-    def array(self, name: str, values: NDArray[np.integer], dtype: str, attribute: str = "") -> None:
+    def array(self, name: str, values: NDArray[np.integer], dtype: str, attribute: str = "", constant: str = "const ") -> None:
         """static const <type> name[n] = {...}, decimal, filled to the line width."""
         flat = values.reshape(-1)
-        with self.block(f"static const {C_TYPES[dtype]} {name}[{max(len(flat), 1)}]{attribute} =", "};"):
+        with self.block(f"static {constant}{C_TYPES[dtype]} {name}[{max(len(flat), 1)}]{attribute} =", "};"):
             suffix = "u" if dtype == "uint32" else ""
             row = ""
             for value in flat.tolist() if len(flat) else [0]:

@@ -115,6 +115,9 @@ void ec_conv_dense(const ec_conv_layer *layer, const ec_run *run, const int8_t *
                 memcpy(to + o * positions, run->scratch->sums + o * EC_CONV_BLOCK, columns * sizeof *to);
         }
 #if EC_FAULTS
-    ec_faults_patch_windows(run->faults, layer, x, acc);
+    ec_patch_windows(run->faults->patch, run->faults->patches, layer, x, acc);
+#endif
+#if EC_GUARDS
+    ec_patch_windows(run->guards->patch, run->guards->patches, layer, x, acc);
 #endif
 }

@@ -105,6 +105,9 @@ void ec_conv_pairs(const ec_conv_layer *layer, const ec_run *run, const int8_t *
         }
     }
 #if EC_FAULTS
-    ec_faults_patch_windows(run->faults, layer, x, acc);
+    ec_patch_windows(run->faults->patch, run->faults->patches, layer, x, acc);
+#endif
+#if EC_GUARDS
+    ec_patch_windows(run->guards->patch, run->guards->patches, layer, x, acc);
 #endif
 }

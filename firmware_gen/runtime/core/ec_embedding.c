@@ -77,7 +77,10 @@ void ec_embedding_bag(const ec_embedding *bag, const ec_run *run, const uint8_t 
 #endif
     count += add_rows(bag, ids, listed, sums);
 #if EC_FAULTS
-    ec_faults_patch_bag(run->faults, bag, ids, sums);
+    ec_patch_bag(run->faults->patch, run->faults->patches, bag, ids, sums);
+#endif
+#if EC_GUARDS
+    ec_patch_bag(run->guards->patch, run->guards->patches, bag, ids, sums);
 #endif
     for (uint32_t d = 0; d < size; d++)
         out[d] = count == 0u ? 0 : (int8_t)ec_requantize(sums[d], bag->multiplier[count], bag->shift[count], bag->low, bag->high);

@@ -9,19 +9,10 @@
 
 #include "ec_config.h"
 #include "ec_layers.h"
+#include "ec_patch.h"
 #include "ec_types.h"
 
 #if EC_FAULTS
-
-/* acc[output] += delta * x[input], or += delta where input is EC_BIAS_INPUT. Of an EmbeddingBag: token `output` adds delta
- * to sum `input`.
- */
-typedef struct ec_patch {
-    int32_t delta;
-    uint16_t output;
-    uint16_t input;
-    uint8_t matrix;
-} ec_patch;
 
 typedef struct ec_faults {
 #if EC_REPAIR_BYTES
@@ -65,9 +56,6 @@ uint8_t ec_faults_add_patch(ec_faults *faults, const ec_sites *sites, ec_patch p
 #define EC_IN_USE(kind, run, k) ((const kind *)(const void *)(run)->faults->in_use.matrix[k])
 #endif
 
-/* The stored weight at (output, input). */
-int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input);
-
 /* The hooks that kernels call. */
 
 static inline const uint8_t *ec_mask(const ec_faults *faults, uint32_t at)
@@ -110,11 +98,6 @@ uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t ne
 
 /* Changes the membranes or the refractoriness before tick t; `at`: where the layer's faulty state begins in ec_faults.word. */
 void ec_faults_state(const ec_faults *faults, uint32_t at, uint32_t t, uint32_t neurons, int16_t *membrane, uint16_t *refractory);
-
-void ec_faults_patch_sums(const ec_faults *faults, const ec_matrix *matrix, int32_t gain, const int8_t *x, int32_t *acc);
-/* acc: the whole output of the convolution; a flipped weight counts at every position where its input exists. */
-void ec_faults_patch_windows(const ec_faults *faults, const ec_conv_layer *layer, const int8_t *x, int32_t *acc);
-void ec_faults_patch_bag(const ec_faults *faults, const ec_embedding *bag, const uint8_t *ids, int32_t *sums);
 
 #endif
 #endif

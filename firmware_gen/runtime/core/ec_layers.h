@@ -5,6 +5,10 @@
 #include "ec_config.h"
 #include "ec_types.h"
 
+#ifndef EC_GUARDS
+#define EC_GUARDS 0 /* how many tables have check words (ec_guard.h) */
+#endif
+
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
  * of three layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
@@ -26,8 +30,10 @@ typedef struct ec_matrix {
     uint8_t offset;      /* 2^(bits - 1) */
     uint8_t bits;        /* of a stored weight: 8, 4, 2 */
     int8_t background;   /* rows: the input whose products the bias has already; where it is not 0 no input is below it */
-#if EC_FAULTS
+#if EC_FAULTS || EC_GUARDS
     uint8_t index;      /* number in node order: names the matrix in a patch */
+#endif
+#if EC_FAULTS
     uint8_t paired;     /* 1: `dense` is in pairs */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
     const int32_t *folded; /* [outputs]: what the products of the background have made of the bias; NULL: nothing */

@@ -132,7 +132,10 @@ void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const i
 {
     ec_matmul_sums(matrix, run, gain, x, acc);
 #if EC_FAULTS
-    ec_faults_patch_sums(run->faults, matrix, gain, x, acc);
+    ec_patch_sums(run->faults->patch, run->faults->patches, matrix, gain, x, acc);
+#endif
+#if EC_GUARDS
+    ec_patch_sums(run->guards->patch, run->guards->patches, matrix, gain, x, acc);
 #endif
 }
 

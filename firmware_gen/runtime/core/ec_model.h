@@ -25,7 +25,7 @@ typedef struct ec_model {
     uint8_t model_hash[32];
     uint8_t firmware_hash[32];
     void (*init)(void *state);
-    /* As <model>_run: 0 and the class, or EC_ERROR_OUT_OF_RANGE where there is no such head. */
+    /* As <model>_run: 0 and the class, or an EC_ERROR_ number. */
     uint8_t (*run)(void *state, uint8_t head, uint32_t seed, uint32_t sample, uint16_t *label);
 #if EC_FAULTS
     uint32_t faults_at;

@@ -4,6 +4,7 @@
 
 #include "ec_config.h"
 #include "ec_faults.h"
+#include "ec_guard.h"
 #include "ec_types.h"
 
 /* On 64-bit cores event lists are padded to whole groups: one list grows up, another down. */
@@ -34,6 +35,9 @@ typedef struct ec_run {
     const int32_t *parameter; /* one per ThermalNoise, in node order */
 #if EC_FAULTS
     const ec_faults *faults;
+#endif
+#if EC_GUARDS
+    const ec_guards *guards;
 #endif
 } ec_run;
 

@@ -79,8 +79,11 @@ uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t 
         return EC_ERROR_OUT_OF_RANGE;
     for (uint32_t k = 0; k < count; k++) {
         const ec_head *const h = &model->head[head];
+        uint8_t code;
         memcpy(host->state.input, codes + (size_t)k * h->input_bytes, h->input_bytes);
-        (void)model->run(&host->state, head, seed, samples[k], &labels[k]);
+        code = model->run(&host->state, head, seed, samples[k], &labels[k]);
+        if (code != 0u)
+            return code;
         memcpy(logits + (size_t)k * h->logits, (const uint8_t *)&host->state + h->logits_at, h->logits * sizeof *logits);
     }
     return 0;

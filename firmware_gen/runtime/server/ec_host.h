@@ -19,7 +19,7 @@ const uint8_t *ec_host_model_hash(void);    /* 32 bytes */
 const uint8_t *ec_host_firmware_hash(void); /* 32 bytes */
 
 /* count items: codes [count][input], samples [count] -> logits [count][logits], labels [count]. Returns 0, or
- * EC_ERROR_OUT_OF_RANGE where there is no such head.
+ * EC_ERROR_OUT_OF_RANGE where there is no such head, or EC_ERROR_MEMORY where a guard has found what it cannot correct.
  */
 uint8_t ec_host_infer(ec_host *host, uint8_t head, uint32_t count, const int8_t *codes, const uint32_t *samples, uint32_t seed,
                       int32_t *logits, uint16_t *labels);

@@ -115,18 +115,32 @@ static uint8_t infer(ec_server *server, exchange *x)
     const uint32_t seed = ec_get32(x->in + 1), sample = ec_get32(x->in + 5), count = ec_get32(x->in + 9);
     uint64_t ticks = 0;
     uint16_t label = 0;
+#if EC_GUARDS
+    uint8_t code = 0;
+#else
+    const uint8_t code = 0; /* the head is one that there is: nothing else can fail */
+#endif
     uint8_t *const start = x->out;
     if (head >= server->model->heads || count == 0u) {
         x->detail = head;
         return EC_ERROR_OUT_OF_RANGE;
     }
     ec_port_gpio(1);
-    for (uint32_t k = 0; k < count; k++) {
+    for (uint32_t k = 0; k < count && code == 0u; k++) {
         const uint32_t begun = ec_port_timer();
+#if EC_GUARDS
+        code = server->model->run(server->state, head, seed, sample + k, &label);
+#else
         (void)server->model->run(server->state, head, seed, sample + k, &label);
+#endif
         ticks += (uint32_t)(ec_port_timer() - begun);
     }
     ec_port_gpio(0);
+    if (code != 0u) {
+        server->has_result = 0;
+        x->detail = 0;
+        return code;
+    }
     server->inferences += count;
     server->timer_ticks += ticks;
     server->last_head = head;

@@ -61,7 +61,7 @@ class ConvInC(Lowering):
         if node.bias is not None:
             bias[:outputs] = source.graph.value(node.bias)
         padded = source.table(w, node.bias or node.weight, "" if node.bias and not outputs % 4 else "fours", bias, "int32")
-        fields = members(f"(const int8_t *){table}", True, padded, (outputs, inputs, 0), 8)
+        fields = members(source, node, f"(const int8_t *){table}", True, padded, (outputs, inputs, 0))
         return fields, {**hooks(source, node), "paired": 1}
 
     def call(self, source: Source, w: Writer, node: Conv) -> None:

@@ -40,7 +40,7 @@ class EmbeddingBagInC(Lowering):
             stride = packed.shape[1]
             note = f"[token][element], {8 // constant.bits} weights a byte"
             table = source.table(w, node.weight, "packed_dense", packed.view(np.int8), "int8", note)
-        fields = members(table, True, "NULL", (vocabulary, size, stride), constant.bits)
+        fields = members(source, node, table, True, "NULL", (vocabulary, size, stride))
         rest = {"tokens": source.graph.tensors[node.input].size, "low": node.low, "high": node.high}
         rescaling = source.rescaling(w, node.multiplier, node.shift)
         source.fields(w, "ec_embedding", node, {"table": (fields, hooks(source, node)), **rescaling, **rest})
