@@ -151,19 +151,23 @@ class Machine(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """What a batch gave under one plan. instructions: by class, over all of its items."""
+    """What a batch gave under one plan. instructions: by class, over all of its items. inferred: it was not run, but concluded."""
 
     inference: Inference
     instructions: Mapping[str, int]
+    inferred: bool = False
 
 
 @runtime_checkable
 class Replaying(Protocol):
     """A device that by itself runs a batch under one plan after another, from one state: far sooner than by requests."""
 
-    def infer_under(self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], **options: Any) -> list[Replay | None]:
+    def infer_under(
+        self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], *, prune: bool = False, **options: Any
+    ) -> list[Replay | None]:
         """What `infer` gives after `inject`, of each plan on the clean device, which it is afterwards; options: of `infer`.
 
+        prune: what a plan gives may be concluded from the clean run, or from another plan's, where it must be the same.
         None for a plan under which it fails, or which it cannot run in this way: inject it, and see. Raises as `infer` does without faults.
         """
 

@@ -168,7 +168,9 @@ class EmulatedDevice(EmulatorDevice):
     def _library(self) -> Path | None:
         return hook_library() if self.compiled_hooks else None
 
-    def infer_under(self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], **options: Any) -> list[Replay | None]:
+    def infer_under(
+        self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], *, prune: bool = False, **options: Any
+    ) -> list[Replay | None]:
         """As the protocol Replaying says; what it runs does not count in `counters`."""
         self._restore()
         if self._loaded:
@@ -179,7 +181,8 @@ class EmulatedDevice(EmulatorDevice):
         sent = [encoded(r.verb, seq, r.payload) for seq, r in enumerate(requests)]
         placed = {k: strikes for k, plan in enumerate(plans) if (strikes := self._placed(plan)) is not None}
         first = next((k for k, r in enumerate(requests) if r.verb is Verb.INFER), 0)
-        about = {"epoch": f"{session.client.session} {session.info.model_hash}", "first": first, "plans": [*placed.values()]}
+        about = {"epoch": f"{session.client.session} {session.info.model_hash}", "first": first, "prune": prune}
+        about["plans"] = [*placed.values()]
         answers = link.replay(about, [(data, link.budget(r.verb, r.payload)) for data, r in zip(sent, requests, strict=True)])
         found: list[Replay | None] = [None] * len(plans)
         for k, answer in zip(placed, answers, strict=True):
@@ -205,7 +208,7 @@ class EmulatedDevice(EmulatorDevice):
         try:
             found = self._read_batch(batch, [r for r in replies if r is not None])
             found = replace(found, instructions=np.array(about["windows"], np.int64))
-            return Replay(checked(found, len(batch.parts) - 2, batch.outputs, self.name), about["counts"])
+            return Replay(checked(found, len(batch.parts) - 2, batch.outputs, self.name), about["counts"], about["inferred"])
         except DeviceError:
             return None
 

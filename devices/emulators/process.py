@@ -49,7 +49,7 @@ def perform(machine: Machine, replays: Replays | None, head: dict[str, Any], blo
     elif operation == "replay":
         assert replays is not None
         plans = [[Strike(**strike) for strike in plan] for plan in head["plans"]]
-        yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans))
+        yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans, head["prune"]))
     elif operation in ("power_on", "pin_reset"):
         yield _answer(getattr(machine, operation)(head["budget"]))
     elif operation in ("read_memory", "poke", "arm", "restore"):
@@ -90,6 +90,7 @@ def _replayed(run: Replayed) -> bytes:
         "windows": [window for done in run.exchanges for window in done.windows],
         "stopped": any(done.stopped for done in run.exchanges),
         "counts": run.counts,
+        "inferred": run.inferred,
     }
     return pack(about, b"".join(done.sent for done in run.exchanges))
 

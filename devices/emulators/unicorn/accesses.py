@@ -19,36 +19,45 @@ from edgechaos.devices.emulators.unicorn.machine import EmulatedMachine, Snapsho
 SPECIAL = ("fpscr", "lr", "xpsr", "control", "primask", "basepri", "faultmask", "sp")
 REGISTERS = (*(f"r{k}" for k in range(13)), *(f"s{k}" for k in range(32)), *SPECIAL)
 """A core's state between two instructions, but for the program counter."""
-NEVER = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An access, its number: how many instructions come before it, and whether it stores, so that what was there is gone."""
+
+    access: int
+    when: int
+    stores: bool
+
+
+UNUSED = Use(2**32 - 1, 2**32 - 1, True)
+"""Nothing reads it any more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accesses:
-    """In order: address, size in bytes, whether it stored, and how many instructions came before, each (accesses,).
-
-    began: as many came before the last inference's window. code: where code lies.
-    """
+    """In order: address, bytes, whether it stored, and how many instructions came before, each (accesses,). code: where code lies."""
 
     address: NDArray[np.uint32]
     size: NDArray[np.uint32]
     stored: NDArray[np.bool_]
     when: NDArray[np.uint32]
-    began: int
     code: tuple[tuple[int, int], ...]
 
-    def next(self, address: int, mask: int, after: int = 0) -> tuple[int, ...]:
-        """By byte of a word in which `mask` has bits: the first access to it that `after` instructions or more come before.
+    def next(self, address: int, mask: int, after: int = 0) -> tuple[Use, ...]:
+        """The first use of each byte of a word in which `mask` has bits, of those that `after` instructions or more come before.
 
-        Two numbers a byte: which access, NEVER where there is none, and whether it stored. An instruction is always read, at once.
+        An instruction is always read, at once.
         """
+        bytes_struck = [address + k for k in range(4) if mask >> 8 * k & 0xFF]
         if any(start < address + 4 and address < end for start, end in self.code):
-            return 0, 0
-        found: list[int] = []
-        for byte in (address + k for k in range(4) if mask >> 8 * k & 0xFF):
-            hits = (self.address <= byte) & (byte < self.address + self.size) & (self.when >= after)
-            first = int(hits.argmax()) if len(hits) else 0
-            found += (first, int(self.stored[first])) if len(hits) and hits[first] else (NEVER, 1)
-        return tuple(found)
+            return (Use(0, after, False),) * len(bytes_struck)
+        return tuple(self._use(byte, after) for byte in bytes_struck)
+
+    def _use(self, byte: int, after: int) -> Use:
+        hits = (self.address <= byte) & (byte < self.address + self.size) & (self.when >= after)
+        first = int(hits.argmax()) if len(hits) else 0
+        return Use(first, int(self.when[first]), bool(self.stored[first])) if len(hits) and hits[first] else UNUSED
 
 
 class Tracer:
@@ -73,11 +82,11 @@ class Tracer:
         twin.set_register("pc", snapshot.pc)
         twin.engine.mem_write(board.ram.origin, snapshot.ram)
         m = twin.hooks.m
-        m.log_length, m.executed, m.window_start = 0, 0, 0
+        m.log_length = m.executed = 0
         given = [twin.exchange(*frame) for frame in frames]
         assert [(e.sent, e.windows) for e in given] == [(e.sent, e.windows) for e in seen], "a traced run answers otherwise"
         assert twin.snapshot().ram == end, "a traced run ends otherwise"
         if m.log_length > MOST_ACCESSES:
             return None
         address, size, when = twin.hooks.log[: m.log_length].T.copy()
-        return Accesses(address, size & ~np.uint32(ACCESS_STORE), size >= ACCESS_STORE, when, m.window_start, twin.image.code)
+        return Accesses(address, size & ~np.uint32(ACCESS_STORE), size >= ACCESS_STORE, when, twin.image.code)

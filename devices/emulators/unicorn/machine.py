@@ -156,6 +156,7 @@ class EmulatedMachine:
         self._kept = None
         self._put_back(snapshot)
         self.hooks.back_to(snapshot.hooks)
+        self.strikes.disarm()
 
     def _put_back(self, snapshot: Snapshot) -> None:
         self.strikes.disarm()
@@ -218,9 +219,12 @@ class EmulatedMachine:
 
     def exchange(self, received: bytes, budget: int) -> Exchange:
         """Hand bytes to the UART and run until the core sleeps with none left, or has executed `budget` instructions."""
-        hooks = self.hooks
-        before = hooks.m.executed
-        hooks.begin(received, budget)
+        self.hooks.begin(received, budget)
+        return self.proceed()
+
+    def proceed(self) -> Exchange:
+        """Run on from a snapshot that was taken in the middle of an exchange."""
+        hooks, before = self.hooks, self.hooks.m.executed
         stopped = self._run()
         return Exchange(hooks.sent(), hooks.m.executed - before, hooks.closed_windows(), stopped)
 

@@ -60,12 +60,13 @@ class Core(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
-    """What is to be done once so many instructions are executed."""
+    """What is to be done once so many instructions are executed. early: rather a few before than by stopping in the middle of a block."""
 
     when: int
     order: int
     act: Callable[[], None]
     undoes: bool
+    early: bool = False
 
 
 class Strikes:
@@ -83,9 +84,13 @@ class Strikes:
         self._inside = False
         self.until: int | None = None
 
-    def arm(self, strikes: Iterable[Strike]) -> None:
-        """Do at once what is due at once, and wait for the rest. Raises UnsupportedError for an address that is no memory."""
+    def arm(self, strikes: Iterable[Strike], opened: int = 0) -> None:
+        """Do at once what is due at once, and wait for the rest. Raises UnsupportedError for an address that is no memory.
+
+        opened: windows since the injection where this comes later, the one that may be open among them.
+        """
         self._armed = tuple(strikes)
+        self._inference = opened - bool(self._m.window_open)
         for strike in self._armed:
             if strike.what == "memory":
                 self._machine.read_memory(int(strike.where), 4)
@@ -95,6 +100,14 @@ class Strikes:
             if strike.onset == ON_INJECTION and strike.at is None:
                 self._strike(strike)
         self._m.armed = any(s.onset != ON_INJECTION or s.at is not None for s in self._armed)
+        if self._m.armed and self._m.window_open:
+            self._edge()
+
+    def mark(self, moments: Iterable[int], act: Callable[[], None]) -> None:
+        """Do something at each of these numbers of executed instructions, or up to a block before; with nothing armed."""
+        for executed in moments:
+            heapq.heappush(self._due, _Due(executed, next(self._order), act, undoes=False, early=True))
+            self._m.pause_at = self._due[0].when
 
     def disarm(self) -> None:
         """Nothing strikes from now on; what was changed stays."""
@@ -110,6 +123,10 @@ class Strikes:
         """The core stands before the instruction at `pc`, because the hooks paused it or because it has come to `until`."""
         m, here = self._m, self.until == pc
         self.until = None
+        if self._due and self._due[0].early:
+            heapq.heappop(self._due).act()
+            m.pause_at = self._due[0].when if self._due else NOT_YET
+            return
         if bool(m.window_open) != self._inside:
             self._edge()  # the hooks stop again before this block, where something is due in it
             return
