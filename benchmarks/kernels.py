@@ -118,7 +118,7 @@ def offset(firmware: Firmware, tensor: str) -> int:
     sizes = {pool: max(plan.pools[pool], 1) * BYTES[pool] for pool in BYTES}
     words = 4 * plan.parameters
     starts = {"words": words, "halves": words + sizes["words"] + up(plan.input_bytes, 4)}
-    starts["codes"] = starts["halves"] + sizes["halves"]
+    starts["codes"] = up(starts["halves"] + sizes["halves"], 4)
     place = plan.places[tensor]
     return starts[place.pool] + place.first * BYTES[place.pool]
 

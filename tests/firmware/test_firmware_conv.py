@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
-from edgechaos.faults.plan import FaultPlan, apply, resolve
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.board import load_board
-from edgechaos.firmware_gen.compilers.c.generate import Firmware, generate
+from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.plan.kernels import Choice, crossover
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.heads import Encoding
@@ -23,12 +22,12 @@ from edgechaos.graph.kinds.conv import Conv
 from edgechaos.graph.kinds.readout import Readout
 from tests.firmware.test_firmware_exact import NATIVE
 from tests.firmware.test_firmware_nodes import check
+from tests.helpers.emulated import BOARD, check_on_a_cortex_m4, portable
 from tests.helpers.firmware_host import library
 from tests.helpers.mixed_graphs import Builder
 
 pytestmark = pytest.mark.slow
 
-BOARD = replace(load_board("mps2-an386"), patch_capacity=8192)
 GEOMETRIES = (
     # image, outputs, kernel, stride, pad
     ((1, 9, 9), 3, (3, 3), (1, 1), (1, 1)),
@@ -71,17 +70,7 @@ def test_geometries(kernel: Choice, flags: tuple[str, ...], tmp_path: Path) -> N
     host.close()
 
 
-def check_on_a_cortex_m4(graph: IntegerGraph, firmware: Firmware, folder: Path) -> None:
-    """Every head, its extremes included, with flipped weights."""
-    plan = resolve(graph, FaultPlan((WeightBitFlip(rate=0.05, seed=2),)))
-    rng = np.random.default_rng(4)
-    with EmulatedDevice(graph, build(firmware, folder).elf) as device:
-        device.inject(plan)
-        for head in graph.heads:
-            codes = rng.integers(-128, 128, (4, *graph.tensors[head.input].shape)).astype(np.int8)
-            codes[2:] = np.array([[[[-128]]], [[[127]]]])
-            wanted = reference.run(apply(graph, plan), codes, head=head.name)
-            np.testing.assert_array_equal(device.infer(codes, head=head.name).logits, wanted.logits)
+FLIPS = FaultPlan((WeightBitFlip(rate=0.05, seed=2),))
 
 
 @pytest.mark.parametrize("kernel", ["dense", "event"])
@@ -89,20 +78,13 @@ def test_geometries_on_a_cortex_m4(kernel: Choice, tmp_path: Path) -> None:
     firmware = generate(convolutions(), BOARD, kernel=kernel)
     paired = [name for name, choice in firmware.kernels.items() if choice.kernel == "pairs"]
     assert len(paired) == (7 if kernel == "dense" else 0)
-    check_on_a_cortex_m4(convolutions(), firmware, tmp_path)
-
-
-def portable(firmware: Firmware) -> Firmware:
-    """The same sources with C in place of the core's assembly."""
-    files = {path: data for path, data in firmware.files.items() if not path.endswith(".S")}
-    lines = files["src/ec_config.h"].decode().split("\n")
-    return replace(firmware, files=files | {"src/ec_config.h": "\n".join(x for x in lines if "takes the place" not in x).encode()})
+    check_on_a_cortex_m4(convolutions(), firmware, tmp_path, FLIPS)
 
 
 def test_portable_c_gives_the_same_integers(tmp_path: Path) -> None:
     firmware = generate(convolutions(), BOARD, kernel="dense")
     assert len(portable(firmware).sources) < len(firmware.sources)
-    check_on_a_cortex_m4(convolutions(), portable(firmware), tmp_path)
+    check_on_a_cortex_m4(convolutions(), portable(firmware), tmp_path, FLIPS)
 
 
 def one_convolution(weight: NDArray[np.int8], bias: NDArray[np.int32]) -> IntegerGraph:
@@ -139,7 +121,7 @@ def test_what_cannot_be_proved_has_one_weight_a_word(shape: tuple[int, int, int,
     graph = one_convolution(*words(*shape))
     firmware = generate(graph, BOARD, kernel="dense")
     assert firmware.kernels["conv0"].kernel == kernel
-    check_on_a_cortex_m4(graph, firmware, tmp_path)
+    check_on_a_cortex_m4(graph, firmware, tmp_path, FLIPS)
 
 
 def test_weights_that_a_repair_may_change_share_no_word() -> None:
@@ -151,13 +133,13 @@ def test_weights_that_a_repair_may_change_share_no_word() -> None:
 
 
 def test_the_crossover_is_where_the_counts_cross(tmp_path: Path) -> None:
-    """Convolutions 4x4, 8 -> 16 channels: fewer instructions for the kernel that the formula prefers, on both sides of its crossover."""
+    """Convolutions 4x4, 8 -> 24 channels: fewer instructions for the kernel that the formula prefers, on both sides of its crossover."""
     b = Builder(np.random.default_rng(0))
     image = b.tensor("image", "int8", (8, 8, 8))
-    codes = b.requantize(b.conv(image, "conv", 16, (4, 4), (1, 1), (1, 1)), "conv", "int8", 20000.0)
+    codes = b.requantize(b.conv(image, "conv", 24, (4, 4), (1, 1), (1, 1)), "conv", "int8", 20000.0)
     b.head("main", image, b.matmul(codes, "readout", 2, Readout), Encoding("codes"))
     graph = b.graph()
-    limit = crossover(128, 16, load_board("mps2-an386").core.conv_costs)
+    limit = crossover(128, 24, load_board("mps2-an386").core.conv_costs)
     assert 0.1 < limit < 0.4
     counts: dict[str, list[float]] = {}
     for kernel in ("dense", "event"):

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#if !defined(EC_LUT_MAP_S)
+
 void ec_lut_map(const ec_lut *lut, const int8_t *x, int8_t *out)
 {
     const int8_t *middle = lut->table + 128;
@@ -10,6 +12,8 @@ void ec_lut_map(const ec_lut *lut, const int8_t *x, int8_t *out)
         for (const int8_t *const end = x + lut->span; x != end;)
             *out++ = middle[*x++];
 }
+
+#endif
 
 static inline uint32_t dead(const ec_topk *topk, const ec_run *run, uint32_t unit)
 {

@@ -55,32 +55,3 @@ void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int
     ec_patch_windows(run->guards->patch, run->guards->patches, layer, x, acc);
 #endif
 }
-
-void ec_max_pool(const ec_windows *w, const int8_t *x, int8_t *out)
-{
-    for (uint32_t c = 0; c < w->channels; c++, x += (uint32_t)w->height * w->width)
-        for (uint32_t row = 0; row < w->rows; row++)
-            for (uint32_t column = 0; column < w->columns; column++) {
-                const int8_t *from = x + row * w->stride_rows * w->width + column * w->stride_columns;
-                int8_t largest = INT8_MIN;
-                for (uint32_t i = 0; i < w->kernel_rows; i++, from += w->width)
-                    for (uint32_t j = 0; j < w->kernel_columns; j++)
-                        if (from[j] > largest)
-                            largest = from[j];
-                *out++ = largest;
-            }
-}
-
-void ec_average_pool(const ec_windows *w, const int8_t *x, int32_t *out)
-{
-    for (uint32_t c = 0; c < w->channels; c++, x += (uint32_t)w->height * w->width)
-        for (uint32_t row = 0; row < w->rows; row++)
-            for (uint32_t column = 0; column < w->columns; column++) {
-                const int8_t *from = x + row * w->stride_rows * w->width + column * w->stride_columns;
-                int32_t sum = 0;
-                for (uint32_t i = 0; i < w->kernel_rows; i++, from += w->width)
-                    for (uint32_t j = 0; j < w->kernel_columns; j++)
-                        sum += from[j];
-                *out++ = sum;
-            }
-}

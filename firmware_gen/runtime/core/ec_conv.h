@@ -1,4 +1,4 @@
-/* Convolutions and pools: windows that move over an image [channels][height][width]. */
+/* Convolutions: windows that move over an image [channels][height][width]. */
 #ifndef EC_CONV_H
 #define EC_CONV_H
 
@@ -12,11 +12,5 @@
  * matrix, so that what serves matrices serves convolutions; dense weights have kernels of their own (ec_conv_dense.h, ec_conv_pairs.h).
  */
 void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int32_t *acc);
-
-/* The largest code of each window; out: [channels][rows][columns]. No padding. */
-void ec_max_pool(const ec_windows *windows, const int8_t *x, int8_t *out);
-
-/* The sum of each window: what comes next divides. */
-void ec_average_pool(const ec_windows *windows, const int8_t *x, int32_t *out);
 
 #endif

@@ -3,6 +3,7 @@
 #define EC_REQUANTIZE_H
 
 #include "ec_layers.h"
+#include "ec_rescale.h"
 
 /* q = clip((int64(x) * multiplier + 2^(shift-1)) >> shift); ties up; |x| < 2^30. Named by what enters and what leaves.
  * Both arrays [ticks][channels][span]; they must not overlap.

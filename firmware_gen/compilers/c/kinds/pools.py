@@ -24,7 +24,7 @@ def windows(graph: IntegerGraph, node: Node, moves: tuple[int, ...]) -> Fields:
 class PoolInC(Lowering):
     """One call of `function`."""
 
-    header = "ec_conv.h"
+    header = "ec_pool.h"
     function: str
 
     def describe(self, source: Source, w: Writer, node: Pool) -> None:
