@@ -69,6 +69,7 @@ class Core:
     kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_add_rows`. unicorn: the CPU model of the
     emulator, a constant of `unicorn.arm_const`; "" where it has none. qemu: the program that emulates boards with it. cycles: None where no
     table is published. work: instructions where a Cortex-M4 takes one, at most, rounded up: bounds of what hangs are multiplied by it.
+    startup: the folder of what precedes `main`, in `runtime/startup/`.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Core:
     kernels: tuple[Path, ...] = ()
     unicorn: str = ""
     qemu: str = "qemu-system-arm"
+    startup: str = "cortex_m"
     cycles: CycleTable | None = None
     work: int = 1
 

@@ -16,11 +16,12 @@ from edgechaos.devices.conformance import GRAPHS, PLANS, agrees, difference
 from edgechaos.devices.contract import Device
 from edgechaos.devices.emulators.device import EmulatedDevice, QemuDevice
 from edgechaos.devices.emulators.firmware_image import load_elf
+from edgechaos.devices.emulators.unicorn.machine import is_emulated
 from edgechaos.devices.kinds.unicorn import emulated_firmware
 from edgechaos.devices.registry import check_spec, list_devices
 from edgechaos.faults.injections import CLEAN
 from edgechaos.faults.plan import resolve
-from edgechaos.firmware_gen.board import load_board
+from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import ConfigError, DeviceCrash, DeviceError, DeviceHang, FaultError
 from tests.helpers.graphs import codes_for
@@ -60,19 +61,24 @@ def device() -> Iterator[QemuDevice]:
         yield opened
 
 
-@pytest.mark.parametrize("name", ["parallel", "stateful"])
-def test_the_image_of_unicorn_has_its_integers_and_its_counts(name: str) -> None:
-    graph = GRAPHS[name]
-    counted = []
-    for kind in (QemuDevice, EmulatedDevice):
-        with kind(graph, emulated_firmware(graph, "mps2-an386")) as opened:
-            clean = opened.infer(codes_for(graph, 4), seed=5)
-            assert [plan for plan in ("dead", "weights", None) if plays(opened, graph, plan)] == []
-            opened.reset()
-            opened.infer(codes_for(graph, 3), seed=6)
+QEMU_BOARDS = tuple(name for name in board_names() if load_board(name).qemu)
+
+
+@pytest.mark.parametrize(("board", "name"), [*((board, "parallel") for board in QEMU_BOARDS), ("mps2-an386", "stateful")])
+def test_a_board_has_the_integers_of_the_reference_and_unicorns_counts(board: str, name: str) -> None:
+    graph, counted = GRAPHS[name], []
+    for kind in (QemuDevice, EmulatedDevice)[: 1 + is_emulated(load_board(board))]:
+        with kind(graph, emulated_firmware(graph, board), board) as opened:
+            clean = opened.infer(codes_for(graph, 2), seed=5)
+            assert [plan for plan in ("weights", None) if plays(opened, graph, plan)] == []
+            before = opened.open().boot_counter
+            assert opened.reset().boot_counter == before + 1
+            again = opened.infer(codes_for(graph, 2), seed=5)
             assert clean.instructions is not None
+            assert again.instructions is not None
+            assert again.instructions.tolist() == clean.instructions.tolist()
             counted.append((clean.instructions.tolist(), opened.counters().instructions))
-    assert counted[0] == counted[1]
+    assert counted[0] == counted[-1]
 
 
 def test_a_poke_is_read_back_and_ends_with_the_plan(device: QemuDevice) -> None:
@@ -171,7 +177,7 @@ def test_a_qemu_that_is_killed_is_replaced(device: QemuDevice) -> None:
 
 def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     check_spec("qemu")
-    with pytest.raises(ConfigError, match=r"board 'stm32l4r5' is not emulated by qemu; there are mps2-an386"):
+    with pytest.raises(ConfigError, match=r"board 'stm32l4r5' is not emulated by qemu; there are microbit, mps2-an385"):
         check_spec("qemu:stm32l4r5")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="qemu-system-arm on the PATH; on Debian: apt-get install qemu-system-arm"):

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 GRAPH = chaos_graph(sizes=(30, 12, 5), seed=6)
 CODES = codes_for(GRAPH, 3)
 MOMENTS: tuple[dict[str, Any], ...] = ({"onset": 0}, {"onset": 700}, {"at": "run_any"}, {})
-BOARDS = ("mps2-an386", "mps2-cortex-m0", "mps2-cortex-m33")
+BOARDS = ("mps2-an386", "mps2-cortex-m0", "mps2-an505")
 
 
 def opened(board: str = BOARDS[0], compiled: bool = True) -> EmulatedDevice:

@@ -68,11 +68,13 @@ def test_integers_are_the_references(board: str, name: str, tmp_path: Path) -> N
 
 
 def test_every_core_has_an_emulated_board() -> None:
-    assert {load_board(name).core.title for name in BOARDS} == {cores.load(name).title for name in cores}
+    boards = [load_board(name) for name in board_names()]
+    assert {b.core.title for b in boards if is_emulated(b) or b.qemu} == {cores.load(name).title for name in cores}
 
 
 FOREIGN = {
     "cortex-m0": ("movw r0, #1000", "sdiv r0, r0, r1", "cbz r0, 1f", "msr basepri, r0", "smlad r0, r0, r1, r0", "ldr.w r0, [r1]"),
+    "cortex-m3": ("smlad r0, r0, r1, r0", "sxtab16 r0, r0, r1"),
     "cortex-m4": (".inst.w 0xee310b00",),
     "cortex-m33": (".inst.w 0xee310b00",),
 }

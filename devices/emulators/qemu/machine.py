@@ -305,8 +305,8 @@ class QemuMachine:
         fault = self._fault()
         starts = self._m.starts
         self._m.budget = UNBOUNDED
-        self._release()  # its handler restarts it
-        while not (self._m.starts > starts and self._m.asleep):
+        self._release()  # its handler restarts it, unless it cannot start either
+        while not (self._m.starts > starts and (self._m.asleep or self._m.stop)):
             if not self._drain():
                 break
             select.select([self._control], [], [], 0.01)

@@ -117,8 +117,10 @@ def _runtime(board: Board | None) -> dict[str, bytes]:
     del files["src/ec_host.c"], files["src/ec_host.h"]
     files |= {f"src/{p.name}": p.read_bytes() for p in board.core.kernels}
     files[f"src/{board.port.file}"] = board.port.source
-    files |= {f"src/{name}": (RUNTIME / "startup" / name).read_bytes() for name in ("main.c", "startup.c", "cortex_m.h")}
-    return files | {"freestanding/string.h": (RUNTIME / "startup" / "string.h").read_bytes()}
+    startup = RUNTIME / "startup"
+    shared = (startup / name for name in ("main.c", "survivor.c", "survivor.h"))
+    files |= {f"src/{p.name}": p.read_bytes() for p in (*shared, *(startup / board.core.startup).iterdir())}
+    return files | {"freestanding/string.h": (startup / "string.h").read_bytes()}
 
 
 def _flags(board: Board | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from edgechaos.support.errors import BuildError
 RESERVED_FILES = frozenset(
     (
         # sources beside the model's
-        *("main", "startup", "cortex_m", "ec", "port"),
+        *("main", "startup", "survivor", "cortex_m", "riscv", "ec", "port"),
         # headers of C11 and POSIX, and of compilers: a model's <name>.h must not shadow them
         *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp", "signal"),
         *(

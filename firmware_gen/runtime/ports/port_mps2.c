@@ -51,16 +51,12 @@ uint32_t ec_port_timer(void)
 
 uint8_t ec_port_reset_cause(void)
 {
-    const uint32_t cause = ec_survived.cause;
-    ec_survived.cause = EC_RESET_UNKNOWN; /* should the next start come without a word */
-    return (uint8_t)cause;
+    return ec_survivor_cause();
 }
 
 void ec_port_uid(uint8_t uid[16])
 {
-    static const char name[] = EC_BOARD_NAME; /* the board has no serial number */
-    for (uint32_t k = 0; k < 16u; k++)
-        uid[k] = k < sizeof name ? (uint8_t)name[k] : 0u;
+    ec_survivor_uid(uid);
 }
 
 void ec_port_reset(void)

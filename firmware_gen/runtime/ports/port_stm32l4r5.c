@@ -93,9 +93,8 @@ static void start_serial(void)
 
 static uint8_t read_reset_cause(void)
 {
-    const uint32_t flags = RCC_CSR, recorded = ec_survived.cause;
+    const uint32_t flags = RCC_CSR, recorded = ec_survivor_cause();
     RCC_CSR |= 1u << 23; /* RMVF: the next reset begins with no flags */
-    ec_survived.cause = EC_RESET_UNKNOWN;
     if ((flags & ((1u << 29) | (1u << 30))) != 0u)
         return EC_RESET_WATCHDOG;
     if ((flags & (1u << 28)) != 0u)

@@ -7,23 +7,6 @@
 extern uint32_t ec_stack_top, ec_data_load, ec_data_start, ec_data_end, ec_bss_start, ec_bss_end;
 int main(void);
 
-EC_SECTION(".noinit") ec_survivor ec_survived;
-
-void ec_survivor_begin(void)
-{
-    if (ec_survived.magic != EC_SURVIVOR_MAGIC) {
-        ec_survived.magic = EC_SURVIVOR_MAGIC;
-        ec_survived.boots = 0;
-        ec_survived.cause = EC_RESET_POWER_ON;
-    }
-    ec_survived.boots++;
-}
-
-uint32_t ec_port_boot_counter(void)
-{
-    return ec_survived.boots;
-}
-
 void ec_cortex_m_reset(uint32_t cause)
 {
     ec_survived.cause = cause;
