@@ -67,9 +67,9 @@ class Fault:
             raise FaultError(f"{self.kind}: {self.swept} {value} is outside {low:g}..{high:g}")
         for name, found, wrong in problems(self):
             raise FaultError(f"{self.kind}: {name} {found!r} {wrong}")
-        given = {f.name: getattr(self, f.name) != f.default for f in fields(self) if f.name == "rate" or "explicit" in f.metadata}
-        if given.pop("rate", False) and any(given.values()):
-            raise FaultError(f"{self.kind}: has a rate and explicit {' '.join(given)}; give one of them")
+        sites, rate = _explicit(type(self))  # type: ignore[arg-type]
+        if sites and getattr(self, sites) and getattr(self, "rate", rate) != rate:
+            raise FaultError(f"{self.kind}: has a rate and explicit {sites}; give one of them")
 
     def resolve(self, analysis: Analysis) -> Iterable[Injection]:
         """What it changes in a graph. Raises FaultError for a site that the graph does not have."""
@@ -110,6 +110,14 @@ class Fault:
 def explicit() -> Any:
     """A field of sites that stand in place of a rate and a seed; a rate that has its default is none."""
     return field(default=(), metadata={"explicit": True})
+
+
+@cache
+def _explicit(cls: Any) -> tuple[str, Any]:
+    """The name of the field of explicit sites, "" where there is none, and the default of the rate."""
+    return "".join(f.name for f in fields(cls) if "explicit" in f.metadata), next(
+        (f.default for f in fields(cls) if f.name == "rate"), None
+    )
 
 
 @cache

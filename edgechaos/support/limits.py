@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -33,15 +33,16 @@ class Wrong:
 
 def within(low: float, high: float) -> Wrong:
     """Finite numbers from low to high."""
-    text = f"is outside {shown_value(low)}..{shown_value(high)}"
-    return Wrong(lambda value: "" if math.isfinite(value) and low <= value <= high else text)
+    text, highest = f"is outside {shown_value(low)}..{shown_value(high)}", min(high, sys.float_info.max)
+    return Wrong(lambda value: "" if low <= value <= highest else text)
 
 
 def among(*choices: str) -> Wrong:
     """One of these words."""
-    return Wrong(lambda value: "" if value in choices else f"is not one of {', '.join(choices)}")
+    return Wrong(lambda value: "" if value in choices else f"is none of {', '.join(choices)}")
 
 
+PLAIN = (int, float, str)
 Share = Annotated[float, within(0, 1)]
 Uint32 = Annotated[int, within(0, 2**32 - 1)]
 
@@ -52,26 +53,27 @@ def problems(owner: Any, path: str = "") -> Iterator[tuple[str, Any, str]]:
     Of a tuple or a dict each value is looked at; None is not.
     """
     for name, wrong in _limits(type(owner)):  # type: ignore[arg-type]  # it is hashable
-        for place, value in _leaves(f"{path}.{name}" if path else name, getattr(owner, name)):
-            if wrong is not None:
-                yield from wrong.problems(place, value)
-            elif is_dataclass(value):
-                yield from problems(value, place)
+        held = getattr(owner, name)
+        if wrong is not None and type(held) in PLAIN and not wrong.of(held):
+            continue  # the usual case, made quick: a campaign checks every fault
+        for place, value in _leaves(f"{path}.{name}" if path else name, held):
+            yield from problems(value, place) if wrong is None else wrong.problems(place, value)
 
 
 @cache
 def _limits(kind: Any) -> tuple[tuple[str, Wrong | None], ...]:
+    """The fields that have limits, or hold dataclasses."""
     hints = get_type_hints(kind, include_extras=True)
-    return tuple((f.name, next(_found(hints[f.name]), None)) for f in fields(kind))
+    found = ((f.name, [*_found(hints[f.name])]) for f in fields(kind))
+    return tuple((name, next(filter(None, wrongs), None)) for name, wrongs in found if wrongs)
 
 
-def _found(hint: Any) -> Iterator[Wrong]:
-    """What a type, or one inside of it, is annotated with."""
+def _found(hint: Any) -> Iterator[Wrong | None]:
+    """What a type, or one inside of it, is annotated with; None where one is a dataclass."""
     for part in get_args(hint):
-        if isinstance(part, Wrong):
-            yield part
-        else:
-            yield from _found(part)
+        yield from [part] if isinstance(part, Wrong) else _found(part)
+    if is_dataclass(hint):
+        yield None
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -146,7 +146,7 @@ def test_explicit_memory_bits_and_the_model_together() -> None:
         (SynapseStuck(rate=0.1, code=128), r"stores 8 bits, codes -128\.\.127, not 128; add code="),
         (StateFlip(rate=0.5), "no stateful spiking layer .parallel ticks keep no state"),
         (StateFlip(bit=16), "bit 16 is outside 0..15"),
-        (StateFlip(of="threshold"), "of 'threshold' is not one of membrane, refractoriness"),
+        (StateFlip(of="threshold"), "of 'threshold' is none of membrane, refractoriness"),
         (StateFlip(onset=128), "onset 128 is outside 0..127"),
         (StateSet(value=-1, of="refractoriness"), "value -1 is outside 0..32768, what a refractoriness holds"),
         (StateSet(value=1 << 15), "value 32768 is outside -32768..32767, what a membrane holds"),

@@ -240,7 +240,7 @@ REFUSED: list[tuple[Fault | tuple[Fault, ...], str]] = [
     (WeightBitFlip(rate=float("nan")), "rate nan is outside"),
     (Omission("cortex9", 0.5), "no spiking layer 'cortex9'; it has cortex0, cortex1"),
     (WeightBitFlip("cortex9", rate=0.1), "no weight at 'cortex9'; its matrices are cortex0_matmul"),
-    (WeightBitFlip(target="threshold", rate=0.1), "target 'threshold' is not one of weight, bias"),
+    (WeightBitFlip(target="threshold", rate=0.1), "target 'threshold' is none of weight, bias"),
     (DeadNeurons("cortex0", neurons=(10,)), r"has neurons 0\.\.9, not 10"),
     (StuckAtOne("cortex0", neurons=(3, -1)), r"has neurons 0\.\.9, not -1"),
     (WeightBitFlip("readout", bits=((32, 0),)), "has 32 weight words of 8 bits, not word 32 bit 0"),

@@ -46,6 +46,6 @@ def test_every_place_is_named() -> None:
         ("sizes[1]", "is outside 0..3"),
         ("pair.low", "is outside 0..1"),
         ("inner.share", "is outside 0..1"),
-        ("many[1].word", "is not one of a, b"),
+        ("many[1].word", "is none of a, b"),
     ]
     assert [value for _, value, _ in problems(Outer(0, -1))] == [0, -1]

@@ -91,7 +91,7 @@ def test_a_stop_is_read_written_and_refused_with_its_place(tmp_path: Path) -> No
     for stop, says in (
         (StopSettings(0.0), r"stop\.width = 0 is outside"),  # type: ignore[arg-type]
         (StopSettings(0.1, first=5), r"stop\.first = 5 is outside 20"),  # type: ignore[arg-type]
-        (StopSettings(0.1, "joules"), "'joules' is not one of accuracy, difference"),  # type: ignore[arg-type]
+        (StopSettings(0.1, "joules"), "'joules' is none of accuracy, difference"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ConfigError, match=says):
             refuse(replace(spec, stop=stop))

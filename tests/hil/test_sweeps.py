@@ -107,7 +107,7 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
             "layer",
             "does not apply to ram_bit_flip; name the place with options",
         ),
-        (Sweep("weight_bit_flip", (0.5,), target="sign"), "", "target 'sign' is not one of weight, bias"),
+        (Sweep("weight_bit_flip", (0.5,), target="sign"), "", "target 'sign' is none of weight, bias"),
     ],
 )
 def test_what_does_not_fit_the_kind_is_refused_with_its_place(sweep: Sweep, place: str, message: str, tmp_path: Path) -> None:
