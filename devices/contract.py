@@ -133,6 +133,48 @@ class Product(Protocol):
         """The same model on the same kind of machine, built without hooks, not yet open; None where there is no such build."""
 
 
+OUTSIDE = "outside of the layers"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one function did for one layer, in all inferences of a profile: instructions as in `Counters`, bytes of memory moved."""
+
+    layer: str
+    function: str
+    instructions: Mapping[str, int]
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True, slots=True)
+class HotLine:
+    """A line of source, "" where it is not known, the function that it was compiled into, and instructions executed."""
+
+    line: str
+    function: str
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where the instructions of so many inferences went; sums over the parts are the counts of the whole. hot: the lines with most."""
+
+    inferences: int
+    parts: tuple[Part, ...]
+    hot: tuple[HotLine, ...]
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A device that knows for which layer of its model an instruction works."""
+
+    def profile(
+        self, codes: NDArray[Any], *, seed: int = 0, head: str | None = None, parameters: Mapping[str, int] | None = None
+    ) -> Profile:
+        """Of a batch on the firmware without hooks, as it would be shipped; the device itself need not be open."""
+
+
 @runtime_checkable
 class Counting(Protocol):
     """A device that counts instructions by class, and says so without a request to its firmware."""

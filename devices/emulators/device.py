@@ -17,8 +17,10 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, Replay, checked
+from edgechaos.devices.contract import Counters, DeviceInfo, Inference, Operation, Profile, Replay, checked
+from edgechaos.devices.emulators.attribution import attribute, profile_of
 from edgechaos.devices.emulators.firmware_image import FirmwareImage, load_elf
+from edgechaos.devices.emulators.instruction_classes import map_code
 from edgechaos.devices.emulators.libraries import hook_library, plugin_library
 from edgechaos.devices.emulators.link import GUARD_S, EmulatorLink
 from edgechaos.devices.emulators.places import as_strike, place_strikes
@@ -30,7 +32,16 @@ from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.compilers.c.work import most_instructions
 from edgechaos.firmware_gen.protocol import Verb
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import DeviceCrash, DeviceError, DevicePowerLoss, DeviceRefused, DeviceReset, FaultError, LinkError
+from edgechaos.support.errors import (
+    DeviceCrash,
+    DeviceError,
+    DevicePowerLoss,
+    DeviceRefused,
+    DeviceReset,
+    FaultError,
+    LinkError,
+    UnsupportedError,
+)
 from edgechaos.support.extras import check_installed
 
 
@@ -152,21 +163,47 @@ class EmulatorDevice(ProtocolDevice):
 class EmulatedDevice(EmulatorDevice):
     """Unicorn's core with a board's memories and peripherals.
 
-    `compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same.
+    `compiled_hooks=False` counts in Python, hundreds of times slower and without a compiler; the counts are the same. debug_elf: builds
+    the firmware without hooks and with debug information; then its model's file, and the layers by the lines of that.
     """
 
     engine = "unicorn"
     packages = ("unicorn", *EmulatorDevice.packages)
 
     def __init__(
-        self, graph: IntegerGraph, elf: str | os.PathLike[str], board: str = "mps2-an386", *, compiled_hooks: bool = True, **options: Any
+        self,
+        graph: IntegerGraph,
+        elf: str | os.PathLike[str],
+        board: str = "mps2-an386",
+        *,
+        compiled_hooks: bool = True,
+        debug_elf: Callable[[], tuple[Path, str, Mapping[int, str]]] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(graph, elf, board, **options)
-        self.compiled_hooks = compiled_hooks
+        self.compiled_hooks, self._debug_elf = compiled_hooks, debug_elf
         self._firmware: FirmwareImage | None = None
 
     def _library(self) -> Path | None:
         return hook_library() if self.compiled_hooks else None
+
+    def profile(
+        self, codes: NDArray[Any], *, seed: int = 0, head: str | None = None, parameters: Mapping[str, int] | None = None
+    ) -> Profile:
+        """As the protocol Profiled says. Raises UnsupportedError where there is no firmware with debug information."""
+        if self._debug_elf is None:
+            raise UnsupportedError(f"'{self.name}' runs firmware that is given; open it by its name for a profile, as in --device unicorn")
+        elf, source, layers = self._debug_elf()
+        image = load_elf(elf)
+        code = map_code(image, load_board(self.board).core)
+        sites = attribute(elf, image, code, source, layers)
+        device = EmulatedDevice(self.graph, elf, self.board, compiled_hooks=self.compiled_hooks, guard_s=self._guard_s)
+        with device:
+            link = device._opened_link()
+            link.memory("split_counts", len(sites.layers), sites.calls)
+            device.infer(codes, seed=seed, head=head, parameters=parameters)
+            parts = np.frombuffer(link.memory("counted_parts"), np.int64).reshape(len(sites.layers), 3, -1)
+        return profile_of(image, code, sites, parts, len(codes))
 
     def infer_under(
         self, plans: Sequence[ResolvedPlan], codes: NDArray[Any], *, prune: bool = False, **options: Any

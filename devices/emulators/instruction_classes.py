@@ -72,13 +72,16 @@ _BRANCHES = ("tbb", "tbh", "cbz", "cbnz")
 class CodeMap:
     """Per halfword from `base` on: `length` in halfwords (0: no instruction starts here), class, and by name of EXTRAS how many.
 
-    length, kind, beside: uint8, all of the same size, which spans every code range of the image.
+    length, kind, beside, read, written: uint8, all of the same size, which spans every code range of the image. read, written: bytes of
+    memory that the instruction there moves.
     """
 
     base: int
     length: NDArray[np.uint8]
     kind: NDArray[np.uint8]
     beside: Mapping[str, NDArray[np.uint8]]
+    read: NDArray[np.uint8]
+    written: NDArray[np.uint8]
 
     def before(self) -> NDArray[np.uint32]:
         """Instructions that start before each halfword, one entry more than halfwords: differences count a block exactly."""
@@ -100,8 +103,8 @@ def map_code(image: FirmwareImage, core: Core) -> CodeMap:
     lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items()}
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
-    length, kind = (np.zeros(halfwords, np.uint8) for _ in range(2))
-    code = CodeMap(base, length, kind, {name: np.zeros(halfwords, np.uint8) for name in EXTRAS})
+    length, kind, read, written = (np.zeros(halfwords, np.uint8) for _ in range(4))
+    code = CodeMap(base, length, kind, {name: np.zeros(halfwords, np.uint8) for name in EXTRAS}, read, written)
     for start, end in image.code:
         at, previous = start, None
         for insn in machine.disasm(image.read(start, end - start), start):
@@ -176,6 +179,15 @@ def _enter(code: CodeMap, address: int, size: int, insn: _Accesses, previous: _A
     }
     for name, value in beside.items():
         code.beside[name][at] = value
+    if insn.kind in ("load", "store", "load_store_multiple"):
+        moved = code.read if insn.name.lstrip("v").startswith(("ld", "pop")) else code.written
+        moved[at] = 4 * insn.listed or _width(insn.name)
+
+
+def _width(mnemonic: str) -> int:
+    """Bytes that a load or store of one register moves."""
+    name = mnemonic.removesuffix(".w").removesuffix("ex").removesuffix("t")
+    return {"b": 1, "h": 2}.get(name[-1], 4)
 
 
 def classify(mnemonic: str) -> str:
@@ -215,23 +227,28 @@ class ClassCounts:
         starts = np.flatnonzero(code.length)
         self._kind = code.kind[starts]
         self._branches = self._kind == BRANCH
-        self._after = 1 + np.flatnonzero(starts[:-1] + code.length[starts[:-1]] == starts[1:])
+        self.after = 1 + np.flatnonzero(starts[:-1] + code.length[starts[:-1]] == starts[1:])
         self._beside: list[tuple[str, list[str], NDArray[np.float64]]] = []
         for often in dict.fromkeys(EXTRAS.values()):
-            at = starts[self._after] if often == "sequential" else starts
+            at = starts[self.after] if often == "sequential" else starts
             names = [name for name, of in EXTRAS.items() if of == often]
             self._beside.append((often, names, np.array([code.beside[name][at] for name in names], float)))
 
-    def sums(self, executed: NDArray[np.int64], taken: NDArray[np.int64]) -> dict[str, int]:
+    def sequential(self, executed: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How often control came from the instruction before, of those that have one: nothing that begins a pair branches."""
+        return np.minimum(executed[..., self.after - 1], executed[..., self.after])
+
+    def sums(self, executed: NDArray[np.int64], taken: NDArray[np.int64], sequential: NDArray[np.int64] | None = None) -> dict[str, int]:
         """executed: (instructions,) how often each ran. taken: (instructions,) how often control left it for another place than the next.
 
-        Keys: CLASSES, whose sum is all instructions, then EXTRAS. Sums stay below 2^53, where floats are exact.
+        sequential: as of `sequential`, where these are a part of all that ran. Keys: CLASSES, whose sum is all instructions, then EXTRAS.
+        Sums stay below 2^53, where floats are exact.
         """
         totals = np.bincount(self._kind, weights=executed, minlength=BRANCH + 1)
         counts = {name: int(totals[i]) for i, name in enumerate(CLASSES)}
         jumped = int(taken[self._branches].sum())
         counts["branch_taken"], counts["branch_not_taken"] = jumped, int(totals[BRANCH]) - jumped
-        sequential = np.minimum(executed[self._after - 1], executed[self._after])  # nothing that begins a pair branches
+        sequential = self.sequential(executed) if sequential is None else sequential
         often = {"executed": executed, "taken": taken, "sequential": sequential}
         found = {n: int(v) for of, names, beside in self._beside for n, v in zip(names, (beside @ often[of]).tolist(), strict=True)}
         return counts | {name: found[name] for name in EXTRAS}

@@ -2,8 +2,8 @@
 
 One answer per message (messages.py, each with an `op`), of `run` one per frame. It lives apart so that it can be killed, and ends
 with its input. Operations: run (frames, one at a time, each until the core sleeps; the last answer is that of the frame at which it
-stopped), replay (the same frames under one plan after another), power_on, pin_reset, counts, clear_counts, and read_memory, poke, arm,
-restore.
+stopped), replay (the same frames under one plan after another), power_on, pin_reset, counts, clear_counts, split_counts,
+counted_parts, and read_memory, poke, arm, restore.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def perform(machine: Machine, replays: Replays | None, head: dict[str, Any], blo
         yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans, head["prune"]))
     elif operation in ("power_on", "pin_reset"):
         yield _answer(getattr(machine, operation)(head["budget"]))
-    elif operation in ("read_memory", "poke", "arm", "restore"):
+    elif operation in ("read_memory", "poke", "arm", "restore", "split_counts", "counted_parts"):
         try:
             read = getattr(machine, operation)(*head["arguments"])
         except EdgeChaosError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgechaos.devices.contract import Device
@@ -30,13 +30,32 @@ def emulated_firmware(graph: IntegerGraph, board: str, *, faults: bool = True) -
     return elf if elf.exists() else build(firmware, folder).elf
 
 
+def debuggable_firmware(graph: IntegerGraph, board: str) -> tuple[Path, str, Mapping[int, str]]:
+    """The ELF without hooks that also says its lines, the model's file, and the layers by its lines."""
+    from edgechaos.firmware_gen.compilers.c.generate import generate, with_debug_information
+    from edgechaos.firmware_gen.projects.elf import build
+    from edgechaos.firmware_gen.toolchain import cache_folder
+    from edgechaos.firmware_gen.toolchains.zig import zig_version
+
+    firmware = with_debug_information(generate(graph, load_board(board), faults=False))
+    folder = cache_folder("firmware") / f"{firmware.firmware_hash[:32]}-zig{zig_version()}-g"
+    elf = folder / f"{firmware.name}.elf"
+    return elf if elf.exists() else build(firmware, folder).elf, firmware.source, firmware.layers
+
+
 def _open(argument: str, graph: IntegerGraph) -> Device:
     from edgechaos.devices.emulators.device import EmulatedDevice
 
     check_installed(DEVICE.needs)
     _check(argument)
     board = argument or DEFAULT_BOARD
-    return EmulatedDevice(graph, emulated_firmware(graph, board), board, product_elf=lambda: emulated_firmware(graph, board, faults=False))
+    return EmulatedDevice(
+        graph,
+        emulated_firmware(graph, board),
+        board,
+        product_elf=lambda: emulated_firmware(graph, board, faults=False),
+        debug_elf=lambda: debuggable_firmware(graph, board),
+    )
 
 
 def boards_of(runs: Callable[[Board], bool]) -> list[Board]:

@@ -32,6 +32,7 @@ COMMANDS = (
     "verify",
     "build",
     "run",
+    "profile",
     "diagnose",
     "repair",
     "harden",

@@ -126,6 +126,18 @@ def test_run_under_faults(model: Path) -> None:
     assert clean["energy"]["low_j"] < clean["energy"]["value_j"] < clean["energy"]["high_j"]
 
 
+def test_profile_is_that_of_run(model: Path, tmp_path: Path) -> None:
+    ran = json.loads(run("run", model, "--device", "unicorn", "--items", 5, "--json").stdout)
+    found = json.loads(run("profile", model, "--items", 5, "--json", "-o", tmp_path / "profile.json").stdout)
+    assert found == json.loads((tmp_path / "profile.json").read_text())
+    per_item = found["total"]["energy_j"] / found["inferences"]
+    assert (found["inferences"], per_item) == (5, pytest.approx(ran["energy"]["value_j"], rel=1e-12))
+    table = run("profile", model, "--items", 5).stdout
+    assert all(row[name] in table for name, rows in (("layer", "layers"), ("function", "functions")) for row in found[rows])
+    assert found["hot_lines"][0]["line"] in table
+    assert "use unicorn" in run("profile", model, "--device", "host", code=2).stderr
+
+
 def test_campaign_resumes_and_reports(model: Path, tmp_path: Path) -> None:
     toml = tmp_path / "c.toml"
     toml.write_text('name = "c"\nmasks = 2\n[images]\ncount = 20\n[[sweep]]\nfault = "dead"\nrates = [0, 0.5]\n')

@@ -110,7 +110,6 @@ class Hooks(ABC):
         self.gpio_base = gpio_base
         self.length = np.append(code.length, np.uint8(0))
         self.before = code.before()
-        self.enter, self.leave, self.taken = (np.zeros(int(self.before[-1]) + 1, np.int64) for _ in range(3))
         self._classes = ClassCounts(code)
         self.windows = np.zeros(WINDOWS, np.uint64)
         self.tx = np.zeros(TX_ROOM, np.uint8)
@@ -118,7 +117,19 @@ class Hooks(ABC):
         self.m = _Machine(code_base=code.base, halfwords=size - 1, gpio_base=gpio_base, gpio_mask=1 << gpio_pin)
         self.m.window_room, self.m.tx_room = WINDOWS, TX_ROOM
         self.m.pause_at, self.m.watch = NOT_YET, NOWHERE
-        for name in ("length", "before", "enter", "leave", "taken", "windows", "tx"):
+        self.split(1)
+        for name in ("length", "before", "windows", "tx"):
+            setattr(self.m, name, getattr(self, name).ctypes.data)
+
+    def split(self, parts: int) -> None:
+        """Count in so many parts apart, from zero, in the first of them until `select` names another."""
+        self.parts = np.zeros((parts, 3, int(self.before[-1]) + 1), np.int64)
+        self.select(0)
+
+    def select(self, part: int) -> None:
+        """Count in that part from the next block of instructions on."""
+        self.enter, self.leave, self.taken = self.parts[part]
+        for name in ("enter", "leave", "taken"):
             setattr(self.m, name, getattr(self, name).ctypes.data)
 
     @abstractmethod
@@ -164,8 +175,7 @@ class Hooks(ABC):
 
     def clear_counts(self) -> None:
         """Start the counts by class from zero."""
-        for array in (self.enter, self.leave, self.taken):
-            array[:] = 0
+        self.parts[:] = 0
 
     @property
     def stop_reason(self) -> Stop:
@@ -200,7 +210,8 @@ class Hooks(ABC):
 
     def counts(self) -> dict[str, int]:
         """Instructions by class inside the windows, since `clear_counts`; keys as in `instruction_classes`."""
-        return self._classes.sums(np.cumsum(self.enter - self.leave)[:-1], self.taken[1:])
+        enter, leave, taken = self.parts[0] if len(self.parts) == 1 else self.parts.sum(axis=0)
+        return self._classes.sums(np.cumsum(enter - leave)[:-1], taken[1:])
 
 
 class CompiledHooks(Hooks):

@@ -7,6 +7,7 @@ handlers; whatever would be a fault exception is reported as a crash.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,21 @@ class EmulatedMachine:
         """Start and run to the first WFI, RAM holding zeros, or whatever it comes up with. Counts by class start from zero."""
         self._fill_ram(ram)
         return self.pin_reset(budget)
+
+    def split_counts(self, parts: int, calls: list[tuple[int, int]]) -> bytes:
+        """Count in parts from now on: what the instruction at an address calls, in the part beside it. Nothing may run yet."""
+        self.hooks.split(parts)
+        for address, part in calls:
+            self.engine.hook_add(self.unicorn.UC_HOOK_CODE, partial(self._call, part), None, address, address)
+        self.engine.ctl_flush_tb()
+        return b""
+
+    def _call(self, part: int, engine: Any, address: int, size: int, user: Any) -> None:
+        self.hooks.select(part)
+
+    def counted_parts(self) -> bytes:
+        """`Hooks.parts`, (parts, 3, instructions + 1) int64."""
+        return self.hooks.parts.tobytes()
 
     def _fill_ram(self, ram: bytes = b"") -> None:
         self.engine.mem_write(self.board.ram.origin, ram.ljust(self.board.ram.bytes, b"\0")[: self.board.ram.bytes])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -45,7 +45,10 @@ HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibil
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """Everything a compiler needs. files: path -> bytes; flags.txt has the compiler's arguments, one a line. tables: constant -> C name."""
+    """Everything a compiler needs. files: path -> bytes; flags.txt has the compiler's arguments, one a line. tables: constant -> C name.
+
+    source: the model's file. layers: the node that a line of it computes.
+    """
 
     name: str
     board: Board | None
@@ -56,6 +59,8 @@ class Firmware:
     plan: MemoryPlan
     faults: bool
     tables: Mapping[str, str]
+    source: str
+    layers: Mapping[int, str]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -87,9 +92,9 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         "Generated: do not edit. Meaning of every line: docs/semantics.md.",
     )
     model = ModelSource(graph, kernels, plan, title)
-    files = _runtime(board)
+    files, source = _runtime(board), f"src/{model.prefix}.c"
     files |= {
-        f"src/{model.prefix}.c": model.source().encode(),
+        source: model.source().encode(),
         f"src/{model.prefix}.h": model.header().encode(),
         "src/ec_config.h": _config(graph, board, plan, faults).encode(),
         "src/ec_protocol.h": protocol_header().encode(),
@@ -106,7 +111,15 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
         files["link.ld"] = environment.get_template("link.ld.j2").render(board=board).encode()
     firmware_hash = _digest(model_hash, files)
     files[HASHES] = _hashes(model_hash, firmware_hash).encode()
-    return Firmware(graph.name, board, dict(sorted(files.items())), model_hash, firmware_hash, kernels, plan, faults, model.nodes.tables)
+    identity = graph.name, board, dict(sorted(files.items())), model_hash, firmware_hash
+    return Firmware(*identity, kernels, plan, faults, model.nodes.tables, source, model.layers)
+
+
+def with_debug_information(firmware: Firmware) -> Firmware:
+    """The same code, which names its lines: for whoever asks what an instruction is for."""
+    kept = {"flags.txt": (b"-g0", b"-g"), "link.ld": (b" .debug*", b"")}
+    files = {path: firmware.files[path].replace(without, with_it) for path, (without, with_it) in kept.items()}
+    return replace(firmware, files={**firmware.files, **files})
 
 
 def _runtime(board: Board | None) -> dict[str, bytes]:

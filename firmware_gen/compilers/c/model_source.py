@@ -31,6 +31,7 @@ class ModelSource:
         names = Names(*own, "init_any", "run_any", *tables)
         self.nodes = Source(graph, kernels, plan, names)
         self.lowerings = tuple(dict.fromkeys(map(lowering_of, graph.nodes)))
+        self.layers: dict[int, str] = {}
         self._runs = {h.name: names.take(f"run_{h.name}") for h in graph.heads}
 
     def header(self) -> str:
@@ -109,7 +110,9 @@ class ModelSource:
     def _run_head(self, w: Writer, head: Head) -> None:
         with w.block(f"static uint16_t {self._runs[head.name]}({self.prefix}_state *state, const ec_run *run)"):
             for node in self.graph.path(head.name):
+                first = w.count + 1
                 lowering_of(node).call(self.nodes, w, node)
+                self.layers |= dict.fromkeys(range(first, w.count + 1), node.name)
         w.line()
 
     def _public(self, w: Writer) -> None:

@@ -125,6 +125,11 @@ class Writer:
         self._lines: list[str] = []
         self._level = 0
 
+    @property
+    def count(self) -> int:
+        """Lines so far."""
+        return len(self._lines)
+
     def line(self, text: str = "") -> None:
         """One line; an empty one carries no blanks."""
         self._lines.append("    " * self._level + text if text and not text.startswith("#") else text)
