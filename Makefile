@@ -60,11 +60,13 @@ check: lint
 test: apt $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-# Every float path, one thread against two, other training seeds; logs and a summary in lanes/.
+# Every float path, one thread against two, other training seeds; logs and a summary in lanes/. Then kills, and what calibration costs
+# every published form, three training seeds each, where $EDGECHAOS_DATA has the data sets: train-all/calibrated.json, an hour when new.
 nightly: test
 	.ci/lanes.sh nightly
 	$(BIN)/python benchmarks/kills.py --kills 100 --seed 1 --seed 2 --seed 3
 	$(BIN)/python benchmarks/kills.py --kills 50 --seed 4 --dask
+	test -z "$$EDGECHAOS_DATA" || $(BIN)/python benchmarks/calibrated.py -o train-all --seeds 3
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -86,4 +88,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/kernels.py
 
 clean:
-	rm -rf $(OUT) lanes build dist *.egg-info
+	rm -rf $(OUT) lanes train-all build dist *.egg-info

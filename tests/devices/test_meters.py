@@ -47,6 +47,16 @@ def test_the_simulated_meter_repeats_and_has_the_errors_it_was_given() -> None:
     assert np.nanmax(one.current_a) == 0.9
 
 
+def test_a_current_at_the_end_of_the_range_is_clipped() -> None:
+    meter = SimulatedMeter(rate_hz=10, range_a=0.2)
+    meter.start()
+    for current_a in (0.1, 0.2, 0.3):
+        meter.draw(0.1, current_a)
+    taken = meter.stop()
+    assert taken.clipped.tolist() == [False, True, True]
+    assert taken.current_a.tolist() == [0.1, 0.2, 0.2]
+
+
 def test_a_meter_that_was_not_started_says_so() -> None:
     meter = SimulatedMeter()
     with pytest.raises(MeterError, match="records nothing yet; call start"):
@@ -192,6 +202,26 @@ def test_meters_have_names() -> None:
         open_meter("jouleskope:1")
     with pytest.raises(MeterError, match="takes nothing after it, not '5'"):
         open_meter("rehearsal:5")
+
+
+def test_a_rehearsal_hands_everything_on_and_draws_while_it_records() -> None:
+    given: list[Any] = []
+
+    class Device:
+        def repeat(self, codes: Any, times: int, *, seed: int = -1, head: str | None = "") -> None:
+            given.append((codes, times, seed, head))
+
+    meter = Rehearsal()
+    seen = meter.around(Device())
+    seen.repeat("codes", 3)  # type: ignore[arg-type]
+    meter.start()
+    seen.repeat("codes", 200, seed=7, head="main")  # type: ignore[arg-type]
+    assert given == [("codes", 3, 0, None), ("codes", 200, 7, "main")]
+    taken = meter.stop()
+    pause, run = (round(s * meter.rate_hz) for s in (5e-3, 200 * 2e-4))
+    assert taken.marker.tolist() == [False] * pause + [True] * run + [False] * pause
+    assert taken.current_a[taken.marker].mean() == pytest.approx(10e-3, rel=0.01)
+    assert taken.current_a[~taken.marker].mean() == pytest.approx(1e-3, rel=0.05)
 
 
 def test_a_rehearsal_runs_the_device_and_says_that_it_is_none() -> None:

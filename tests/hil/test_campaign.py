@@ -243,6 +243,7 @@ def test_results_equal_the_reference(tmp_path: Path) -> None:
     data, spec = items(), campaign()
     results = run(tmp_path, spec)
     plan = plan_campaign(spec)
+    assert results.about["trials"] == {"planned": 24, "with_result": 24, "retried": 0, "without_result": {}}
     assert len(results.curves) == 2
     for curve, sweep in zip(results.curves, spec.sweep, strict=True):
         for point in curve.points:

@@ -7,18 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgechaos import reference
 from edgechaos.faults.plan import apply
+from edgechaos.graph.heads import Encoding
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.readout import Readout
 from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.gates import judge_samples, parse_gate, refuse_unanswerable, shares_of
 from edgechaos.hil.analysis.stopping import first_plan, whole_plan
 from edgechaos.hil.campaign.config import Campaign, Images, Sample, Sweep
+from edgechaos.hil.campaign.plan import Trial, check_plan
 from edgechaos.hil.campaign.reading import expand_grids, read_campaign, refuse
 from edgechaos.hil.campaign.source import to_toml
-from edgechaos.support.errors import ConfigError
+from edgechaos.support.errors import ConfigError, FaultError
 from tests.helpers.campaigns import GRAPH, campaign, items, rows, run
+from tests.helpers.mixed_graphs import Builder
 
 FLIPS = Sample("weight_bit_flip", 200, ("layer", "bit"), pilot=4)
 
@@ -101,6 +107,32 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
 def test_samples_that_cannot_be_are_refused(sample: Sample, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
         run(tmp_path, sampling(sample))
+
+
+def carried(graph: IntegerGraph, trial: Trial) -> bool:
+    try:
+        apply(graph, trial.plan)
+    except FaultError:
+        return False
+    return True
+
+
+def test_one_fault_of_a_sample_stands_for_all_except_where_biases_flip() -> None:
+    builder = replace(Builder(np.random.default_rng(1)), bits=4)
+    x = builder.tensor("codes", "int8", (6,))
+    builder.head("main", x, builder.matmul(x, "readout", 3, Readout), Encoding("codes"))
+    graph = builder.graph()
+    sample = Sample("weight_bit_flip", 96, node=graph.nodes[0].name, options={"target": "bias"})
+    for seed in range(20):
+        plan = first_plan(sampling(sample, seed=seed), graph)
+        trials = plan.samples[0].strata[0].trials
+        assert len(trials) == 96
+        if carried(graph, trials[0]):
+            break
+    assert not all(carried(graph, t) for t in trials)
+    with pytest.raises(ConfigError, match="sample weight_bit_flip: .*overflow"):
+        check_plan(plan, graph)
+    check_plan(first_plan(sampling(FLIPS), GRAPH), GRAPH)
 
 
 def test_a_sample_is_read_and_written(tmp_path: Path) -> None:
