@@ -150,7 +150,7 @@ def test_a_plan_is_proved_once_for_all_masks(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("edgechaos.hil.campaign.plan.apply", counted)
     kinds = (Sweep("dead", (0.0, 0.5)), Sweep("weight_bit_flip", (0.01, 0.1)), Sweep("omission", (0.5,)))
-    check_plan(plan_campaign(campaign(sweep=kinds, masks=200)), GRAPH)
+    check_plan(plan_campaign(campaign(sweep=kinds, masks=200, devices=("a", "b"))), GRAPH)
     assert len(applied) == 5
     applied.clear()
     biased = replace(Builder(np.random.default_rng(1)), bits=4)

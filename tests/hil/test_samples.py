@@ -130,7 +130,7 @@ def test_one_fault_of_a_sample_stands_for_all_except_where_biases_flip() -> None
         if carried(graph, trials[0]):
             break
     assert not all(carried(graph, t) for t in trials)
-    with pytest.raises(ConfigError, match="sample weight_bit_flip: .*overflow"):
+    with pytest.raises(ConfigError, match="sample weight_bit_flip: "):
         check_plan(plan, graph)
     check_plan(first_plan(sampling(FLIPS), GRAPH), GRAPH)
 
