@@ -81,7 +81,7 @@ def run_campaign(
     with open_ledger(campaign, graph, items, Path(ledger_path), resume=resume) as ledger:
         for text in ledger.notices:
             (notice or _warn)(text)
-        setup = Setup(to_bytes(graph), items, opener or _default_opener())
+        setup = Setup(to_bytes(graph), items, opener or _default_opener(), campaign.prune)
         with open_executor(chosen, setup, campaign.timeout) if isinstance(chosen, str) else chosen as running:
             more: CampaignPlan | None = plan
             while more is not None:

@@ -167,6 +167,9 @@ def _print_cost(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, w
         counts = [_span(*(f"{n:,}" for n in pair)) for pair in (c.trials, c.inferences)]
         table.add_row(c.device, *counts, str(c.workers), f"{c.item_s * 1e3:.3g} ms", _span(*map(_duration, c.seconds)))
     print_table(table)
+    for c in cost.devices:
+        if campaign.prune:
+            say(f"{c.device}: of the first trials {100 * c.inferred:.0f} % need not be run, what they give is inferred")
     say(f"in all about {_span(*map(_duration, cost.seconds))} here, and a ledger of at most {size(cost.ledger_bytes)}; nothing was run")
 
 

@@ -89,12 +89,13 @@ class AboutDevice:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """How many trials there are, and how many have no result, by reason."""
+    """How many trials there are, how many have no result, by reason, and how many results were inferred."""
 
     planned: Count
     with_result: Count
     retried: Count
     without_result: dict[str, Count]
+    inferred: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

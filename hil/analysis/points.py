@@ -28,7 +28,8 @@ class Point:
     interval over images, the masks fixed. harmed: share of masks that lose more than the margin.
     outcomes: images x masks per outcome. instructions: per inference, mean over masks, by class, with what the emulator
     counts beside the classes; energy: of that mix. per_mask: columns of equal length, one entry per pair: `mask`, the right answers
-    `correct` and `clean`, and the images of every outcome that occurred; what two campaigns are compared by.
+    `correct` and `clean`, the images of every outcome that occurred, and `inferred`, those that were not run, where there are any; what
+    two campaigns are compared by.
     """
 
     rate: float
@@ -47,6 +48,11 @@ class Point:
     instructions: dict[str, Annotated[float, within(0, MOST)]]
     energy: EnergyEstimate | None
     per_mask: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def inferred(self) -> int:
+        """Masks whose outcome was inferred, not run."""
+        return sum(count > 0 for count in self.per_mask.get("inferred", ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ def statement(curve: Curve, point: Point) -> str:
     """Accuracy at one rate with all that qualifies it: persistence, site, masks, images, interval, worst mask, clean."""
     over_masks, over_images = interval(point.accuracy), interval(point.accuracy_over_images)
     lost = f", {point.lost} masks lost to the infrastructure" if point.lost else ""
+    lost += f", {point.inferred:,} masks inferred, not run" if point.inferred else ""
     harm = point.no_harm
     shown = "is shown" if harm.holds else "is not shown"
     return (
@@ -147,7 +148,8 @@ def summarize(campaign: Campaign, graph: IntegerGraph, items: EvaluationSet, pla
             "source": items.source,
         },
         "devices": ledger.devices(),
-        "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures},
+        "trials": {"planned": len(plan.trials), "with_result": len(results), "retried": retried, "without_result": failures}
+        | ({"inferred": inferred} if (inferred := sum(r.inferred for r in results.values())) else {}),
         "landauer": _landauer(campaign, graph, items.head),
         "versions": {"edgechaos": __version__, "python": platform.python_version(), "numpy": np.__version__},
     }
@@ -201,6 +203,8 @@ def point_of(campaign: Campaign, cell: Cell, results: Mapping[Trial, TrialResult
     of_masks = [result.outcomes or {"not_activated": images} for _, result, _ in pairs]
     counts = {name: tuple(of.get(name, 0) for of in of_masks) for name in OUTCOMES if any(name in of for of in of_masks)}
     about = {"mask": tuple(m for m, _, _ in pairs), "correct": tuple(r.correct for _, r, _ in pairs)}
+    if any(r.inferred for _, r, _ in pairs):
+        counts["inferred"] = tuple(images * r.inferred for _, r, _ in pairs)
     instructions = _mean_instructions([r for _, r, _ in pairs])
     return Point(
         rate=cell.rate,
@@ -215,7 +219,7 @@ def point_of(campaign: Campaign, cell: Cell, results: Mapping[Trial, TrialResult
         harmed=made.share(sum(c.correct - r.correct > tolerated for _, r, c in pairs), len(pairs), confidence),
         worst_mask=pairs[worst][0],
         worst_accuracy=faulty[worst],
-        outcomes={name: sum(of) for name, of in counts.items()},
+        outcomes={name: sum(counts[name]) for name in OUTCOMES if name in counts},
         instructions=instructions,
         energy=_energy(campaign, instructions),
         per_mask={**about, "clean": tuple(c.correct for _, _, c in pairs), **counts},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class SampleResult:
     """One sample on one device. share: over all single faults there are.
 
     layers, bits: the same by layer and by bit, the most critical first. critical: the sites with the largest shares, of those that were
-    drawn. whole: whether every site was.
+    drawn. whole: whether every site was. inferred: faults whose outcome was inferred, not run.
     """
 
     fault: str
@@ -64,6 +64,7 @@ class SampleResult:
     bits: tuple[StratumResult, ...]
     critical: tuple[CriticalSite, ...]
     whole: bool
+    inferred: int = 0
 
 
 def next_samples(campaign: Campaign, graph: IntegerGraph, plan: CampaignPlan, result_of: ResultOf) -> tuple[SampleCell, ...]:
@@ -85,13 +86,15 @@ def sample_results(campaign: Campaign, plan: CampaignPlan, result_of: ResultOf) 
     for cell in plan.samples:
         shares = [_shares(cell, s, result_of) for s in cell.strata]
         if all(len(values) >= min(2, s.size) for s, values in zip(cell.strata, shares, strict=True)):
-            found.append(_result(campaign, cell, shares))
+            inferred = sum(result.inferred for s in cell.strata for t in s.trials if (result := result_of(t)) is not None)
+            found.append(replace(_result(campaign, cell, shares), inferred=inferred))
     return tuple(found)
 
 
 def sample_statement(s: SampleResult) -> str:
     """The share of an outcome over all single faults, with all that qualifies it."""
     drawn = "every one" if s.whole else f"{s.faults:,} of {s.population:,}, {len(s.strata)} strata"
+    drawn += f", {s.inferred:,} of them inferred" if s.inferred else ""
     worst = f"; most in {s.layers[0].layer} ({fine(s.layers[0].share.value)} %)" if s.layers else ""
     return (
         f"{s.outcome.replace('_', ' ')} of images under a single {s.fault.replace('_', ' ')}, {s.persistence}, on {s.device} "

@@ -160,6 +160,7 @@ class Campaign:
     margin: the loss of accuracy, as a share, that still counts as no harm. attempts: of a trial that the
     infrastructure failed. timeout: of one trial, in seconds, before its worker is replaced. head: which task of a model
     with several. temperature: of a DLM's weights; by default the model's. stop: masks only until intervals are narrow enough.
+    prune: what memory faults give is inferred, not run, where the clean run shows that it must be the same.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Campaign:
     temperature: Annotated[float, within(0.0, math.inf)] | None = None
     stop: StopSettings | None = None
     sample: tuple[Sample, ...] = ()
+    prune: bool = False
 
     def devices_of(self, sweep: Sweep | Sample) -> tuple[str, ...]:
         """The devices that a sweep runs on."""

@@ -46,6 +46,8 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name} = {_text(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, tuple):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgechaos.devices.contract import Replaying
 from edgechaos.faults.injections import CLEAN
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -22,6 +23,8 @@ from edgechaos.hil.execute.evaluate import EvaluationSet, Opener
 from edgechaos.hil.execute.executor import exclusive
 
 MEASURED_ITEMS = 32
+MEASURED_PLANS = 32
+"""Trials that share a clean run, on a device that runs several by itself."""
 BYTES_PER_TRIAL = 700
 """Of a faulty trial's row, without its one bit per item."""
 
@@ -31,6 +34,7 @@ class DeviceCost:
     """trials and inferences: at least (before the first look of a campaign that stops by itself) and at most.
 
     open_s, trial_s, item_s: to open the device, to inject a plan, for one item; seconds: at least and at most, over its workers.
+    inferred: the share of its trials that need not be run, of those that were tried.
     """
 
     device: str
@@ -41,6 +45,7 @@ class DeviceCost:
     trial_s: float
     item_s: float
     seconds: tuple[float, float]
+    inferred: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ def estimate_cost(
     for device in dict.fromkeys(t.device for t in plans[1].trials):
         trials = tuple([t for t in plan.trials if t.device == device] for plan in plans)
         alone = exclusive(device, opener)
-        taken = _measure(device, graph, items, next((t for t in trials[1] if not t.clean), trials[1][0]), opener, clock)
+        first = next((t for t in trials[1] if not t.clean), trials[1][0])
+        alike = [t for t in trials[1] if (t.seed, t.images) == (first.seed, first.images)][:MEASURED_PLANS]
+        taken, inferred = _measure(device, graph, items, first, alike, opener, clock, campaign.prune)
         hands = 1 if alone else workers
         inferences = tuple(sum(t.images for t in some) for some in trials)
         seconds = tuple(
@@ -74,7 +81,7 @@ def estimate_cost(
             for some, count in zip(trials, inferences, strict=True)
         )
         counts = (len(trials[0]), len(trials[1])), (inferences[0], inferences[1])
-        costs.append(DeviceCost(device, *counts, hands, *taken, (seconds[0], seconds[1])))
+        costs.append(DeviceCost(device, *counts, hands, *taken, (seconds[0], seconds[1]), inferred))
     shared = [c for c in costs if not exclusive(c.device, opener)]
     alone_s = [max((c.seconds[k] for c in costs if c not in shared), default=0.0) for k in (0, 1)]
     total = [max(alone_s[k], sum(c.seconds[k] for c in shared)) for k in (0, 1)]
@@ -85,9 +92,16 @@ def estimate_cost(
 
 
 def _measure(
-    spec: str, graph: IntegerGraph, items: EvaluationSet, trial: Trial, opener: Opener, clock: Callable[[], float]
-) -> tuple[float, float, float]:
-    """Seconds to open, to inject the trial's plan, and per item."""
+    spec: str,
+    graph: IntegerGraph,
+    items: EvaluationSet,
+    trial: Trial,
+    alike: list[Trial],
+    opener: Opener,
+    clock: Callable[[], float],
+    prune: bool,
+) -> tuple[tuple[float, float, float], float]:
+    """Seconds to open, to inject the trial's plan, and per item; the share of trials `alike` that are inferred."""
     start = clock()
     device = opener(spec, graph)
     try:
@@ -100,8 +114,16 @@ def _measure(
         options: dict[str, Any] = {"seed": trial.seed, "samples": samples, "head": items.head, "parameters": items.parameters}
         device.inject(CLEAN)
         device.infer(codes, **options)  # the first run fills caches
+        if isinstance(device, Replaying):
+            plans = [CLEAN if t.clean else resolve(graph, t.plan) for t in alike]
+            device.infer_under(plans[:1], codes, **options)
+            began = clock()
+            found = [one for one in device.infer_under(plans, codes, prune=prune, **options) if one is not None]
+            taken = (clock() - began) / (len(plans) * count)
+            if len(found) > len(plans) // 2:
+                return (opened - start, 0.0, taken), sum(one.inferred for one in found) / len(plans)
         began = clock()
         device.infer(codes, **options)
-        return opened - start, injected - opened, (clock() - began) / count
+        return (opened - start, injected - opened, (clock() - began) / count), 0.0
     finally:
         device.close()

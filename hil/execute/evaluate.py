@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgechaos.devices.contract import Counting, Device, DeviceInfo, Product, Replaying, checked
+from edgechaos.devices.contract import Counting, Device, DeviceInfo, Product, Replay, Replaying, checked
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.faults.plan import resolve
 from edgechaos.graph.artifact import from_bytes
@@ -62,11 +62,12 @@ class EvaluationSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """All that a worker needs. artifact: the model file's bytes. opener: importable by name, for it travels to workers."""
+    """All that a worker needs. artifact: the model file's bytes. opener: importable by name, for it travels. prune: a campaign's."""
 
     artifact: bytes
     images: EvaluationSet
     opener: Opener
+    prune: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class TrialResult:
     correct: recognised images; per_class: the same by true class. outcomes: images per outcome (empty for a clean run).
     digest: SHA-256 over all logits and classes. correct_bits: one bit per image. baseline: a clean run's logits, for the
     faulty ones to be compared with. instructions: by class, over `counted` inferences; empty where the device counts none.
+    inferred: it was not run, but concluded from the clean run or another fault's.
     """
 
     correct: int
@@ -86,6 +88,7 @@ class TrialResult:
     baseline: bytes | None
     instructions: Mapping[str, int]
     counted: int
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class _Observed:
     failed: dict[int, str]
     instructions: dict[str, int]
     counted: int
+    inferred: bool = False
 
 
 _Prepared = tuple[ResolvedPlan, _Observed | None]
@@ -264,11 +268,11 @@ class Bench:
         images = self._setup.images
         try:
             assert isinstance(device, Replaying)
-            found = device.infer_under(plans, codes, seed=trial.seed, head=images.head, parameters=images.parameters)
+            options: dict[str, Any] = {"seed": trial.seed, "head": images.head, "parameters": images.parameters}
+            found = device.infer_under(plans, codes, prune=self._setup.prune, **options)
         except (DeviceError, OSError, MemoryError):  # each trial alone meets it again, and is charged with it
             return [None] * len(plans)
-        count = len(codes)
-        return [None if o is None else _Observed(o.inference.logits, o.inference.labels, {}, dict(o.instructions), count) for o in found]
+        return [None if one is None else _observed(one) for one in found]
 
     def _measure(self, device: Device, trial: Trial, baseline: bytes | None, plan: ResolvedPlan, given: _Observed | None) -> TrialResult:
         """given: what the device has already said of the trial."""
@@ -295,6 +299,7 @@ class Bench:
             baseline=pack_baseline(seen.logits, seen.classes) if trial.clean else None,
             instructions=seen.instructions,
             counted=seen.counted,
+            inferred=seen.inferred,
         )
 
     def _count_product(self, device: Product, trial: Trial, seen: _Observed, codes: NDArray[Any]) -> None:
@@ -347,6 +352,11 @@ class Bench:
 
 def _plan(graph: IntegerGraph, trial: Trial) -> ResolvedPlan:
     return CLEAN if trial.clean else resolve(graph, trial.plan)
+
+
+def _observed(one: Replay) -> _Observed:
+    given = one.inference
+    return _Observed(given.logits, given.labels, {}, dict(one.instructions), len(given.labels), one.inferred)
 
 
 def _instructions(device: Device) -> Mapping[str, int]:

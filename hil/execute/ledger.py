@@ -220,6 +220,8 @@ class Ledger:
         """Record results; inside a transaction."""
         for event in events:
             result = {name: getattr(event.result, name) for name in SAID}  # not asdict, which copies deeply
+            if not result["inferred"]:
+                del result["inferred"]
             self._write(event.trial, "ok", "", json.dumps(result), event.result.correct_bits, event.result.baseline)
 
     def fail(self, event: Failed, attempts_allowed: int) -> bool:
