@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgechaos.hil.harden.before_after import BeforeAfter
 
 MASKS, IMAGES = 30, 50
+CALIBRATION_ITEMS = 5000
+"""Training items over which ranges are observed."""
 
 
 @click.command("harden")
@@ -56,8 +58,9 @@ def command(
     \b
     Example: edgechaos harden pixels.ecm --with secded=readout_weight --try hardening
     """
+    from edgechaos import reference
     from edgechaos.graph import artifact
-    from edgechaos.harden.base import hardening_kinds, parse_hardening
+    from edgechaos.harden.base import harden, hardening_kinds, parse_hardening
     from edgechaos.harden.guards import spread_over
 
     if folder is None and (file is not None or resume):
@@ -73,9 +76,11 @@ def command(
             say(f"  {', '.join(places[name]) or 'no place in this model'}")
         return
     measures = [parse_hardening(text) for text in wanted]
-    hardened = graph
-    for measure in measures:
-        hardened = measure.apply(hardened)
+    observed = {}
+    if any(measure.observes for measure in measures):
+        data = dataset_for(graph, data_name, head)
+        observed = {graph.head(head).name: reference.encode(graph, data.train_items[:CALIBRATION_ITEMS], head)}
+    hardened = harden(graph, measures, observed)
     hardened = spread_over(hardened, spread) if spread > 1 else hardened
     path = destination(output, model.with_suffix(".hardened.ecm"))
     digest = artifact.save(hardened, path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
+from edgechaos import reference
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.support.errors import ConfigError
+from edgechaos.support.errors import ConfigError, VerificationError
 from edgechaos.support.registry import load_all
 from edgechaos.support.suggest import suggestion
 
@@ -21,12 +24,13 @@ class Hardening:
     """A measure at a place. A subclass with a `kind` registers itself where it is defined.
 
     place: what the kind's `places` names, after a colon what it takes besides. title: of its kind, in text. effect: what it does about a
-    fault, as the rest of a sentence.
+    fault, as a sentence. observes: whether it needs calibration items.
     """
 
     kind: ClassVar[str] = ""
     title: ClassVar[str] = ""
     effect: ClassVar[str] = ""
+    observes: ClassVar[bool] = False
 
     place: str
 
@@ -45,12 +49,15 @@ class Hardening:
         """Where it may be taken."""
         raise NotImplementedError
 
-    def apply(self, graph: IntegerGraph) -> IntegerGraph:
-        """The hardened model. Raises ConfigError for a place that the graph does not have."""
+    def apply(self, graph: IntegerGraph, codes: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> IntegerGraph:
+        """The hardened model. codes: (n, *input shape) by head, of calibration items.
+
+        Raises ConfigError for a place that the graph does not have, or where it needs items and there are none.
+        """
         raise NotImplementedError
 
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
-        """Sweeps of the faults that it is against, as in a campaign file; a `table` in place of a region of memory."""
+        """Sweeps of the faults that it is against, as in a campaign file; a stored table in place of a region of memory."""
         raise NotImplementedError
 
     def refuse_place(self, graph: IntegerGraph, named: str) -> None:
@@ -70,6 +77,22 @@ def hardening_kinds() -> Mapping[str, type[Hardening]]:
 @cache
 def _load() -> None:
     load_all("edgechaos.harden.kinds", "edgechaos.harden")
+
+
+def harden(graph: IntegerGraph, measures: Iterable[Hardening], codes: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> IntegerGraph:
+    """The model with all measures. codes: (n, *input shape) by head, of calibration items, on which the clean logits must stay.
+
+    Raises ConfigError as `Hardening.apply`, GraphError where a bound no longer holds, VerificationError where a logit changed.
+    """
+    hardened = graph
+    for measure in measures:
+        hardened = measure.apply(hardened, codes)
+    for head, items in codes.items():
+        if (reference.run(graph, items, head=head).logits != reference.run(hardened, items, head=head).logits).any():
+            raise VerificationError(
+                f"head '{head}': the hardened model gives other logits on calibration items: a defect, please report it"
+            )
+    return hardened
 
 
 def parse_hardening(text: str) -> Hardening:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from edgechaos.arithmetic.check_words import Code
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -39,7 +42,7 @@ class Guard(Hardening):
         """The weights and biases, in node order."""
         return stored_tables(graph)
 
-    def apply(self, graph: IntegerGraph) -> IntegerGraph:
+    def apply(self, graph: IntegerGraph, codes: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> IntegerGraph:
         """The same graph, whose firmware checks the table."""
         self.refuse_place(graph, self.place)
         guards_of(graph)

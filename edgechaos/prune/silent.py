@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Layer:
     """Neurons by what they write: `matrices` compute what enters them, `inside` makes of it what they send to `readers`.
 
     Of one matrix; of several where an Add joins what they send, neuron by neuron. tensors: each has one entry of axis 0 per neuron.
@@ -60,9 +60,9 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
             name = group[0].matrices[0].name
             raise UnsupportedError(f"layer '{name}': no neuron would be left of {len(kept)}; all are silent; train it again", name)
         for name in {name for layer in group for node in (*layer.matrices, *layer.inside) for name in node.unit_constants(graph)}:
-            constants[name] = _narrowed(constants[name], kept)
+            constants[name] = chosen_units(constants[name], np.flatnonzero(kept))
         for name in {reader.weight for layer in group for reader in layer.readers}:
-            constants[name] = _without_columns(constants[name], kept)
+            constants[name] = with_columns(constants[name], read_columns(constants[name], len(kept))[:, kept])
         for layer in group:
             for matrix in layer.matrices:
                 old = kept_units.get(matrix.name, range(len(kept)))
@@ -73,12 +73,12 @@ def without_silent(graph: IntegerGraph, codes: Mapping[str, NDArray[Any]]) -> In
     return replace(graph, tensors=tensors, constants=constants, metadata=metadata).validate()
 
 
-def _groups(graph: IntegerGraph) -> list[list[_Layer]]:
+def _groups(graph: IntegerGraph) -> list[list[Layer]]:
     """The layers by stored matrix, without those that share words with something else: what heads share goes for all of them or none."""
-    groups: list[list[_Layer]] = []
+    groups: list[list[Layer]] = []
     done: set[str] = set()
     for node in graph.nodes:
-        layer = None if node.name in done else _layer(graph, node)
+        layer = None if node.name in done else layer_of(graph, node)
         if layer is not None:
             done.update(matrix.name for matrix in layer.matrices)
             words = {matrix.weight for matrix in layer.matrices}
@@ -86,7 +86,7 @@ def _groups(graph: IntegerGraph) -> list[list[_Layer]]:
             groups = [g for g in groups if g not in others] + ([] if first else [first])
             first += [*(known for g in others for known in g), layer]
 
-    def whole(group: list[_Layer]) -> bool:
+    def whole(group: list[Layer]) -> bool:
         """Whether what shares words with a matrix of the group is one of its matrices too, and likewise of its readers."""
         for of in ("matrices", "readers"):
             inside = [n for layer in group for n in getattr(layer, of)]
@@ -98,7 +98,7 @@ def _groups(graph: IntegerGraph) -> list[list[_Layer]]:
     return [group for group in groups if whole(group)]
 
 
-def _layer(graph: IntegerGraph, start: Node) -> _Layer | None:
+def layer_of(graph: IntegerGraph, start: Node) -> Layer | None:
     """The layer of the neurons that a matrix computes; None where they cannot be taken out of all that holds them."""
     if not isinstance(start, MatMul | Conv) or start.is_readout:
         return None
@@ -126,10 +126,10 @@ def _layer(graph: IntegerGraph, start: Node) -> _Layer | None:
     ordered = [n for n in graph.nodes if n.name in nodes]
     matrices = tuple(n for n in ordered if isinstance(n, MatMul | Conv))
     inside = tuple(n for n in ordered if n.keeps_units)
-    return _Layer(matrices, inside, tuple(readers.values()), tuple(tensors)) if inside and readers else None
+    return Layer(matrices, inside, tuple(readers.values()), tuple(tensors)) if inside and readers else None
 
 
-def _seen(graph: IntegerGraph, layers: list[_Layer], codes: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _seen(graph: IntegerGraph, layers: list[Layer], codes: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """What layers send, and what their k-WTA ranks and keeps, on the codes of the head that they belong to."""
     wanted = {name for layer in layers for name in (*layer.sent(), *_ranked(layer))}
     seen: dict[str, NDArray[Any]] = {}
@@ -139,11 +139,11 @@ def _seen(graph: IntegerGraph, layers: list[_Layer], codes: Mapping[str, NDArray
     return seen
 
 
-def _ranked(layer: _Layer) -> tuple[str, ...]:
+def _ranked(layer: Layer) -> tuple[str, ...]:
     return tuple(name for n in layer.inside if n.unit_kind == "k-WTA" for name in (n.input, n.output))
 
 
-def _silent(graph: IntegerGraph, layer: _Layer, seen: Mapping[str, NDArray[Any]]) -> Mask:
+def _silent(graph: IntegerGraph, layer: Layer, seen: Mapping[str, NDArray[Any]]) -> Mask:
     """(n,). A unit of a k-WTA must never have won either: it took another's place. One that ranked 0 may have."""
     silent = np.logical_and.reduce([_always_zero(seen[name], graph.tensors[name].ticks) for name in layer.sent()])
     for node in layer.inside:
@@ -158,13 +158,19 @@ def _always_zero(values: NDArray[Any], ticks: int) -> Mask:
     return np.asarray(~np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).any(axis=1))
 
 
-def _narrowed(constant: Constant, kept: Mask) -> Constant:
-    scale = tuple(s for s, stays in zip(constant.scale, kept, strict=True) if stays) if len(constant.scale) == len(kept) else constant.scale
-    return replace(constant, value=np.ascontiguousarray(constant.value[kept]), scale=scale)
+def chosen_units(constant: Constant, units: NDArray[np.intp]) -> Constant:
+    """The entries of a constant that has one per unit, in this order; one may be there several times."""
+    size = len(constant.value)
+    scale = tuple(constant.scale[k] for k in units) if len(constant.scale) == size else constant.scale
+    return replace(constant, value=np.ascontiguousarray(constant.value[units]), scale=scale)
 
 
-def _without_columns(constant: Constant, kept: Mask) -> Constant:
-    """Of (out, in), where the input may be an image of which the neurons are the channels, or (out, C, kh, kw)."""
+def read_columns(constant: Constant, units: int) -> NDArray[Any]:
+    """(out, units, k) of what reads a layer, (out, in) or (out, C, kh, kw): units may be the channels of an image."""
+    return constant.value.reshape(len(constant.value), units, -1)
+
+
+def with_columns(constant: Constant, columns: NDArray[Any]) -> Constant:
+    """The constant with these in place of its columns."""
     value = constant.value
-    columns = value.reshape(len(value), len(kept), -1)[:, kept]
     return replace(constant, value=columns.reshape(len(value), *((-1,) if value.ndim == 2 else columns.shape[1:2] + value.shape[2:])))

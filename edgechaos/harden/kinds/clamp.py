@@ -1,0 +1,60 @@
+"""Codes that no calibration item reached are cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from edgechaos import reference
+from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.harden.base import Hardening
+from edgechaos.support.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp(Hardening):
+    """The bounds of a Requantize become the least and the greatest code that it wrote, 0 among them.
+
+    The integers are the same on every item whose codes stay within, the calibration items among them.
+    Source: Ranger (Chen, Li and Pattabiraman, DSN 2021), with one range a layer.
+    """
+
+    kind: ClassVar[str] = "clamp"
+    title: ClassVar[str] = "Bounds of activations"
+    effect: ClassVar[str] = "a code beyond those of all calibration items becomes the nearest of them"
+    observes: ClassVar[bool] = True
+
+    @classmethod
+    def places(cls, graph: IntegerGraph) -> tuple[str, ...]:
+        """Every Requantize."""
+        return tuple(n.name for n in graph.nodes if isinstance(n, Requantize))
+
+    def apply(self, graph: IntegerGraph, codes: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> IntegerGraph:
+        """The same graph with narrower bounds of one node."""
+        self.refuse_place(graph, self.place)
+        node = graph.node(self.place)
+        assert isinstance(node, Requantize)
+        seen = [
+            reference.run(graph, items, head=head, keep=(node.output,)).tensors[node.output]
+            for head, items in codes.items()
+            if len(items) and node in graph.path(head)
+        ]
+        if not seen:
+            raise ConfigError(f"{self}: what the layer writes must be observed; give calibration items of its head", "harden")
+        low = max(node.low, min(0, *(int(values.min()) for values in seen)))
+        high = min(node.high, max(0, *(int(values.max()) for values in seen)))
+        bounded = replace(node, low=low, high=high)
+        return replace(graph, nodes=tuple(bounded if n is node else n for n in graph.nodes)).validate()
+
+    def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
+        """Wrong weights of the matrix before it."""
+        matrix = next(n for n in graph.nodes if n.name == self.place)
+        while (source := graph.producer(matrix.input)) is not None and matrix.words(graph) is None:
+            matrix = source
+        if matrix.words(graph) is not None:
+            yield {"fault": "weight_bit_flip", "rates": (0.001, 0.01), "node": matrix.name}
