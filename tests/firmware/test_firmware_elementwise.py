@@ -1,4 +1,4 @@
-"""Pools, Requantize and Lut of many sizes, on this machine and on the emulated Cortex-M4, with assembly and without."""
+"""Pools, Requantize, Lut and TopK of many sizes, on this machine and on the emulated Cortex-M4, with assembly and without."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from edgechaos.faults.injections import CLEAN
+from edgechaos.faults.kinds.dead import DeadNeurons
+from edgechaos.faults.kinds.winner_count import WinnerCount
+from edgechaos.faults.plan import FaultPlan, resolve
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -15,6 +18,7 @@ from edgechaos.graph.kinds.average_pool import AveragePool
 from edgechaos.graph.kinds.max_pool import MaxPool
 from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.kinds.requantize import Requantize
+from edgechaos.graph.kinds.topk import TopK
 from tests.firmware.test_firmware_nodes import check
 from tests.helpers.emulated import BOARD, check_on_a_cortex_m4, portable
 from tests.helpers.firmware_host import library
@@ -77,7 +81,27 @@ def tables() -> IntegerGraph:
     return b.graph()
 
 
-GRAPHS = {"pools": pools, "shifts from 33 on": lambda: rescaled(33), "shifts from 31 on": lambda: rescaled(31), "tables": tables}
+def winners() -> IntegerGraph:
+    """Values far apart, within few high bytes, within few codes, and all equal; few winners and many."""
+    b = Builder(np.random.default_rng(5))
+    for size in (*SIZES, 70):
+        for spread in (2e4, 2e7, 1e9):
+            for k in {1, max(1, size // 8), size}:
+                b.prefix = f"w{size}_{int(np.log10(spread))}_{k}_"
+                image = b.tensor("image", "int8", (5,))
+                ranked = b.requantize(b.matmul(image, f"{b.prefix}sums", size), f"{b.prefix}rank", "int16", spread)
+                kept = b.requantize(b.add(TopK, ranked, "int16", (size,), k=k), f"{b.prefix}codes", "int8", 64.0)
+                b.head(f"{b.prefix}head", image, b.matmul(kept, f"{b.prefix}readout", 3, Readout), Encoding("codes"))
+    return b.graph()
+
+
+GRAPHS = {
+    "winners": winners,
+    "pools": pools,
+    "shifts from 33 on": lambda: rescaled(33),
+    "shifts from 31 on": lambda: rescaled(31),
+    "tables": tables,
+}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -94,7 +118,24 @@ def test_on_a_cortex_m4(name: str, tmp_path: Path) -> None:
     check_on_a_cortex_m4(graph, generate(graph, BOARD), tmp_path)
 
 
-@pytest.mark.parametrize(("name", "compiler"), [("pools", "gcc"), ("shifts from 33 on", "zig"), ("tables", "zig")])
+@pytest.mark.parametrize("rate", [0.4, 1.0])
+def test_fewer_units_alive_than_may_win(rate: float, tmp_path: Path) -> None:
+    graph = winners()
+    layers = [n.name for n in graph.nodes if isinstance(n, TopK)]
+    plan = FaultPlan(tuple(DeadNeurons(name, rate=rate, seed=1) for name in layers))
+    check_on_a_cortex_m4(graph, generate(graph, BOARD), tmp_path, plan)
+
+
+@pytest.mark.parametrize("delta", [-70, -1, 3, 70])
+def test_another_number_of_winners(delta: int, tmp_path: Path) -> None:
+    graph = winners()
+    layers = [n.name for n in graph.nodes if isinstance(n, TopK)]
+    host = library(graph, tmp_path)
+    check(graph, host, resolve(graph, FaultPlan(tuple(WinnerCount(name, delta=delta) for name in layers))), seed=1)
+    host.close()
+
+
+@pytest.mark.parametrize(("name", "compiler"), [("winners", "zig"), ("pools", "gcc"), ("shifts from 33 on", "zig"), ("tables", "zig")])
 def test_portable_c_gives_the_same_integers(name: str, compiler: str, tmp_path: Path) -> None:
     graph = GRAPHS[name]()
     firmware = portable(generate(graph, BOARD))

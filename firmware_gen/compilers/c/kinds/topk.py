@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgechaos.firmware_gen.compilers.c.lowering import CALL, Lowering, lowers
 from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.topk import DROPPABLE, TopK
 
@@ -14,6 +15,10 @@ class TopKInC(Lowering):
     """One call."""
 
     header = "ec_activate.h"
+
+    def scratch(self, graph: IntegerGraph, node: TopK, kernel: str) -> Scratch:
+        """A list of units."""
+        return Scratch(block=graph.tensors[node.input].size)
 
     def describe(self, source: Source, w: Writer, node: TopK) -> None:
         """An ec_topk."""
