@@ -67,6 +67,19 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True)
+class FlashWaits:
+    """What data in flash cost beside the cycle table: wait states at the board's clock for every `word_bytes` that are not cached."""
+
+    states: int
+    word_bytes: int
+    source: str
+
+    def cycles(self, data_bytes: int) -> int:
+        """Of data that are read once, one after another: every word of the flash waits."""
+        return self.states * -(-data_bytes // self.word_bytes)
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One board. chip: as the port spells it. max_payload: of a frame, bytes. timer_hz: 0 for no timer. flags: last on the command line.
 
@@ -89,6 +102,7 @@ class Board:
     serial: Serial
     edge: Edge
     energy: Energy | None = None
+    flash_waits: FlashWaits | None = None
     flags: tuple[str, ...] = ()
     repair_bytes: int = 0
     peripherals: str = ""
@@ -184,6 +198,8 @@ def _check(board: Board, path: Path) -> None:
         "serial.baud": (1200 <= board.serial.baud <= 4_000_000, "1200 to 4000000"),
         "edge.base": (_is_register(board.edge.base), register),
         "edge.pin": (0 <= board.edge.pin < 16, "0 to 15"),
+        "flash_waits.states": (board.flash_waits is None or 0 <= board.flash_waits.states <= 64, "0 to 64"),
+        "flash_waits.word_bytes": (board.flash_waits is None or board.flash_waits.word_bytes in (4, 8, 16, 32), "4, 8, 16 or 32"),
         "energy.nj_per_cycle": (board.energy is None or 0 < board.energy.nj_per_cycle < 1000, "above 0 and below 1000"),
     }
     for key, (good, expected) in rules.items():
