@@ -31,7 +31,8 @@ CORE = Core(
     gcc=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
     kernels=tuple(path for folder in ("armv7em", "armv7m") for path in sorted((KERNELS / folder).glob("*.S"))),
     # Counted in an emulator as clang -O2 compiles the kernels (`make bench` repeats the count).
-    costs=Costs(2.0, 0.0, 0.0, event_active_mac=1.25, event_active=12.0, event_input=3.0, event_output=14.0, event=0.0),
+    costs=Costs(2.0, 0.0, 0.0, event_active_mac=1.07, event_active=4.0, event_input=1.7, event_output=9.0, event=0.0),
+    quad_costs=Costs(0.87, 1.5, 7.0, event_active_mac=1.07, event_active=4.0, event_input=1.7, event_output=9.0, event=0.0),
     # Of one window, gathering included, and of one in pairs: `python benchmarks/crossover.py`, within 4 % of its counts.
     conv_costs=Costs(1.01, 13.98, 22.73, event_active_mac=0.76, event_active=6.7, event_input=27.91, event_output=37.87, event=112.02),
     pair_costs=Costs(0.76, 0.98, 22.51, event_active_mac=0.83, event_active=5.36, event_input=26.45, event_output=37.87, event=87.48),

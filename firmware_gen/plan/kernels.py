@@ -59,19 +59,19 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
     """A kernel for every matrix, by node name. Activity comes from graph.metadata["activity"], tensor -> fraction.
 
     repairable: whether stored weights may change; where they may, none share a half word. core: None for the
-    host library, which folds no background.
+    host library, which folds no background and has no pairs.
 
     Nodes that share their weights share the kernel of the first of them: one layout is stored.
     """
-    folds, core = core is not None, core or cores.load(DEFAULT)
+    board, core = core is not None, core or cores.load(DEFAULT)
     chosen: dict[str, KernelChoice] = {}
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
         if isinstance(node, Summing):
-            pairs = not repairable and may_pair(graph, node, core)
-            costs = (pairs and core.pair_costs) or (core.conv_costs if node.slides else core.costs)
+            pairs = board and not repairable and may_pair(graph, node, core)
+            costs = (pairs and (core.pair_costs if node.slides else core.quad_costs)) or (core.conv_costs if node.slides else core.costs)
             limit = crossover(node.terms(graph), len(graph.value(node.weight)), costs)
-            background, activity = _background(graph, node) if folds else (0, _activity(graph, node.input))
+            background, activity = _background(graph, node) if board else (0, _activity(graph, node.input))
             if graph.constants[node.weight].bits < 8:
                 chosen[node.name] = KernelChoice(node.name, "packed", activity, limit, background)
                 continue

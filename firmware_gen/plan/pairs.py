@@ -1,6 +1,7 @@
-"""Weights of two outputs in one half word, 256 B + A: one 16-bit product then adds to the sums of both (runtime/core/ec_conv_pairs.c).
+"""Weights of two outputs in one half word, 256 B + A: one 16-bit product then adds to the sums of both (runtime/core/ec_conv_pairs.c, and
+ec_quads.c of matrices).
 
-What that needs is proved here for each convolution; where it does not hold, the dense kernel takes the weights one by one.
+What that needs is proved here for each layer; where it does not hold, the dense kernel takes the weights one by one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from edgechaos.firmware_gen.core import Core
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.conv import Conv
+from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.node import Node
+from edgechaos.harden.guards import guards_of
 
-KERNEL = "ec_conv_quads.S"
+KERNEL, MATRIX_KERNEL = "ec_conv_quads.S", "ec_dot_quads.S"
 """The assembly of cores that have the products: without it one weight at a time is as fast."""
 TAPS = 3
 """Columns of a window: the loop is unrolled for them."""
@@ -22,8 +25,16 @@ MOST_SUM = 1 << 23
 
 
 def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
-    """Whether the core has the kernel, it fits the windows, every 256 B + A is an int16 and no sum of B reaches MOST_SUM."""
-    if not isinstance(node, Conv) or all(path.name != KERNEL for path in core.kernels):
+    """Whether the core has the kernel, it fits the windows, every 256 B + A is an int16 and no sum of B reaches MOST_SUM.
+
+    A matrix's sums are taken apart after 512 inputs each: 127 * 128 * 512 is less.
+    """
+    kernels = {path.name for path in core.kernels}
+    if isinstance(node, MatMul):
+        code = guards_of(graph).codes.get(node.weight)
+        corrected = code is not None and code.corrects  # in pairs its words would lie in RAM
+        return MATRIX_KERNEL in kernels and not corrected and bool((graph.value(node.weight)[1::2] >= -127).all())
+    if not isinstance(node, Conv) or KERNEL not in kernels:
         return False
     weight, columns = graph.value(node.weight), graph.tensors[node.output].shape[2]
     if weight.shape[3] != TAPS or node.stride[1] != 1 or columns < 2:
@@ -36,6 +47,16 @@ def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
 def paired_weights(weight: NDArray[np.int8]) -> NDArray[np.int16]:
     """(outputs, channels, rows, 3) to (outputs / 4, channels * rows / 2, 3, 2, 2), both rounded up, as ec_layers.h says."""
     return _words(weight).astype(np.int16)
+
+
+def quad_weights(weight: NDArray[np.int8]) -> NDArray[np.int16]:
+    """(outputs, inputs) to (outputs / 4, inputs / 8, 4, 2, 2), both rounded up, as ec_layers.h says."""
+    outputs, inputs = weight.shape
+    padded = np.zeros((-(-outputs // 4) * 4, -(-inputs // 8) * 8), np.int16)
+    padded[:outputs, :inputs] = weight
+    words = 256 * padded[1::2] + padded[0::2]
+    apart = words.reshape(len(padded) // 4, 2, -1, 2, 2, 2)  # quad, pair of outputs, eight, four, input / 2, input % 2
+    return apart.transpose(0, 2, 3, 5, 1, 4).reshape(len(padded) // 4, -1, 4, 2, 2)
 
 
 def _words(weight: NDArray[np.int8]) -> NDArray[np.int64]:

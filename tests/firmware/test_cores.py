@@ -41,6 +41,8 @@ GRAPHS: dict[str, tuple[IntegerGraph, Choice]] = {
     "kwta, 2 bits": (mixed_graph(Mixed("kwta", bits=2)), "auto"),
     "thermal": (mixed_graph(Mixed("thermal")), "auto"),
     "background, event": (normalized_graph(), "event"),
+    "dense, two parts of the inputs": (normalized_graph(531, 13), "dense"),
+    "dense, not in quads": (normalized_graph(40, 13, lowest=True), "dense"),
     "background, 4 bits": (normalized_graph(bits=4), "auto"),
 }
 

@@ -253,13 +253,18 @@ def _thermal(b: Builder, spec: Mixed, x: str) -> str:
     return x
 
 
-def normalized_graph(inputs: int = 300, hidden: int = 21, bits: int = 8) -> IntegerGraph:
-    """A plain network behind a table that makes its least code of 0, of more inputs than a list of events holds."""
+def normalized_graph(inputs: int = 300, hidden: int = 21, bits: int = 8, *, lowest: bool = False) -> IntegerGraph:
+    """A plain network behind a table that makes its least code of 0, of more inputs than a list of events holds.
+
+    lowest: with a weight of -128, which shares no half word.
+    """
     b = Builder(np.random.default_rng(5), bits)
     x = b.tensor("codes", "int8", (inputs,))
     table = b.rng.integers(-70, 128, 256).astype(np.int8)
     table[128] = -70
     y = b.add(Lut, x, "int8", (inputs,), table=b.constant("normalized", table, 8))
+    if lowest:
+        b.constant("layer_w", np.where(np.arange(hidden * inputs).reshape(hidden, inputs) % 9, 31, -128).astype(np.int8), bits, (0.02,))
     z = b.requantize(b.matmul(y, "layer", hidden), "layer", "int8", _spread(b, inputs), relu=True)
     b.head("main", x, b.matmul(z, "readout", 5, Readout), Encoding("codes"))
     return replace(b.graph(), metadata={"activity": {x: 0.2, y: 0.99, z: 0.4}})

@@ -8,6 +8,7 @@ from edgechaos.firmware_gen.compilers.c.lowering import CALL
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.source import Fields, Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
+from edgechaos.firmware_gen.plan.pairs import quad_weights
 from edgechaos.graph.weighted import Summing, Weighted
 
 
@@ -25,6 +26,11 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         stride = up(inputs, multiple)
         layout, note = ("windows", f"[out][in], padded to {stride}") if node.slides else ("dense", "[out][in]")
         table = source.table(w, node.weight, layout, np.pad(weight, ((0, 0), (0, stride - inputs))), "int8", note)
+    elif choice.kernel == "pairs":
+        quads = quad_weights(weight)
+        stride = quads[0].nbytes
+        note = "[4 outputs][8 inputs][4][2 outputs][input], 256 B + A"
+        table = f"(const int8_t *){source.table(w, node.weight, 'pairs', quads, 'int16', note)}"
     elif choice.kernel == "packed":
         packed = pack(weight.T, constant.bits)
         stride = packed.shape[1]
@@ -42,7 +48,9 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         w.line("#if EC_FAULTS")
         about = {**about, "folded": source.table(w, node.name, "folded", folded, "int32")}
         w.lines("#endif", "")
-    fields = members(source, node, table, choice.kernel == "dense", bias, (outputs, inputs, stride))
+    if choice.kernel == "pairs":
+        about = {**about, "paired": 2}
+    fields = members(source, node, table, choice.kernel in ("dense", "pairs"), bias, (outputs, inputs, stride))
     return fields | {"background": choice.background}, about
 
 

@@ -44,7 +44,7 @@ void ec_conv(const ec_conv_layer *layer, const ec_run *run, const int8_t *x, int
     for (uint32_t row = 0; row < w->rows; row++)
         for (uint32_t column = 0; column < w->columns; column++, to++) {
             gather(w, row, column, x, run->scratch->window);
-            ec_matmul_sums(&layer->matrix, run, 1, run->scratch->window, run->scratch->sums);
+            ec_matmul_sums(&layer->matrix, run, run->scratch->window, run->scratch->sums);
             for (uint32_t o = 0; o < outputs; o++)
                 to[o * positions] = run->scratch->sums[o];
         }

@@ -10,13 +10,15 @@
 #endif
 
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
- * of three layouts; the other pointer is NULL.
+ * of four layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        the background are added, times the distance from it. Without a sign the bytes of a
  *        word can be multiplied together (ec_rows.c).
  * pairs: int16 in place of `dense`, 256 B + A of outputs 2k and 2k + 1, for convolutions of three columns: [outputs / 4][rows / 2][3][2][2],
  *        by fours of outputs, pairs of rows of the window over all channels, taps, pairs of outputs, rows; padded with zeros.
+ * quads: the same of matrices: [outputs / 4][inputs / 8][4][2][2], by fours of outputs, eights of inputs, pairs of them (0 and 2, 1 and 3,
+ *        4 and 6, 5 and 7), pairs of outputs, inputs; padded with zeros; `stride` bytes for four outputs.
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
  * bits first, padded with zeros to whole eights.
  */
@@ -34,7 +36,7 @@ typedef struct ec_matrix {
     uint8_t index;      /* number in node order: names the matrix in a patch */
 #endif
 #if EC_FAULTS
-    uint8_t paired;     /* 1: `dense` is in pairs */
+    uint8_t paired;     /* 1: `dense` is in pairs, 2: in quads */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
     const int32_t *folded; /* [outputs]: what the products of the background have made of the bias; NULL: nothing */
 #if EC_REPAIR_BYTES

@@ -1,8 +1,9 @@
-/* Matrix times vector: a dense kernel, and an event-driven one that reads only the rows of inputs that are not the background. */
+/* Matrix times vector: dense kernels, and an event-driven one that reads only the rows of inputs that are not the background. */
 #include "ec_matmul.h"
 
 #include <string.h>
 
+#include "ec_quads.h"
 #include "ec_rows.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARMEL__)
@@ -110,33 +111,50 @@ static void event_driven(const ec_matrix *matrix, const ec_run *run, const int8_
     } while (x != end);
 }
 
-void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+/* What the sums begin with: the bias, unless a gain is to be in between. */
+static inline const int32_t *begin(const ec_matrix *matrix, int32_t gain, int32_t *acc)
 {
-    const uint32_t outputs = matrix->outputs;
-    const int32_t *const bias = matrix->bias, *from = bias;
-    if (gain != 1 || bias == NULL)
-        from = memset(acc, 0, outputs * sizeof *acc);
-    if (matrix->rows != NULL) {
-        event_driven(matrix, run, x, from, acc);
-    } else {
-        if (from != acc)
-            memcpy(acc, from, outputs * sizeof *acc);
-        dense(matrix, x, acc);
-    }
-    if (gain != 1)
-        for (uint32_t o = 0; o < outputs; o++)
-            acc[o] = gain * acc[o] + (bias != NULL ? bias[o] : 0);
+    return gain == 1 && matrix->bias != NULL ? matrix->bias : memset(acc, 0, matrix->outputs * sizeof *acc);
 }
 
-void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+static inline void finish(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
 {
-    ec_matmul_sums(matrix, run, gain, x, acc);
+    if (gain != 1)
+        for (uint32_t o = 0; o < matrix->outputs; o++)
+            acc[o] = gain * acc[o] + (matrix->bias != NULL ? matrix->bias[o] : 0);
 #if EC_FAULTS
     ec_patch_sums(run->faults->patch, run->faults->patches, matrix, gain, x, acc);
 #endif
 #if EC_GUARDS
     ec_patch_sums(run->guards->patch, run->guards->patches, matrix, gain, x, acc);
 #endif
+    (void)run, (void)x;
+}
+
+void ec_matmul_sums(const ec_matrix *matrix, const ec_run *run, const int8_t *x, int32_t *acc)
+{
+    event_driven(matrix, run, x, begin(matrix, 1, acc), acc);
+}
+
+void ec_matmul(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    event_driven(matrix, run, x, begin(matrix, gain, acc), acc);
+    finish(matrix, run, gain, x, acc);
+}
+
+void ec_matmul_dense(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    const int32_t *const from = begin(matrix, gain, acc);
+    if (from != acc)
+        memcpy(acc, from, matrix->outputs * sizeof *acc);
+    dense(matrix, x, acc);
+    finish(matrix, run, gain, x, acc);
+}
+
+void ec_matmul_quads(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    ec_quads_matmul(matrix, run, x, begin(matrix, gain, acc), acc);
+    finish(matrix, run, gain, x, acc);
 }
 
 uint16_t ec_argmax(const int32_t *logits, uint16_t count)

@@ -12,6 +12,11 @@ int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
     if (matrix->bits < 8u)
         return ec_packed_code(matrix->dense + output * matrix->stride, matrix->bits, input);
 #if EC_FAULTS
+    if (matrix->paired == 2u) {
+        const uint32_t eight = output / 4u * (matrix->stride / 32u) + input / 8u, pair = (input >> 1 & 2u) + (input & 1u);
+        const int16_t *const two = (const int16_t *)(const void *)matrix->dense + (eight * 4u + pair) * 4u;
+        return ec_paired_weight(two[(output & 2u) + (input >> 1 & 1u)], output);
+    }
     if (matrix->paired) {
         const uint32_t row = input / 3u, pair = output / 4u * ((matrix->inputs / 3u + 1u) / 2u) + row / 2u;
         const int16_t *const two = (const int16_t *)(const void *)matrix->dense + (pair * 3u + input % 3u) * 4u;

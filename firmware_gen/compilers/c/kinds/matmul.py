@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgechaos.firmware_gen.compilers.c.lowering import Lowering, lowering_of, lowers
-from edgechaos.firmware_gen.compilers.c.matrix import matrix, matrix_instructions
+from edgechaos.firmware_gen.compilers.c.matrix import matrix, matrix_instructions, up
 from edgechaos.firmware_gen.compilers.c.source import Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
 from edgechaos.firmware_gen.plan.kernels import MOST_EVENTS
@@ -11,6 +11,10 @@ from edgechaos.firmware_gen.plan.memory import Scratch
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.kinds.readout import Readout
+
+FUNCTIONS = {"dense": "ec_matmul_dense", "pairs": "ec_matmul_quads"}
+CODES = 512
+"""Inputs that a matrix in quads takes at a time (ec_quads.h)."""
 
 
 @lowers(MatMul)
@@ -20,7 +24,9 @@ class MatMulInC(Lowering):
     header = "ec_matmul.h"
 
     def scratch(self, graph: IntegerGraph, node: MatMul, kernel: str) -> Scratch:
-        """The list of active inputs."""
+        """The list of active inputs, or inputs spread to 16 bits."""
+        if kernel == "pairs":
+            return Scratch(block=up(min(node.terms(graph), CODES), 8))
         return Scratch(events=0 if kernel == "dense" else min(node.terms(graph), MOST_EVENTS))
 
     def describe(self, source: Source, w: Writer, node: MatMul) -> None:
@@ -32,15 +38,16 @@ class MatMulInC(Lowering):
         return "1"
 
     def call(self, source: Source, w: Writer, node: MatMul) -> None:
-        """ec_matmul(about, run, gain, x, acc)."""
+        """ec_matmul<_kernel>(about, run, gain, x, acc)."""
+        function = FUNCTIONS.get(source.kernels[node.name].kernel, "ec_matmul")
         about = f"{source.in_use(node, 'ec_matrix')}, run, {self.gain(source, node)}"
         x, y = source.at(node.input), source.at(node.output)
         t = source.graph.tensors[node.output]
         if t.ticks:
             with w.block(f"for (uint32_t t = 0; t < {t.ticks}; t++)"):
-                w.line(f"ec_matmul({about}, {x} + {node.terms(source.graph)} * t, {y} + {t.shape[0]} * t);")
+                w.line(f"{function}({about}, {x} + {node.terms(source.graph)} * t, {y} + {t.shape[0]} * t);")
         else:
-            w.line(f"ec_matmul({about}, {x}, {y});")
+            w.line(f"{function}({about}, {x}, {y});")
 
     def instructions(self, graph: IntegerGraph, node: MatMul) -> int:
         """A vector per tick."""

@@ -1,10 +1,18 @@
 /* void ec_add_rows(ec_rows *rows)
  *
- * The wide loop of ec_rows.c for Armv7-M: eight instructions for an event of eight outputs, and one more in every fourth block, which
- * moves the events' rows on by the 32 bytes that four blocks have passed. Eight words of sums, the mask, two words of weights, x and the
- * list take all fourteen registers; compilers spill. An event's row is an address less 8. The loops are entered where what is left of the
- * list is a multiple of eight events. AAPCS (IHI 0042); the list is not empty.
+ * The wide loop of ec_rows.c for Armv7-M: eight instructions for an event of eight outputs, and one more in every PHASES-th block, which
+ * moves the events' rows on by what the blocks have passed. Eight words of sums, the mask, two words of weights, x and the list take all
+ * fourteen registers; compilers spill. An event's row is an address less 8. The loops are entered where what is left of the list is a
+ * multiple of EVENTS. AAPCS (IHI 0042); the list is not empty.
  */
+#if defined(__OPTIMIZE_SIZE__)
+#define PHASES 4
+#define EVENTS 2
+#else
+#define PHASES 8
+#define EVENTS 8
+#endif
+
     .syntax unified
     .thumb
     .section .text.ec_add_rows, "ax", %progbits
@@ -27,7 +35,7 @@
     mov     pc, r11
     .p2align 2
 1:
-    .rept 8
+    .rept EVENTS
     ldrd    r10, r11, [r0], #8          /* row, x */
     ldrd    r10, r12, [r10, #\offset]   /* eight weights */
     products r10, r12
@@ -63,31 +71,39 @@ ec_add_rows:
     push    {r0, r4-r11, lr}
     ldr     r12, [r0, #28]              /* phase */
 5:
-    mov     lr, #0x000000FF
-    orr     lr, lr, #0xFF000000
-    movs    r2, #0
-    movs    r3, #0
-    movs    r4, #0
-    movs    r5, #0
-    movs    r6, #0
-    movs    r7, #0
-    mov     r8, #0
-    mov     r9, #0
+    adr     r10, 4f
+    ldm     r10, {r2-r9, lr}            /* zeros, and the mask */
     ldrd    r0, r1, [r0]                /* list, end */
     sub     r10, r0, r1
-    and     r10, r10, #0x38             /* events that are missing to eights, times 8 */
+    and     r10, r10, #8 * (EVENTS - 1) /* events that are missing to EVENTS, times 8 */
     tbh     [pc, r12, lsl #1]
 6:  .short  (10f - 6b) / 2
     .short  (11f - 6b) / 2
     .short  (12f - 6b) / 2
+#if PHASES == 8
     .short  (13f - 6b) / 2
+    .short  (14f - 6b) / 2
+    .short  (15f - 6b) / 2
+    .short  (16f - 6b) / 2
+#endif
+    .short  (17f - 6b) / 2
 10: block   8
-    b       7f
+    b.w     7f
 11: block   16
-    b       7f
+    b.w     7f
 12: block   24
-    b       7f
-13:
+    b.w     7f
+#if PHASES == 8
+13: block   32
+    b.w     7f
+14: block   40
+    b.w     7f
+15: block   48
+    b.w     7f
+16: block   56
+    b.w     7f
+#endif
+17:
     push    {r1}
     adr     r11, 1f
     add     r10, r10, r10, lsl #3
@@ -95,9 +111,9 @@ ec_add_rows:
     mov     pc, r11
     .p2align 2
 1:
-    .rept 8
+    .rept EVENTS
     ldrd    r10, r11, [r0]
-    ldrd    r1, r12, [r10, #32]!
+    ldrd    r1, r12, [r10, #8 * PHASES]!
     str     r10, [r0], #8
     products r1, r12
     .endr
@@ -119,9 +135,11 @@ ec_add_rows:
     strd    r10, r11, [r0, #8]
     ldrd    r10, r12, [r0, #24]         /* blocks left, phase */
     add     r12, r12, #1
-    and     r12, r12, #3
+    and     r12, r12, #PHASES - 1
     subs    r10, r10, #1
     strd    r10, r12, [r0, #24]
     bne.w   5b
     pop     {r0, r4-r11, pc}
+    .p2align 2
+4:  .word   0, 0, 0, 0, 0, 0, 0, 0, 0xFF0000FF
     .size ec_add_rows, . - ec_add_rows
