@@ -9,7 +9,8 @@ OUT ?= demo-output
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 EC := $(BIN)/edgechaos
-APT_PACKAGES := gcc g++ libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+APT_PACKAGES := gcc g++ libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm qemu-system-misc \
+    gcc-riscv64-unknown-elf
 IN := --data mnist5k
 
 .PHONY: demo check test nightly lint lines bench mutation apt clean

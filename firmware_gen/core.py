@@ -50,15 +50,16 @@ class CycleTable:
 class InstructionSet:
     """What a core executes: an emulator's model of it may execute more.
 
-    name: of the architecture. modes: capstone's CS_MODE_ names without that prefix. lacks: capstone's groups (ARM_GRP_...) that the core
-    has not, and what they are called. only: where it is not "", a regular expression that every instruction of an image must match whole,
-    as "LENGTH MNEMONIC OPERANDS" with the length in bytes.
+    name: of the architecture. architecture, modes: capstone's CS_ARCH_ and CS_MODE_ names without these prefixes. lacks: capstone's groups
+    (ARM_GRP_...) that the core has not, and what they are called. only: where it is not "", a regular expression that every instruction
+    of an image must match whole, as "LENGTH MNEMONIC OPERANDS" with the length in bytes.
     """
 
     name: str
     modes: tuple[str, ...] = ("THUMB", "MCLASS")
     lacks: Mapping[str, str] = field(default_factory=dict)
     only: str = ""
+    architecture: str = "ARM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Core:
     kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_add_rows`. unicorn: the CPU model of the
     emulator, a constant of `unicorn.arm_const`; "" where it has none. qemu: the program that emulates boards with it. cycles: None where no
     table is published. work: instructions where a Cortex-M4 takes one, at most, rounded up: bounds of what hangs are multiplied by it.
-    startup: the folder of what precedes `main`, in `runtime/startup/`.
+    startup: the folder of what precedes `main`, in `runtime/startup/`. gcc_program: the GCC that takes the flags of `gcc`.
     """
 
     title: str
@@ -84,6 +85,7 @@ class Core:
     unicorn: str = ""
     qemu: str = "qemu-system-arm"
     startup: str = "cortex_m"
+    gcc_program: str = "arm-none-eabi-gcc"
     cycles: CycleTable | None = None
     work: int = 1
 

@@ -1,7 +1,7 @@
 """A linked ELF as an emulator needs it: bytes by load address, where code lies, names for addresses.
 
-Thumb code is found by the mapping symbols $t and $d.
-Source: Arm IHI 0044, "ELF for the Arm Architecture", section 5.5.5 (mapping symbols).
+Code is found by the mapping symbols $t (Thumb), $x (RISC-V) and $d.
+Sources: Arm IHI 0044, "ELF for the Arm Architecture", section 5.5.5; RISC-V ELF psABI 1.0, "Mapping symbol".
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edgechaos.support.extras import need
 from edgechaos.support.files import read_file
 from edgechaos.support.suggest import suggestion
 
+MACHINES = ("EM_ARM", "EM_RISCV")
 MAX_BYTES = 1 << 24
 """Of an image in memory: the largest Cortex-M parts have a few megabytes."""
 
@@ -40,7 +41,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
-    """segments: (load address, bytes). code: where Thumb code lies. symbols: by address. regions: sections, data and functions by name."""
+    """segments: (load address, bytes). code: where code lies. symbols: by address. regions: sections, data and functions by name."""
 
     segments: tuple[tuple[int, bytes], ...]
     code: tuple[Range, ...]
@@ -82,15 +83,15 @@ class FirmwareImage:
 
 
 def load_elf(path: str | Path) -> FirmwareImage:
-    """Read a 32-bit little-endian Arm executable. Raises ArtifactError where it is none, is damaged or has no symbols."""
+    """Read a 32-bit little-endian executable for Arm or RISC-V. Raises ArtifactError where it is none, is damaged or has no symbols."""
     elftools = need("elftools.elf.elffile", "emulate")
     from elftools.common.exceptions import ELFError
 
     data = read_file(path, "firmware", limit=1 << 26)
     try:
         elf = elftools.ELFFile(io.BytesIO(data))
-        if (elf["e_machine"], elf.elfclass, elf.little_endian) != ("EM_ARM", 32, True):
-            raise ArtifactError(f"{path} is not a 32-bit Arm executable but {elf['e_machine']}; build it for this board", str(path))
+        if elf["e_machine"] not in MACHINES or (elf.elfclass, elf.little_endian) != (32, True):
+            raise ArtifactError(f"{path} is no 32-bit Arm or RISC-V executable but {elf['e_machine']}; build it for this board", str(path))
         segments = tuple((int(s["p_paddr"]), s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"])
         table = elf.get_section_by_name(".symtab")
         if table is None:
@@ -101,7 +102,7 @@ def load_elf(path: str | Path) -> FirmwareImage:
     except (ELFError, ValueError, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise ArtifactError(f"{path} is not an ELF file, or is damaged ({error}); build the firmware again", str(path)) from error
     if sum(len(d) for _, d in segments) > MAX_BYTES or not code:
-        raise ArtifactError(f"{path} holds no Thumb code, or more than any board does; build the firmware again", str(path))
+        raise ArtifactError(f"{path} holds no code, or more than any board does; build the firmware again", str(path))
     named = (s for s in entries if s["st_info"]["type"] == "STT_FUNC" and s.name)
     held = {s.name: (s["sh_addr"], s["sh_addr"] + s["sh_size"]) for s in sections.values() if s["sh_flags"] & ALLOCATED and s["sh_size"]}
     of_data = (s for s in entries if s["st_info"]["type"] in ("STT_OBJECT", "STT_FUNC") and s["st_size"] and s.name)
@@ -113,16 +114,16 @@ def load_elf(path: str | Path) -> FirmwareImage:
 
 
 def _code_ranges(entries: list[Any], sections: dict[int, Any]) -> tuple[Range, ...]:
-    """Where functions and Thumb marks agree: data-only sections carry no marks, so that a last $t runs on into tables."""
+    """Where functions and marks of code agree: data-only sections carry no marks, so that a last $t runs on into tables."""
     marks: dict[int, list[tuple[int, str]]] = {}
     for symbol in entries:
-        if symbol.name[:2] in ("$t", "$d", "$a") and symbol.name[2:3] in ("", "."):
+        if symbol.name[:2] in ("$t", "$d", "$a", "$x") and symbol.name[2:3] in ("", ".", "r"):  # "$xrv32imc": with these extensions
             marks.setdefault(symbol["st_shndx"], []).append((symbol["st_value"], symbol.name[1]))
     thumb: list[Range] = []
     for index, found in marks.items():
         found.sort()
         ends = [address for address, _ in found[1:]] + [sections[index]["sh_addr"] + sections[index]["sh_size"]]
-        thumb += [(address, end) for (address, kind), end in zip(found, ends, strict=True) if kind == "t" and end > address]
+        thumb += [(address, end) for (address, kind), end in zip(found, ends, strict=True) if kind in "tx" and end > address]
     return _overlaps(sorted(thumb), _union(_function_extents(entries)))
 
 

@@ -94,13 +94,17 @@ def map_code(image: FirmwareImage, core: Core) -> CodeMap:
     Raises UnsupportedError where one is not the core's: an emulator executes more than the silicon does.
     """
     capstone = need("capstone", "emulate")
-    arm = need("capstone.arm", "emulate")
-    machine = capstone.Cs(capstone.CS_ARCH_ARM, sum(getattr(capstone, f"CS_MODE_{mode}") for mode in core.instructions.modes))
+    own = core.instructions
+    names = need(f"capstone.{own.architecture.lower()}", "emulate")
+    modes = sum(getattr(capstone, f"CS_MODE_{mode}") for mode in own.modes)
+    machine = capstone.Cs(getattr(capstone, f"CS_ARCH_{own.architecture}"), modes)
     machine.detail = True
-    unknown = [group for group in core.instructions.lacks if not hasattr(arm, group)]
+    unknown = [group for group in own.lacks if not hasattr(names, group)]
     if unknown:
-        raise UnsupportedError(f"core '{core.title}': capstone has no group {', '.join(unknown)}; see capstone.arm for those there are")
-    lacking = {getattr(arm, group): name for group, name in core.instructions.lacks.items()}
+        where = f"capstone.{own.architecture.lower()}"
+        raise UnsupportedError(f"core '{core.title}': capstone has no group {', '.join(unknown)}; see {where} for those there are")
+    lacking = {getattr(names, group): name for group, name in own.lacks.items()}
+    accesses = _Accesses.of if own.architecture == "ARM" else _Accesses.of_riscv
     base = image.code[0][0]
     halfwords = (max(end for _, end in image.code) - base) // 2
     length, kind, read, written = (np.zeros(halfwords, np.uint8) for _ in range(4))
@@ -109,7 +113,7 @@ def map_code(image: FirmwareImage, core: Core) -> CodeMap:
         at, previous = start, None
         for insn in machine.disasm(image.read(start, end - start), start):
             _refuse_foreign(image, insn, core, lacking)
-            found = _Accesses.of(insn, arm)
+            found = accesses(insn, names)
             _enter(code, insn.address, insn.size, found, previous)
             at, previous = insn.address + insn.size, found
         if at + 2 <= end:
@@ -157,6 +161,12 @@ class _Accesses:
         result = operands[0].reg if kind == "load" and name.startswith("ldr") else 0
         written = frozenset(insn.regs_access()[1])
         return cls(kind, name, written, result, frozenset(address - {0}), bool(memory and memory.index), listed, arm.ARM_REG_PC)
+
+    @classmethod
+    def of_riscv(cls, insn: Any, names: Any) -> _Accesses:
+        """No table times pairs of RISC-V instructions."""
+        kind = classify_riscv(insn.mnemonic)
+        return cls(kind, insn.mnemonic, frozenset(), 0, frozenset(), False, 0, 0)
 
 
 def _enter(code: CodeMap, address: int, size: int, insn: _Accesses, previous: _Accesses | None) -> None:
@@ -208,6 +218,19 @@ def classify(mnemonic: str) -> str:
     if name.startswith(_MULTIPLY):
         return "mul_mac"
     return "branch" if _is_branch(name) else "alu"
+
+
+def classify_riscv(mnemonic: str) -> str:
+    """The class of a RISC-V mnemonic, or "branch". A mnemonic that is not in any list is data processing."""
+    name = mnemonic.removeprefix("c.")
+    if name.startswith(("mul", "div", "rem")):
+        return "mul_mac" if name.startswith("mul") else "div"
+    if name.startswith(("fence", "ecall", "ebreak", "wfi", "csr", "mret", "nop", "unimp", "rd")):
+        return "other"
+    if name.startswith(("b", "j", "ret", "call", "tail")):
+        return "branch"
+    width = name.removesuffix("sp").removesuffix("u")
+    return "load" if width in ("lb", "lh", "lw") else "store" if width in ("sb", "sh", "sw") else "alu"
 
 
 def _is_branch(name: str) -> bool:

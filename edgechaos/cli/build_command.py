@@ -25,7 +25,11 @@ from edgechaos.cli.show import print_json, say
     help="Matrix kernels; auto decides by activity.",
 )
 @click.option(
-    "--compiler", default="zig", show_default=True, metavar="NAME", help="zig, gcc (arm-none-eabi-gcc from the PATH), or a plug-in's."
+    "--compiler",
+    default="zig",
+    show_default=True,
+    metavar="NAME",
+    help="zig, gcc (arm-none-eabi-gcc), riscv-gcc, or a plug-in's.",
 )
 @click.option(
     "--project", default="elf", show_default=True, metavar="KIND", help="elf; library or server, for this host; or a plug-in's kind."

@@ -8,6 +8,11 @@ from edgechaos.firmware_gen.core import Costs, Cycles, CycleTable, InstructionSe
 from edgechaos.firmware_gen.cores import cortex_m4
 from edgechaos.firmware_gen.places import KERNELS
 
+# Arm DDI 0403 (Armv7-M), table A5-1 and the DSP extension's instructions, of which the disassembler's group lacks some.
+_DSP = (
+    "[su]xta|[su]xtb16|pkh|q(d?add|d?sub|asx|sax)|[su]h?(add|sub)(8|16)|[su]h?(asx|sax)|uq(add|sub|asx|sax)|sel|[su]sat16|umaal|usad"
+    "|smlal?[bt][bt]|smlal?d|smlaw|smls|smm|smu[as]|smul[btw][bt]"
+)
 CORE = replace(
     cortex_m4.CORE,
     title="Cortex-M3",
@@ -19,6 +24,7 @@ CORE = replace(
     pair_costs=None,
     instructions=InstructionSet(
         "Armv7-M",
+        only=rf"(?!\d ({_DSP})).*",
         lacks={
             "ARM_GRP_THUMB2DSP": "the DSP extension",
             "ARM_GRP_VFP2": "floating point",

@@ -10,7 +10,7 @@ CORE = replace(
     cortex_m33.CORE,
     title="Cortex-M55",
     zig=("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m55-mve_fp-mve-lob"),
-    gcc=("-mcpu=cortex-m55+nomve+nofp", "-mthumb", "-mfloat-abi=soft"),
+    # GCC 12 cannot be told to leave low-overhead branches out.
     unicorn="",
     cycles=None,  # the Cortex-M55 Technical Reference Manual (101051) publishes no table
 )

@@ -1,4 +1,4 @@
-"""GCC for Arm, from the PATH: the same integers."""
+"""GCC for Arm, from the PATH, and what GCCs for other architectures share with it: the same integers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from edgechaos.firmware_gen.compilers.c.generate import HOST_FLAGS, Firmware
 from edgechaos.firmware_gen.toolchain import Toolchain, compile_in
 from edgechaos.support.errors import BuildError
 
-ARM_GCC = "arm-none-eabi-gcc"
-REMEDY = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
-CLANG_ONLY = "-fno-sanitize=all"
+CLANG_ONLY = ("-fno-sanitize=all", "-mno-relax")
 
 
-def arm_gcc(arguments: Sequence[str], folder: Path) -> None:
-    """Run `arm-none-eabi-gcc` in `folder`. Raises BuildError where it is not there, fails or takes longer than 5 minutes."""
-    if shutil.which(ARM_GCC) is None:
-        raise BuildError(f"{ARM_GCC} is not on the PATH; on Debian: {REMEDY}")
-    compile_in((ARM_GCC,), arguments, folder, {**os.environ, "SOURCE_DATE_EPOCH": "0"})
+def gcc_toolchain(title: str, program: str, remedy: str, link: tuple[str, ...]) -> Toolchain:
+    """A GCC. program: as on the PATH, and as cores name theirs. link: its libraries, without their start-up."""
+
+    def run(arguments: Sequence[str], folder: Path) -> None:
+        if shutil.which(program) is None:
+            raise BuildError(f"{program} is not on the PATH; on Debian: {remedy}")
+        compile_in((program,), arguments, folder, {**os.environ, "SOURCE_DATE_EPOCH": "0"})
+
+    def flags(firmware: Firmware) -> tuple[str, ...]:
+        """As zig's, of the board's core and with the board file's own. For the host without a board."""
+        if firmware.board is None:
+            return tuple(flag for flag in HOST_FLAGS if flag not in CLANG_ONLY)
+        core = firmware.board.core
+        if core.gcc_program != program:
+            raise BuildError(f"{program} does not compile for {core.title} (board '{firmware.board.name}'): that is {core.gcc_program}'s")
+        without = {*core.zig, *CLANG_ONLY}
+        return (*core.gcc, *(flag for flag in firmware.flags if flag not in without), *link)
+
+    return Toolchain(title, run, flags, lambda: shutil.which(program) or "", remedy)
 
 
-def gcc_flags(firmware: Firmware) -> tuple[str, ...]:
-    """As zig's, of the board's core and with the board file's own; memcpy comes from GCC's C library. For the host without a board."""
-    if firmware.board is None:
-        return tuple(flag for flag in HOST_FLAGS if flag != CLANG_ONLY)
-    without, core = {*firmware.board.core.zig, CLANG_ONLY}, firmware.board.core.gcc
-    return (*core, *(flag for flag in firmware.flags if flag not in without), "--specs=nano.specs", "-nostartfiles")
-
-
-TOOLCHAIN = Toolchain("GCC for Arm", arm_gcc, gcc_flags, lambda: shutil.which(ARM_GCC) or "", REMEDY)
+TOOLCHAIN = gcc_toolchain(
+    "GCC for Arm",
+    "arm-none-eabi-gcc",
+    "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    ("--specs=nano.specs", "-nostartfiles"),
+)

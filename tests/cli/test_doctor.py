@@ -77,5 +77,5 @@ def test_a_package_adds_checks_and_compilers(tmp_path: Path) -> None:
 
 
 def test_a_compiler_that_there_is_not_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no compiler 'gc', did you mean 'gcc'\\?; there are gcc, zig"):
+    with pytest.raises(ConfigError, match="no compiler 'gc', did you mean 'gcc'\\?; there are gcc, riscv-gcc, zig"):
         build(generate(chaos_graph(), load_board("mps2-an386")), tmp_path, "gc")

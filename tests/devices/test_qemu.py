@@ -110,6 +110,17 @@ def test_a_crash_has_its_fault_registers(device: QemuDevice) -> None:
     assert agrees(device, GRAPH)
 
 
+def test_a_trap_has_its_registers() -> None:
+    """An illegal instruction of RISC-V: mcause 2, and mtval is the instruction."""
+    opened = qemu(board="sifive-e")
+    with opened:
+        overwrite(opened, "ec_chaos_parallel", 0)
+        with pytest.raises(DeviceCrash, match=r"crash at ec_chaos_parallel \(LR run_any.*\): mcause 0x00000002, mtval 0x"):
+            opened.infer(codes_for(GRAPH, 1))
+        assert opened.reset().boot_counter == 2  # what followed from the poke is undone, that start among it
+        assert agrees(opened, GRAPH)
+
+
 def test_a_hang_is_too_many_instructions(device: QemuDevice) -> None:
     overwrite(device, "ec_chaos_parallel", TO_ITSELF)
     with pytest.raises(DeviceHang, match=r"ec_chaos_parallel.*ran out of the instructions"):

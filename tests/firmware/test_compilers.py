@@ -20,8 +20,7 @@ from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.compilers.c.writer import Names
 from edgechaos.firmware_gen.plan.kernels import Choice
 from edgechaos.firmware_gen.projects.elf import build, write_sources
-from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
-from edgechaos.firmware_gen.toolchains.gcc import gcc_flags
+from edgechaos.firmware_gen.toolchain import TOOLCHAINS, cache_folder, compile_in
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import BuildError
 from tests.firmware.test_firmware_build import STRICT
@@ -60,20 +59,32 @@ def test_gcc_builds_firmware_that_gives_the_same_integers(name: str, tmp_path: P
                 np.testing.assert_array_equal(device.infer(codes, seed=3, head=head.name).logits, wanted.logits)
 
 
+def compiler_of(board: str) -> str:
+    """The GCC of a board's core."""
+    return "riscv-gcc" if load_board(board).core.gcc_program.startswith("riscv") else "gcc"
+
+
+def test_a_compiler_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    for board, compiler, program in (("rv32-virt", "gcc", "riscv64-unknown-elf-gcc"), ("mps2-an386", "riscv-gcc", "arm-none-eabi-gcc")):
+        with pytest.raises(BuildError, match=f"gcc does not compile for .*board '{board}'.*: that is {program}'s"):
+            build(generate(chaos_graph(), load_board(board)), tmp_path, compiler=compiler)
+
+
 @pytest.mark.parametrize("board", board_names())
 @pytest.mark.parametrize("faults", [True, False])
 def test_gcc_has_nothing_to_warn_of(board: str, faults: bool, tmp_path: Path) -> None:
     graph = mixed_graph(Mixed("shared", bits=4))
     firmware = generate(graph, load_board(board), faults=faults)
     write_sources(firmware, tmp_path)
-    compile_in(ARM, (*gcc_flags(firmware), *STRICT, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"), tmp_path)
+    gcc = TOOLCHAINS.load(compiler_of(board))
+    gcc.run((*gcc.flags(firmware), *STRICT, "-iquote", "src", *firmware.sources, "-o", "firmware.elf"), tmp_path)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_gcc_for_the_host_gives_the_same_integers(name: str, tmp_path: Path) -> None:
     graph, kernel = GRAPHS[name]
     firmware = generate(graph, None, kernel=kernel)
-    host = HostLibrary(graph, compile_host(firmware, tmp_path, GCC, (*gcc_flags(firmware), "-shared", *STRICT)))
+    host = HostLibrary(graph, compile_host(firmware, tmp_path, GCC, (*TOOLCHAINS.load("gcc").flags(firmware), "-shared", *STRICT)))
     for index, head in enumerate(graph.heads):
         codes = items_for(graph, 8, head=head.name)
         wanted = reference.run(graph, codes, seed=3, head=head.name)

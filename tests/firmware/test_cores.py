@@ -10,7 +10,7 @@ import pytest
 from edgechaos import reference
 from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.devices.emulators.firmware_image import load_elf
-from edgechaos.devices.emulators.instruction_classes import map_code
+from edgechaos.devices.emulators.instruction_classes import classify_riscv, map_code
 from edgechaos.devices.emulators.unicorn.machine import is_emulated
 from edgechaos.export.plans import standard_plans
 from edgechaos.faults.plan import apply, resolve
@@ -76,12 +76,13 @@ def test_every_core_has_an_emulated_board() -> None:
 
 FOREIGN = {
     "cortex-m0": ("movw r0, #1000", "sdiv r0, r0, r1", "cbz r0, 1f", "msr basepri, r0", "smlad r0, r0, r1, r0", "ldr.w r0, [r1]"),
-    "cortex-m3": ("smlad r0, r0, r1, r0", "sxtab16 r0, r0, r1"),
+    "cortex-m3": ("smlad r0, r0, r1, r0", "sxtab16 r0, r0, r1", "smlabb r0, r1, r0, r1", "uqadd8 r0, r0, r1", "sel r0, r0, r1"),
     "cortex-m4": (".inst.w 0xee310b00",),
     "cortex-m33": (".inst.w 0xee310b00",),
 }
 OWN = {
     "cortex-m0": ("mrs r0, primask", "msr msp, r0", "dsb", "rev16 r0, r0", "udf #1", "ldrsb r0, [r1, r0]", "cpsid i"),
+    "cortex-m3": ("smlal r0, r1, r0, r1", "smull r0, r1, r0, r1", "sxtb r0, r1", "ssat r0, #4, r1", "mls r0, r1, r0, r1", "subs r0, #1"),
     "cortex-m33": ("sg", "sdiv r0, r0, r1", "smlad r0, r0, r1, r0", "msr basepri, r0"),
 }
 ASSEMBLED = ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m33+dsp", "-nostdlib", "-fno-sanitize=all")
@@ -104,3 +105,13 @@ def test_what_a_core_lacks_is_refused(core: str, instruction: str, tmp_path: Pat
 @pytest.mark.parametrize(("core", "instruction"), [(core, one) for core, found in OWN.items() for one in found])
 def test_what_a_core_has_is_not(core: str, instruction: str, tmp_path: Path) -> None:
     assert map_code(load_elf(image_of(instruction, tmp_path)), cores.load(core)).length.any()
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "kind"), [("c.lwsp", "load"), ("lbu", "load"), ("c.sw", "store"), ("sb", "store"), ("mulh", "mul_mac")]
+)
+def test_classes_of_riscv(mnemonic: str, kind: str) -> None:
+    assert classify_riscv(mnemonic) == kind
+    assert [classify_riscv(name) for name in ("c.beqz", "jalr", "lui", "sltu", "remu", "csrrs", "c.addi")] == [
+        *("branch", "branch", "alu", "alu", "div", "other", "alu"),
+    ]

@@ -313,8 +313,12 @@ class QemuMachine:
         return fault
 
     def _fault(self) -> Stopped:
-        """At the handler's first instruction: the fault registers (DDI 0403, B3.2.15 to B3.2.19), and the frame that was pushed."""
+        """At the handler's first instruction: the fault registers (DDI 0403, B3.2.15 to B3.2.19), and the frame that was pushed; on RISC-V
+        the registers of the trap (Privileged Architecture, 3.1.14 to 3.1.16)."""
         registers = self._monitor.registers()
+        if "mcause" in registers:
+            reason = ", ".join(f"{name} {registers[name]:#010x}" for name in ("mcause", "mtval"))
+            return Stopped("crash", reason, self.image.where(registers["mepc"]), self.image.where(registers["ra"]))
         frame = self._monitor.words(registers["r13"], 8)
         cfsr, hfsr, _, mmfar, bfar = self._monitor.words(0xE000ED28, 5)
         where = f", BFAR {bfar:#010x}" if cfsr & 0x8000 else f", MMFAR {mmfar:#010x}" if cfsr & 0x80 else ""
@@ -322,7 +326,8 @@ class QemuMachine:
         return Stopped("crash", reason, self.image.where(frame[6] & ~1), self.image.where(frame[5] & ~1))
 
     def _stopped(self, outcome: Outcome, reason: str) -> Stopped:
-        link = self._monitor.registers().get("r14", 0)
+        registers = self._monitor.registers()
+        link = registers.get("r14", registers.get("ra", 0))
         return Stopped(outcome, reason, self.image.where(self._m.block_start), self.image.where(link & ~1))
 
     def _ended(self) -> Stopped:
