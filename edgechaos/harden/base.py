@@ -12,11 +12,36 @@ from numpy.typing import NDArray
 
 from edgechaos import reference
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.harden.sensitivity import Sensitivity
 from edgechaos.support.errors import ConfigError, VerificationError
 from edgechaos.support.registry import load_all
 from edgechaos.support.suggest import suggestion
 
 _KINDS: dict[str, type[Hardening]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A measure, and what it would do.
+
+    against: the single fault whose harm (share of items whose right answer becomes wrong) is `before` and would be `after`.
+    flash_bytes, ram_bytes, instructions: what it adds, code apart. chosen: whether it is advised. note: what else to know.
+    """
+
+    measure: str
+    against: str
+    before: float
+    after: float
+    flash_bytes: int
+    ram_bytes: int
+    instructions: float
+    note: str = ""
+    chosen: bool = False
+
+    @property
+    def gain(self) -> float:
+        """Harm that it takes away."""
+        return self.before - self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +84,11 @@ class Hardening:
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
         """Sweeps of the faults that it is against, as in a campaign file; a stored table in place of a region of memory."""
         raise NotImplementedError
+
+    @classmethod
+    def advise(cls, sensitivity: Sensitivity) -> Iterator[Advice]:
+        """What measures of this kind would gain and cost."""
+        return iter(())
 
     def refuse_place(self, graph: IntegerGraph, named: str) -> None:
         """Raises ConfigError where `named` is no place for this kind, with those there are."""

@@ -27,7 +27,8 @@ from edgechaos.firmware_gen.plan.memory import CORRECTIONS
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.harden.base import parse_hardening
-from edgechaos.harden.guards import KEY, spread_over, stored_tables
+from edgechaos.harden.guards import KEY, spread_over
+from edgechaos.harden.sensitivity import stored_tables
 from edgechaos.support.errors import ConfigError, DeviceDetected
 from tests.firmware.test_firmware_build import STRICT, without_hooks
 from tests.helpers.firmware_host import GCC, compile_host

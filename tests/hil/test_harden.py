@@ -51,9 +51,28 @@ def test_secded_of_a_bias_before_and_after(tmp_path: Path) -> None:
 def test_the_command_lists_places_and_writes_an_artifact(tmp_path: Path) -> None:
     model = tmp_path / "m.ecm"
     artifact.save(GRAPH, model)
-    listed = CliRunner().invoke(main, ["harden", str(model), "--json"])
+    listed = CliRunner().invoke(main, ["harden", str(model), "--list", "--json"])
     assert json.loads(listed.output)["places"]["parity"] == ["cortex0_weight", "cortex0_bias", "readout_weight", "readout_bias"]
     done = CliRunner().invoke(main, ["harden", str(model), "--with", "parity=readout_bias", "--spread", "3"])
     assert done.exit_code == 0, done.output
     assert artifact.load(tmp_path / "m.hardened.ecm").metadata["guards"] == {"tables": {"readout_bias": "parity"}, "spread": 3}
     assert CliRunner().invoke(main, ["harden", str(model), "--resume"]).exit_code == 2
+    for vain in (["--list", "--apply"], ["--try", "x"], ["--apply", "--with", "parity=readout_bias"]):
+        assert CliRunner().invoke(main, ["harden", str(model), *vain]).exit_code == 2
+
+
+def test_the_command_advises_and_applies(tmp_path: Path) -> None:
+    model, data = tmp_path / "m.ecm", tmp_path / "own.npz"
+    artifact.save(GRAPH, model)
+    items = np.random.default_rng(0).integers(0, 256, (60, 30), np.uint8)
+    np.savez(data, items=items, labels=reference.run(GRAPH, reference.encode(GRAPH, items)).labels.astype(np.int64))
+    shown = CliRunner().invoke(main, ["harden", str(model), "--data", str(data)])
+    assert shown.exit_code == 0, shown.output
+    assert "* secded=readout_bias" in shown.output
+    applied = CliRunner().invoke(main, ["harden", str(model), "--data", str(data), "--apply", "--goal", "1", "--json"])
+    assert applied.exit_code == 0, applied.output
+    document = json.loads(applied.output)
+    chosen = [a["measure"] for a in document["advice"] if a["chosen"]]
+    assert document["measures"] == chosen
+    assert artifact.load(tmp_path / "m.hardened.ecm").metadata["guards"]["tables"]["readout_bias"] == "secded"
+    assert CliRunner().invoke(main, ["harden", str(model), "--data", str(data), "--apply", "--goal", "0"]).exit_code == 2

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.requantize import Requantize
-from edgechaos.harden.base import Hardening
+from edgechaos.graph.node import Node
+from edgechaos.harden.base import Advice, Hardening
+from edgechaos.harden.sensitivity import Sensitivity
 from edgechaos.support.errors import ConfigError
 
 
@@ -51,10 +53,39 @@ class Clamp(Hardening):
         bounded = replace(node, low=low, high=high)
         return replace(graph, nodes=tuple(bounded if n is node else n for n in graph.nodes)).validate()
 
+    @classmethod
+    def advise(cls, sensitivity: Sensitivity) -> Iterator[Advice]:
+        """Where bounds become narrower: what the wrong bits of the matrix before it do then, the same ones."""
+        for place in cls.places(sensitivity.graph):
+            measure = cls(place)
+            matrix = measure.matrix(sensitivity.graph)
+            if matrix is None or (stored := matrix.words(sensitivity.graph)) is None:
+                continue
+            constant = next(name for name, c in sensitivity.graph.constants.items() if c is stored)
+            try:
+                hard = measure.apply(sensitivity.graph, {sensitivity.head: sensitivity.codes})
+            except ConfigError:  # of another head
+                continue
+            old, new = sensitivity.graph.node(place), hard.node(place)
+            if old == new or constant not in sensitivity.tables:
+                continue
+            part = sensitivity.tables[constant].bits / sensitivity.bits
+            before, after = (part * sensitivity.share_of_sites(g, constant).value for g in (sensitivity.graph, hard))
+            note = f"bounds {_clip(old)} become {_clip(new)}"
+            yield Advice(str(measure), "one wrong bit in the stored words", before, after, 0, 0, 0.0, note)
+
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
         """Wrong weights of the matrix before it."""
-        matrix = next(n for n in graph.nodes if n.name == self.place)
-        while (source := graph.producer(matrix.input)) is not None and matrix.words(graph) is None:
-            matrix = source
-        if matrix.words(graph) is not None:
+        if (matrix := self.matrix(graph)) is not None:
             yield {"fault": "weight_bit_flip", "rates": (0.001, 0.01), "node": matrix.name}
+
+    def matrix(self, graph: IntegerGraph) -> Node | None:
+        """The node with weights whose sums it takes."""
+        node: Node | None = graph.node(self.place)
+        while node is not None and node.words(graph) is None:
+            node = graph.producer(node.input)
+        return node
+
+
+def _clip(node: Any) -> str:
+    return f"{node.low}..{node.high}"

@@ -17,3 +17,5 @@ class Parity(Guard):
     title: ClassVar[str] = "Parity of stored words"
     effect: ClassVar[str] = "an odd number of wrong bits in a bit position of 64 words is detected: a status in place of logits"
     code: ClassVar[Code] = PARITY
+    word_instructions: ClassVar[float] = 2.6
+    note: ClassVar[str] = "detects, gives no answer"

@@ -17,3 +17,4 @@ class SecDed(Guard):
     title: ClassVar[str] = "SEC-DED of stored words"
     effect: ClassVar[str] = "one wrong bit in each bit position of 88 words is corrected, two are detected: a status in place of logits"
     code: ClassVar[Code] = SECDED
+    word_instructions: ClassVar[float] = 6.7

@@ -15,11 +15,16 @@ from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.graph.kinds.conv import Conv
 from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.node import Node
-from edgechaos.harden.base import Hardening
+from edgechaos.harden.base import Advice, Hardening
+from edgechaos.harden.sensitivity import Sensitivity
 from edgechaos.prune.silent import Layer, chosen_units, layer_of, read_columns, with_columns
 from edgechaos.support.errors import ConfigError
 
 COPIES = 3
+MOST_CRITICAL = 4
+"""One unit in so many is advised to be triplicated, the most critical ones."""
+MAC_INSTRUCTIONS = 1.25
+"""Of one product on a Cortex-M4, every input active (`edgechaos.firmware_gen.cores.cortex_m4`): an upper bound where inputs are silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,26 @@ class Triplicate(Hardening):
         for tensor in layer.tensors:
             tensors[tensor] = replace(tensors[tensor], shape=(len(every), *tensors[tensor].shape[1:]))
         return replace(graph, tensors=tensors, constants=constants).validate()
+
+    @classmethod
+    def advise(cls, sensitivity: Sensitivity) -> Iterator[Advice]:
+        """Of every layer: the units that do most of the harm, and what each copy of them does, dead alone."""
+        graph = sensitivity.graph
+        for layer in (name for name in cls.places(graph) if any(sensitivity.units.get(name, {}).values())):
+            harms, known = sensitivity.units[layer], graph.tensors[graph.node(layer).output].shape[0]
+            order = sorted((unit for unit in harms if harms[unit] > 0), key=lambda unit: -harms[unit])
+            chosen = np.array(sorted(order[: max(1, len(harms) // MOST_CRITICAL)]), np.intp)
+            measure = cls(f"{layer}:{','.join(map(str, chosen))}")
+            hard = measure.apply(graph)
+            copies = np.concatenate([chosen, np.arange(known, known + (COPIES - 1) * len(chosen))])
+            left = sum(sensitivity.dead_harm(hard, layer, copies).values())
+            rest = sum(harm for unit, harm in harms.items() if unit not in chosen)
+            after = (left + rest) / (len(harms) + len(copies) - len(chosen))
+            size = sum(c.value.size * c.bits * sign for g, sign in ((hard, 1), (graph, -1)) for c in g.constants.values())
+            work = MAC_INSTRUCTIONS * sum(hard.node(n.name).macs(hard) - n.macs(graph) for n in graph.weighted())
+            costs = size // 8, (COPIES - 1) * 4 * len(chosen), work
+            note = f"the {len(chosen)} most critical of {known} units, each copy dead alone"
+            yield Advice(str(measure), f"one dead unit of {layer}", sensitivity.unit_harm(layer), after, *costs, note)
 
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
         """Dead units of the layer."""
