@@ -67,6 +67,15 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """Published power between inferences, in nW, of a mode of the chip, and where it was published."""
+
+    nanowatts: float
+    mode: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class FlashWaits:
     """What data in flash cost beside the cycle table: wait states at the board's clock for every `word_bytes` that are not cached."""
 
@@ -102,6 +111,7 @@ class Board:
     serial: Serial
     edge: Edge
     energy: Energy | None = None
+    sleep: Sleep | None = None
     flash_waits: FlashWaits | None = None
     flags: tuple[str, ...] = ()
     repair_bytes: int = 0
@@ -200,6 +210,7 @@ def _check(board: Board, path: Path) -> None:
         "edge.pin": (0 <= board.edge.pin < 16, "0 to 15"),
         "flash_waits.states": (board.flash_waits is None or 0 <= board.flash_waits.states <= 64, "0 to 64"),
         "flash_waits.word_bytes": (board.flash_waits is None or board.flash_waits.word_bytes in (4, 8, 16, 32), "4, 8, 16 or 32"),
+        "sleep.nanowatts": (board.sleep is None or 0 <= board.sleep.nanowatts < 1e9, "0 to below 1000000000"),
         "energy.nj_per_cycle": (board.energy is None or 0 < board.energy.nj_per_cycle < 1000, "above 0 and below 1000"),
     }
     for key, (good, expected) in rules.items():

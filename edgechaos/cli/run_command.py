@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ DEFAULT_ENERGY_BOARD = "stm32l4r5"
     type=BOARD,
     help=f"Whose published energy per cycle and clock turn counts into joules and time.  [default: {DEFAULT_ENERGY_BOARD}]",
 )
+@click.option("--battery-mah", type=click.FloatRange(0, min_open=True), help="Say how long a battery of that capacity lasts, in mAh.")
+@click.option("--battery-v", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True, help="Its voltage, in V.")
+@click.option(
+    "--per-hour", type=click.FloatRange(0), default=60.0, show_default=True, help="Inferences per hour; the board sleeps between."
+)
 @temperature_option
 @fault_option
 @json_option
@@ -57,6 +63,9 @@ def command(
     items: int | None,
     seed: int,
     board: str | None,
+    battery_mah: float | None,
+    battery_v: float,
+    per_hour: float,
     temperature: float | None,
     faults: tuple[str, ...],
     as_json: bool,
@@ -72,6 +81,7 @@ def command(
     from edgechaos.devices.registry import check_spec, open_device
     from edgechaos.faults.plan import apply, resolve
     from edgechaos.graph import artifact
+    from edgechaos.hil.energy.battery import YEAR_S, battery_life
     from edgechaos.hil.energy.model import board_energy, energy_per_inference
     from edgechaos.support.statistics import proportion
 
@@ -86,7 +96,7 @@ def command(
     if not faults and isinstance(opened, Product):  # nothing is injected: run what would be shipped
         opened = opened.product() or opened
     with opened as device:
-        if board is not None:
+        if board is not None or battery_mah is not None:
             _require_counts(device, spec, codes, head)
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
@@ -134,6 +144,12 @@ def command(
         low, usual, high = (1e6 * edge_j for edge_j in (energy.low_j, energy.energy_j, energy.high_j))
         rows.append(("energy", f"{usual:.2f} µJ [{low:.2f}, {high:.2f}] per inference on {energy.board}, {energy.origin}"))
         at = f"{energy.board} at {energy.clock_hz / 1e6:g} MHz"
+        if battery_mah is not None:
+            life = battery_life(battery_mah / 1000, battery_v, energy, per_hour)
+            document["battery"] = asdict(life)
+            low, usual, high = (edge_s / YEAR_S for edge_s in (life.low_s, life.usual_s, life.high_s))
+            asleep = f"asleep {1e9 * life.sleep_w:.3g} nW: {life.mode}"
+            rows.append(("battery", f"{usual:.3g} years [{low:.3g}, {high:.3g}] at {per_hour:g} inferences per hour, modelled; {asleep}"))
         rows.append(("latency", f"{_milliseconds(latency)} per inference on {at}, modelled: cycles / clock"))
     if as_json:
         print_json(document)
@@ -159,7 +175,10 @@ def _require_counts(device: Device, spec: str, codes: NDArray[Any], head: str | 
 
     device.infer(codes[:1], head=head)
     if not device.counters().instructions:
-        raise ConfigError(f"--board means nothing to device '{spec}', which counts no instructions; leave it out, or use unicorn", "board")
+        raise ConfigError(
+            f"--board and --battery-mah mean nothing to device '{spec}', which counts no instructions; leave them out, or use unicorn",
+            "board",
+        )
     device.reset()
 
 

@@ -162,21 +162,6 @@ def calibrate(measurement: Measurement, cycles: Cycles, board: BoardEnergy) -> t
     return replace(board, energy_per_cycle_j=per_cycle, source=source), uncertainty
 
 
-def battery_life_s(
-    capacity_ah: float, voltage_v: float, *, energy_j: float, per_hour: float, idle_w: float, self_discharge_per_year: float = 0.0
-) -> float:
-    """Seconds that a battery lasts at a duty cycle: capacity * voltage / (idle power + self-discharge + energy above idle * rate).
-
-    energy_j: of one inference, above idle. per_hour: inferences. Voltage and capacity count as constant, whatever temperature and pulses.
-    """
-    stored_j = capacity_ah * 3600 * voltage_v
-    if stored_j <= 0 or energy_j < 0 or per_hour < 0 or idle_w < 0 or not 0 <= self_discharge_per_year < 1:
-        raise MeterError("a battery has capacity and voltage above 0, a load none below 0, and a self-discharge per year from 0 to below 1")
-    lost_w = self_discharge_per_year * stored_j / (365.25 * 86400)
-    load_w = idle_w + lost_w + energy_j * per_hour / 3600
-    return stored_j / load_w if load_w > 0 else math.inf
-
-
 def _idle_blocks(recording: Recording) -> Iterator[NDArray[np.float64]]:
     """Power of every unmarked stretch of good samples, without its ends."""
     good = ~(recording.missing | recording.clipped)

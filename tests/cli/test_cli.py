@@ -126,6 +126,16 @@ def test_run_under_faults(model: Path) -> None:
     assert clean["energy"]["low_j"] < clean["energy"]["value_j"] < clean["energy"]["high_j"]
 
 
+def test_run_says_how_long_a_battery_lasts(model: Path) -> None:
+    asked = ("run", model, "--device", "unicorn", "--items", 2, "--battery-mah", 230, "--per-hour", 3600)
+    found = json.loads(run(*asked, "--json").stdout)
+    joules, life = found["energy"], found["battery"]
+    assert life["usual_s"] == pytest.approx(2484 / (429e-9 + joules["value_j"]))
+    assert life["low_s"] < life["usual_s"] < life["high_s"]
+    assert "Standby" in run(*asked).stdout
+    assert "mean nothing to device 'host'" in run("run", model, "--battery-mah", 230, "--items", 2, code=2).stderr
+
+
 def test_profile_is_that_of_run(model: Path, tmp_path: Path) -> None:
     ran = json.loads(run("run", model, "--device", "unicorn", "--items", 5, "--json").stdout)
     found = json.loads(run("profile", model, "--items", 5, "--json", "-o", tmp_path / "profile.json").stdout)

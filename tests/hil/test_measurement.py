@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from edgechaos.devices.meters.contract import MeterError, Recording
 from edgechaos.devices.meters.simulated import SimulatedMeter
 from edgechaos.firmware_gen.core import Cycles
-from edgechaos.hil.energy.measurement import battery_life_s, calibrate, evaluate, measure
-from edgechaos.hil.energy.model import board_energy
+from edgechaos.hil.energy.battery import battery_life, battery_life_s
+from edgechaos.hil.energy.measurement import calibrate, evaluate, measure
+from edgechaos.hil.energy.model import board_energy, energy_per_inference
+from edgechaos.support.errors import ConfigError
 
 IDLE_A, ACTIVE_A, VOLTS = 1e-3, 11e-3, 3.3
 PER_INFERENCE_S, COUNT = 2e-4, 100
@@ -169,6 +171,21 @@ def test_calibration_is_fitted_and_says_so() -> None:
     assert board.source.startswith("fitted: measured with JS220 000123, 6.6e-06 J +- ")
     band = 6000 / 24_000 / math.sqrt(3)
     assert uncertainty == pytest.approx(TRUE_J / 24_000 * math.hypot(found.relative(), 2 * band))
+
+
+def test_battery_life_of_modelled_inferences() -> None:
+    """A coin cell of 230 mAh and 3 V holds 2,484 J; the board asleep takes 429 nW of its power, whatever it infers."""
+    energy = energy_per_inference({"alu": 1_000_000}, board_energy("stm32l4r5"))
+    idle = battery_life(0.23, 3.0, energy, 0)
+    assert idle.usual_s == idle.low_s == idle.high_s == pytest.approx(2484 / 429e-9)
+    busy = battery_life(0.23, 3.0, energy, 3600)
+    assert busy.usual_s == pytest.approx(2484 / (429e-9 + energy.energy_j))
+    assert (busy.low_s, busy.high_s) == pytest.approx((2484 / (429e-9 + energy.high_j), 2484 / (429e-9 + energy.low_j)))
+    assert "130 nA" in busy.source
+    with pytest.raises(ConfigError, match="take longer than an hour"):
+        battery_life(0.23, 3.0, energy, 1e6)
+    with pytest.raises(ConfigError, match=r"board 'mps2-an386' states no power asleep; add \[sleep\]"):
+        battery_life(0.23, 3.0, replace(energy, board="mps2-an386"), 1)
 
 
 def test_battery_life_by_hand() -> None:
