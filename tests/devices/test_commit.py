@@ -104,8 +104,10 @@ def test_a_committed_model_is_the_mended_one_with_faults_on_top(kind: str, name:
         assert exact_under(device, mended, damage)
         device.inject(CLEAN)
         assert exact(device, mended), "faults are cleared, words stay"
+        device.inject(damage)
         device.commit(again)
-        assert exact(device, again), "a repair on top of a repair"
+        assert exact(device, again), "a repair on top of a repair, faults are gone"
+        device.inject(damage)
         assert device.revert().model_hash == content_hash(graph)
         assert exact(device, graph)
 

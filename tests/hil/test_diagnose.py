@@ -209,6 +209,9 @@ def test_layers_that_cannot_be_tested_say_why() -> None:
     assert first.unknown == tuple(range(8))
     assert "compete" in first.why
     assert second.method == "tests"
+    driven = NETS["k-WTA"]()
+    bare = replace(driven, nodes=tuple(replace(n, bias=None) if n.name == unit_layers(driven)[0].driver.name else n for n in driven.nodes))  # type: ignore[call-arg]
+    assert "has no bias to drive its units with" in found(bare.validate(), CLEAN).layers[0].why
     small = found(NETS["k-WTA"](), CLEAN, patch_capacity=4)
     assert "the device holds 4 changed words" in small.layers[0].why
     assert not small.certain
