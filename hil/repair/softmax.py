@@ -60,7 +60,7 @@ def fit(x: Array, labels: NDArray[np.int64], classes: int, *, ramp: tuple[Array,
             penalty, ramp=(step[used] * sums[:, used], low, high), start=(weight, bias)
         )
         moved = np.zeros(x.shape[1])
-        moved[used] = shift / np.where(step[used] > 0, step[used], np.inf)
+        moved[used] = shift / step[used]  # a unit without a step sends one code, and is not used
     whole = np.zeros((classes, x.shape[1]))
     whole[:, used] = weight
     return Fit(whole, bias, used, x[0], moved, float((x[:, used] @ weight.T).std()))
