@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ec_draws.h"
+#include "ec_ticks.h"
 
 static inline uint32_t fail_q(const ec_chaos_layer *layer, const ec_run *run)
 {
@@ -123,6 +124,18 @@ static inline ec_draws draws_of(const ec_chaos_layer *layer, const ec_run *run, 
 #endif
 }
 
+#if defined(EC_DELIVER_TICKS_S) || defined(EC_STATEFUL_TICKS_S)
+static inline uint32_t works(const ec_draws *draws)
+{
+#if EC_FAULTS
+    return draws->broken == NULL;
+#else
+    (void)draws;
+    return 1;
+#endif
+}
+#endif
+
 /* 1 where the spike is lost; at probability 0 no word is drawn, and the tick of `fail` is not set. */
 static inline uint32_t lost(const ec_draws *fail, uint32_t neuron, uint32_t loss)
 {
@@ -179,16 +192,24 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
     ec_draws noise = draws_of(layer, run, layer->noise_stream);
 #endif
     candidates found = {0, 0};
+    uint32_t drawn = loss == 0u; /* 1: the losses of those that fire whatever the noise are known */
     memset(out, 0, layer->emit_spikes ? ticks * neurons : neurons);
     memset(run->scratch->hits, 0, neurons);
     for (uint32_t t = 0; t < ticks; t++) {
-        if (loss > 0u)
-            ec_draws_tick(&fail, t);
         if (t == 0u || layer->ticked_drive)
             found = find_candidates(layer, run, drive);
-        if (loss > 0u)
+#if defined(EC_DELIVER_TICKS_S)
+        if (t == 0u && once && loss > 0u && works(&fail)) {
+            ec_tick_prefixes(fail.stream, ticks, (uint32_t *)run->scratch->sums);
+            ec_deliver_ticks(run->scratch->list, found.sure, (const uint32_t *)run->scratch->sums, ticks, loss, run->scratch->hits);
+            drawn = 1;
+        }
+#endif
+        if (loss > 0u && !(drawn && found.unsure == 0u))
+            ec_draws_tick(&fail, t);
+        if (!drawn)
             deliver(run->scratch->list, found.sure, &fail, loss, run->scratch->hits);
-        else if (t == 0u || !once)
+        else if (loss == 0u && (t == 0u || !once))
             for (uint32_t k = 0; k < found.sure; k++)
                 run->scratch->hits[k] = (uint8_t)(once ? ticks : 1u);
 #if EC_NOISE
@@ -210,6 +231,23 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
 #endif
 }
 
+#if defined(EC_STATEFUL_TICKS_S)
+/* 1 where no fault decides for a neuron or changes its state. */
+static inline uint32_t undisturbed(const ec_chaos_layer *layer, const ec_run *run)
+{
+#if EC_FAULTS
+    const uint32_t *const word = run->faults->word;
+    uint32_t set = word[layer->state_at + 2u * layer->neurons + 1u];
+    for (uint32_t k = 0; 32u * k < layer->neurons; k++)
+        set |= word[layer->dead_at + k] | word[layer->stuck_at + k];
+    return set == 0u;
+#else
+    (void)layer, (void)run;
+    return 1;
+#endif
+}
+#endif
+
 void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int16_t *drive, int8_t *out)
 {
     const uint32_t neurons = layer->neurons, ticks = layer->ticks, loss = fail_q(layer, run);
@@ -226,6 +264,16 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     int16_t *const membrane = run->scratch->membrane;
     uint16_t *const refractory = run->scratch->refractory;
     uint8_t *const spikes = run->scratch->hits;
+#if defined(EC_STATEFUL_TICKS_S)
+    if (layer->sigma == NULL && !layer->emit_spikes && !layer->ticked_drive && works(&fail) && undisturbed(layer, run)) {
+        uint32_t *const prefix = (uint32_t *)run->scratch->sums;
+        const ec_stateful all = {drive, threshold, out, neurons, ticks, prefix, loss, keep_membrane, keep_refractory};
+        if (loss > 0u)
+            ec_tick_prefixes(fail.stream, ticks, prefix);
+        ec_stateful_ticks(&all);
+        return;
+    }
+#endif
     memset(noise, 0, neurons * sizeof *noise);
     memset(membrane, 0, neurons * sizeof *membrane);
     memset(refractory, 0, neurons * sizeof *refractory);

@@ -23,7 +23,7 @@ typedef struct ec_scratch {
     uint16_t refractory[EC_AT_LEAST_1(EC_SCRATCH_STATEFUL)]; /* 0..32768 = 0..1 */
     uint16_t list[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];        /* neurons that may fire */
     uint8_t hits[EC_AT_LEAST_1(EC_SCRATCH_NEURONS)];         /* spikes they delivered */
-    int32_t sums[EC_AT_LEAST_1(EC_SCRATCH_SUMS)];            /* of one window, of a block wider than its row, or of a text */
+    int32_t sums[EC_AT_LEAST_1(EC_SCRATCH_SUMS)];            /* of windows, of a text; prefixes of ticks */
     int16_t block[EC_AT_LEAST_1(EC_SCRATCH_BLOCK)];          /* what a dense convolution sees, or units that may win; aligned as sums */
     int8_t window[EC_AT_LEAST_1(EC_SCRATCH_WINDOW)];         /* what any other convolution sees at one position */
 } ec_scratch;

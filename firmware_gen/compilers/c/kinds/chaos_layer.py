@@ -23,9 +23,11 @@ class ChaosLayerInC(Lowering):
         return node.sigma is not None
 
     def scratch(self, graph: IntegerGraph, node: ChaosLayer, kernel: str) -> Scratch:
-        """Per neuron; stateful ticks keep membrane and refractoriness."""
+        """Per neuron; stateful ticks keep membrane and refractoriness; two words of prefixes a tick."""
         neurons = graph.tensors[node.input].shape[0]
-        return Scratch(neurons=neurons, stateful=neurons if node.mode == "stateful" else 0)
+        return Scratch(
+            neurons=neurons, stateful=neurons if node.mode == "stateful" else 0, sums=2 * node.ticks if node.sampling == "ticks" else 0
+        )
 
     def describe(self, source: Source, w: Writer, node: ChaosLayer) -> None:
         """An ec_chaos_layer."""
