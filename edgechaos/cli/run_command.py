@@ -97,7 +97,7 @@ def command(
         opened = opened.product() or opened
     with opened as device:
         if board is not None or battery_mah is not None:
-            _require_counts(device, spec, codes, head)
+            _require_counts("board" if board is not None else "battery-mah", device, spec, codes, head)
         device.inject(resolve(graph, plan))
         start = time.perf_counter()
         result = device.infer(codes, seed=seed, head=head, parameters=parameters)
@@ -169,16 +169,14 @@ def command(
     print_table(table)
 
 
-def _require_counts(device: Device, spec: str, codes: NDArray[Any], head: str | None) -> None:
+def _require_counts(asked: str, device: Device, spec: str, codes: NDArray[Any], head: str | None) -> None:
     """Raises ConfigError where a device counts no instructions: no board's figures mean anything to it."""
     from edgechaos.support.errors import ConfigError
 
     device.infer(codes[:1], head=head)
     if not device.counters().instructions:
-        raise ConfigError(
-            f"--board and --battery-mah mean nothing to device '{spec}', which counts no instructions; leave them out, or use unicorn",
-            "board",
-        )
+        why = f"means nothing to device '{spec}', which counts no instructions; leave it out, or use unicorn"
+        raise ConfigError(f"--{asked} {why}", asked)
     device.reset()
 
 

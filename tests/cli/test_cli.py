@@ -133,7 +133,7 @@ def test_run_says_how_long_a_battery_lasts(model: Path) -> None:
     assert life["usual_s"] == pytest.approx(2484 / (429e-9 + joules["value_j"]))
     assert life["low_s"] < life["usual_s"] < life["high_s"]
     assert "Standby" in run(*asked).stdout
-    assert "mean nothing to device 'host'" in run("run", model, "--battery-mah", 230, "--items", 2, code=2).stderr
+    assert "--battery-mah means nothing to device 'host'" in run("run", model, "--battery-mah", 230, "--items", 2, code=2).stderr
 
 
 def test_profile_is_that_of_run(model: Path, tmp_path: Path) -> None:
