@@ -42,6 +42,7 @@ KINDS = {
     "ledger": FileKind("a campaign's ledger", "results.json beside it holds the results"),
     "results": FileKind("the results of a campaign", "show them: edgechaos report {path}"),
     "comparison": FileKind("a comparison of two campaigns", "compare their results.json again: edgechaos compare FIRST SECOND"),
+    "hardening": FileKind("the record of edgechaos harden", "show the folder that it lies in: edgechaos report FOLDER"),
     "verification": FileKind("the result of edgechaos verify", "show it: edgechaos report {path}"),
     "build": FileKind("the record of edgechaos build", "show it: edgechaos report {path}"),
     "json": FileKind("a JSON file", "results.json, verify's and build.json go to edgechaos report"),
@@ -117,7 +118,8 @@ def _json(head: bytes, size: int) -> str:
         for key, kind, of_type in (("comparisons", "verification", list), ("firmware_hash", "build", str)):
             if isinstance(document.get(key), of_type):
                 return kind
-    kinds = {b'"edgechaos.campaign"': "results", b'"edgechaos.comparison"': "comparison"}
+    names = {"campaign": "results", "comparison": "comparison", "hardening": "hardening"}
+    kinds = {f'"edgechaos.{name}"'.encode(): kind for name, kind in names.items()}
     return next((kind for name, kind in kinds.items() if name in head[:200]), "json")
 
 

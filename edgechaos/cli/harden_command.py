@@ -191,9 +191,9 @@ def _show_advice(advice: tuple[Advice, ...]) -> None:
 
 
 def _show(found: BeforeAfter) -> None:
-    from edgechaos.hil.harden.before_after import HEADINGS
+    from edgechaos.hil.harden.before_after import COST_HEADINGS, HEADINGS
 
-    _table((("cost", "before", "after", "difference"), found.cost_rows()), left=("cost",))
+    _table((COST_HEADINGS, found.cost_rows()), left=("",))
     _table((HEADINGS, found.rows()), left=("fault", "place"))
 
 

@@ -176,7 +176,28 @@ class BuildDocument:
     model_hash: str | None = None
 
 
-KINDS: Mapping[str, type] = {"campaign": CampaignDocument, "verification": VerificationDocument, "build": BuildDocument}
+@dataclass(frozen=True, slots=True)
+class ShownTable:
+    """As text: what a column is, and its cells."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HardeningDocument:
+    """What `edgechaos harden --try` wrote beside its two campaigns. tables: by title."""
+
+    measures: tuple[str, ...]
+    tables: dict[str, ShownTable]
+
+
+KINDS: Mapping[str, type] = {
+    "campaign": CampaignDocument,
+    "verification": VerificationDocument,
+    "build": BuildDocument,
+    "hardening": HardeningDocument,
+}
 """By the name of the report's input."""
 
 

@@ -49,7 +49,9 @@ class BeforeAfter:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         rest = asdict(replace(self, comparison=None))  # type: ignore[arg-type]
-        return {"kind": "edgechaos.hardening", "format": 1, **rest, "comparison": self.comparison.to_json()}
+        costs, outcomes = ({"head": head, "rows": rows} for head, rows in ((COST_HEADINGS, self.cost_rows()), (HEADINGS, self.rows())))
+        shown = {"costs": costs, "under faults": outcomes}
+        return {"kind": "edgechaos.hardening", "format": 1, **rest, "comparison": self.comparison.to_json(), "tables": shown}
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row per point: fault, place, value, then accuracy, change with interval, wrong in silence and detected, before and after."""
@@ -76,7 +78,7 @@ class BeforeAfter:
                 f"# Hardened: {self.comparison.second['model']}\n",
                 *(f"- `{measure}`" for measure in self.measures),
                 f"\nOn {self.costs[0].board}, built without fault hooks:\n",
-                _markdown(("", "before", "after", "difference"), self.cost_rows()),
+                _markdown(COST_HEADINGS, self.cost_rows()),
                 f"\n{first.points[0].masks} masks, {first.images:,} images, paired, {share:g} % intervals over masks:\n",
                 _markdown(HEADINGS, self.rows()),
                 "",
@@ -89,6 +91,7 @@ class BeforeAfter:
         return write_atomic(folder / "hardening.json", document), write_atomic(folder / "hardening.md", self.to_markdown())
 
 
+COST_HEADINGS = ("", "before", "after", "difference")
 HEADINGS = (
     *("fault", "place", "at", "accuracy before (%)", "after", "change (points)"),
     *("wrong in silence before (%)", "after", "detected before (%)", "after"),

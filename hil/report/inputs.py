@@ -22,6 +22,7 @@ class Inputs:
     campaign: Document | None = None
     verification: Document | None = None
     build: Document | None = None
+    hardening: Document | None = None
 
 
 def find_inputs(folder: Path) -> Inputs:

@@ -7,7 +7,7 @@ over campaigns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,28 @@ from markupsafe import Markup
 
 from edgechaos.faults.base import words_of
 from edgechaos.hil.analysis.compare import compare
-from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.documents import check_document, read_document
 from edgechaos.hil.report.figures import accuracy_limits, overlay_figure
 from edgechaos.hil.report.inputs import Document, Inputs, load_inputs
 from edgechaos.hil.report.page import Report, complete, energy_of, panels_of, rendered
 from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.errors import ArtifactError, ConfigError
 
+HARDENING = "hardening.json"
 LABELS = "ABCDEFGH"
 """One letter and one color for each."""
 
 
 def load_several(paths: Sequence[Path]) -> tuple[Inputs, ...]:
-    """One Inputs, or one for each path where two or more of them hold a campaign. Raises ArtifactError, EdgeChaosError."""
+    """One Inputs, or one for each path where two or more of them hold a campaign; before and after of a folder of `edgechaos harden --try`.
+
+    Raises ArtifactError, EdgeChaosError.
+    """
+    if len(paths) == 1 and (record := paths[0] / HARDENING).is_file():
+        before, after = (load_inputs([paths[0] / side / "results.json"]) for side in ("before", "after"))
+        hardening = read_document(record)
+        check_document("hardening", hardening, str(record))
+        return before, replace(after, hardening=hardening)
     if len(paths) == 1:
         return (load_inputs(paths),)
     each = [load_inputs([path]) for path in paths]
@@ -59,13 +68,15 @@ def compose_several(inputs: Sequence[Inputs]) -> Report:
         for column in columns
         for figure in column["figures"]
     )
-    context = {"columns": columns, "panels": list(_panels(columns)), "changes": changes}
+    hardening = next((each.hardening for each in inputs if each.hardening is not None), None)
+    context = {"columns": columns, "panels": list(_panels(columns)), "changes": changes, "hardening": hardening}
     document = {
         "kind": "edgechaos.report",
         "format": 1,
         "figures": [asdict(f) for f in figures],
         "campaigns": {c["label"]: campaign for c, campaign in zip(columns, campaigns, strict=True)},
         "changes": changes,
+        **({"hardening": hardening} if hardening else {}),
     }
     return rendered("several", context, figures, document)
 

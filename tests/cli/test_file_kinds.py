@@ -57,6 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sqlite3.connect(made["ledger"]).executescript("create table t (x)").close()
     made["policy"].write_text("policy = 1\n")
     made["comparison"].write_text(json.dumps({"kind": "edgechaos.comparison", "format": 1}, indent=1))
+    made["hardening"].write_text(json.dumps({"kind": "edgechaos.hardening", "format": 1}, indent=1))
     made["results"].write_text(json.dumps({"kind": "edgechaos.campaign", "format": 1}, indent=1))
     made["verification"].write_text(json.dumps({"model": "m", "comparisons": []}))
     made["build"].write_text(json.dumps({"board": "x", "firmware_hash": "0", "flash_bytes": 1}))

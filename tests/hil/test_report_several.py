@@ -74,6 +74,24 @@ def test_what_is_put_on_one_page(folders: tuple[Path, Path], tmp_path: Path) -> 
         compose_several([Inputs(document(folders[0]))] * (len(LABELS) + 1))
 
 
+def test_a_folder_of_a_hardening_is_its_two_campaigns_with_what_they_cost(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for side, folder in zip(("before", "after"), folders, strict=True):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "results.json").write_bytes((folder / "results.json").read_bytes())
+    tables = {"costs": {"head": ["", "before"], "rows": [["flash (bytes)", "59 784"]]}}
+    record = {"kind": "edgechaos.hardening", "format": 1, "measures": ["secded=logits_bias"], "tables": tables}
+    (tmp_path / "hardening.json").write_text(json.dumps(record))
+    report = compose_several(load_several([tmp_path]))
+    for sentence in ("Hardening", "B is A with secded=logits_bias", "59 784", "B against A"):
+        assert sentence in words(report.html), sentence
+    assert "| flash (bytes) | 59 784 |" in report.markdown
+    assert report.document["hardening"] == record
+    assert "Hardening" not in words(compose_several(load_several(folders)).html)
+    (tmp_path / "hardening.json").write_text(json.dumps({**record, "tables": {"costs": 3}}))
+    with pytest.raises(ArtifactError, match=r"hardening\.json is no hardening document"):
+        load_several([tmp_path])
+
+
 def test_single_faults_are_ranked_with_pictures(folders: tuple[Path, Path]) -> None:
     campaign_document = document(folders[0])
     report = compose(Inputs(campaign_document))
@@ -115,7 +133,8 @@ def hostile(folder: Path) -> dict[str, Any]:
 
 def test_hostile_strings_stay_text_on_every_page(folders: tuple[Path, Path]) -> None:
     one = compose(Inputs(hostile(folders[0]), VERIFICATION | {"model_hash": document(folders[0])["about"]["model"]["hash"]}))
-    for report in (one, compose_several((Inputs(hostile(folders[0])), Inputs(hostile(folders[1]))))):
+    hardening = {"measures": [EVIL], "tables": {EVIL: {"head": [EVIL], "rows": [[EVIL]]}}}
+    for report in (one, compose_several((Inputs(hostile(folders[0])), Inputs(hostile(folders[1]), hardening=hardening)))):
         page = Page(report.html)
         assert page.tags.count("script") == 2
         assert "img" not in page.tags
