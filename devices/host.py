@@ -22,7 +22,7 @@ from edgechaos.graph.heads import Head
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import DeviceDetected, DeviceError, LinkError
 
-WINDOW = 64
+DEPTH = 64
 _POINTER, _U8, _U32 = ctypes.c_void_p, ctypes.c_uint8, ctypes.c_uint32
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "new": (_POINTER, (_U32, _U8)),
@@ -38,7 +38,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 class HostLink(Link):
     """Bytes into and out of one instance of the library; a reset makes another instance."""
 
-    window = WINDOW
+    depth = DEPTH
 
     def __init__(self, library: Path) -> None:
         """Raises LinkError where the library does not load or lacks a function."""

@@ -43,7 +43,7 @@ SLOWEST_PYTHON_HZ = 10_000
 """The same with the hooks in Python."""
 MOST_BUDGET = 2**62
 """What the hooks can count in 64 bits, whatever has been counted before."""
-WINDOW = 256
+DEPTH = 256
 Started = tuple[str, Path, str, Path | None]
 """What a process is started with: engine, ELF, board, and the compiled library of its hooks, where there is one."""
 _REPORTED: dict[str, type[EdgeChaosError]] = {c.__name__: c for c in (ArtifactError, ConfigError, UnsupportedError)}
@@ -150,7 +150,7 @@ class EmulatorLink(Link):
     poked: whether memory was changed from outside since it was last restored.
     """
 
-    window = WINDOW
+    depth = DEPTH
 
     def __init__(self, what: Started, infer_budget: int, guard_s: float = GUARD_S) -> None:
         self._arguments = (what, guard_s)

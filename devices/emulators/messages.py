@@ -1,6 +1,6 @@
 """Messages between a device and its emulator process: a JSON head and raw bytes, over two pipes. Nothing is unpickled.
 
-Enters and leaves: `(head, blob)`. On the wire: `u32 head length | u32 blob length | head | blob`, little-endian.
+A message is `(head, blob)`; on the wire `u32 head length | u32 blob length | head | blob`, little-endian.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ OUTSIDE = frozenset({ResetCause.POWER_ON, ResetCause.PIN})
 
 
 class Link(ABC):
-    """A byte stream to a device. `window`: how many frames it queues by itself, handing the device one at a time."""
+    """A byte stream to a device. `depth`: how many frames it queues by itself, handing the device one at a time."""
 
-    window: int = 1
+    depth: int = 1
 
     @abstractmethod
     def write(self, data: bytes) -> None:
@@ -159,8 +159,8 @@ class Client:
 
     def _requests(self, batch: Sequence[Request]) -> list[bytes]:
         replies = []
-        for first in range(0, len(batch), self.link.window):
-            sent = [self._number(r) for r in batch[first : first + self.link.window]]
+        for first in range(0, len(batch), self.link.depth):
+            sent = [self._number(r) for r in batch[first : first + self.link.depth]]
             answered = self._pipeline(sent)
             # Whatever the first pass left unanswered is done again in order: later requests may have run without it.
             replies += answered + [self._insist(s) for s in sent[len(answered) :]]
@@ -259,7 +259,7 @@ class Client:
             if not data:
                 return
             self._heard += len(data)
-            if self._heard > BABBLE_BYTES * self.link.window:
+            if self._heard > BABBLE_BYTES * self.link.depth:
                 raise LinkError(f"the device babbles: {self._heard} bytes and no reply among them; reset it, then check what it runs")
             self._arrived.extend(self.decoder.feed(data))
 

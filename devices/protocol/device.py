@@ -22,7 +22,7 @@ from edgechaos.devices.protocol.client import DEFAULT_TIMEOUTS, Client, Link, Re
 from edgechaos.devices.protocol.faulty_link import FaultyLink
 from edgechaos.devices.protocol.frames import MAX_PAYLOAD
 from edgechaos.devices.protocol.plan_payloads import check_plan, plan_requests
-from edgechaos.devices.protocol.repairs import repair_requests, words_of
+from edgechaos.devices.protocol.repairs import lost_repair, repair_requests
 from edgechaos.faults.injections import CLEAN, ResolvedPlan
 from edgechaos.firmware_gen.plan.slots import placed_slots, slots_crc
 from edgechaos.firmware_gen.protocol import (
@@ -257,7 +257,7 @@ class ProtocolDevice(Device):
         """Raises DeviceRefused where a repair was committed, and the device does not hold it."""
         held = self._opened().info.model_hash
         if self._flashed is not None and held != content_hash(self.graph):
-            raise DeviceRefused(f"device '{self.name}': {words_of(held, self.graph) or 'it holds another model'}")
+            raise DeviceRefused(f"device '{self.name}': {lost_repair(held, self.graph) or 'it holds another model'}")
 
     def counters(self) -> Counters:
         """The device's own counters, and how often this side had to ask again."""
@@ -331,7 +331,7 @@ class ProtocolDevice(Device):
         hello = client.greet()
         expected, held = content_hash(flashed or self.graph), hello.model_hash.hex()
         if held != expected:
-            why = words_of(held, self.graph) or "build and flash this model's firmware"
+            why = lost_repair(held, self.graph) or "build and flash this model's firmware"
             raise DeviceRefused(f"device '{self.name}' holds model {held[:12]}, not '{self.graph.name}' {expected[:12]}; {why}")
         if hello.random_id != RANDOM_ID:
             raise DeviceRefused(f"device '{self.name}' draws other random words (id {hello.random_id:#010x}, not {RANDOM_ID:#010x})")

@@ -46,24 +46,24 @@ class EnergyRunnerAdapter:
         said = ""
         for byte in data:
             if byte == TERMINATOR[0]:
-                words = self._command.decode("ascii", "replace").split()
+                arguments = self._command.decode("ascii", "replace").split()
                 self._command.clear()
-                said += (self._obey(words) if words else "") + READY
+                said += (self._obey(arguments) if arguments else "") + READY
             elif len(self._command) < COMMAND_BYTES:
                 self._command.append(byte)
         return said.encode("ascii", "replace")
 
-    def _obey(self, words: list[str]) -> str:
+    def _obey(self, arguments: list[str]) -> str:
         verbs = {"db": self._db, "infer": self._infer}
-        if words[0] in verbs:
-            return verbs[words[0]](words[1:])
+        if arguments[0] in verbs:
+            return verbs[arguments[0]](arguments[1:])
         fixed = {
             "name": lambda: "m-name-dut-[EdgeChaos]\r\n",
             "timestamp": self._timestamp,
             "profile": lambda: f"m-profile-[ULPMark for tinyML Firmware V0.0.1]\r\nm-model-[{self._model}]\r\n",
             "results": self._results,
         }
-        return fixed[words[0]]() if words[0] in fixed else f"e-[Unknown command: {words[0]}]\r\n"
+        return fixed[arguments[0]]() if arguments[0] in fixed else f"e-[Unknown command: {arguments[0]}]\r\n"
 
     def _timestamp(self) -> str:
         return f"m-lap-us-{int(self._clock_s() * 1e6)}\r\n"
@@ -75,33 +75,33 @@ class EnergyRunnerAdapter:
         scale = self._graph.tensors[self._graph.head(None).logits].scale
         return 1.0 if scale is None else float(scale)
 
-    def _db(self, words: list[str]) -> str:
-        if not words:
+    def _db(self, arguments: list[str]) -> str:
+        if not arguments:
             return "e-[Command 'db' requires a subcommand]\r\n"
-        if words[0] == "load":
-            return self._load(words[1:])
-        if words[0] == "print":
+        if arguments[0] == "load":
+            return self._load(arguments[1:])
+        if arguments[0] == "print":
             rows = [self._buffer[k : k + BYTES_PER_LINE] for k in range(0, len(self._buffer), BYTES_PER_LINE)]
             return "".join(f"m-buffer-{row.hex('-')}\r\n" for row in rows)
-        if len(words[0]) % 2:
+        if len(arguments[0]) % 2:
             return "e-[Insufficent number of hex digits]\r\n"
         try:
-            self._buffer += bytes.fromhex(words[0])[: max(self._expected - len(self._buffer), 0)]
+            self._buffer += bytes.fromhex(arguments[0])[: max(self._expected - len(self._buffer), 0)]
         except ValueError:
-            return f"e-[Invalid hex digit '{words[0][:BYTES_PER_LINE]}']\r\n"
+            return f"e-[Invalid hex digit '{arguments[0][:BYTES_PER_LINE]}']\r\n"
         return "m-load-done\r\n" if len(self._buffer) == self._expected else ""
 
-    def _load(self, words: list[str]) -> str:
-        if not words:
+    def _load(self, arguments: list[str]) -> str:
+        if not arguments:
             return "e-[Command 'db load' requires the # of bytes]\r\n"
         needed = self._input.size * np.dtype(self._input.dtype).itemsize
-        if not (words[0].isascii() and words[0].isdecimal()) or int(words[0]) != needed:
+        if not (arguments[0].isascii() and arguments[0].isdecimal()) or int(arguments[0]) != needed:
             return f"e-[Command 'db load' must be {needed} bytes, one {self._input.dtype} input of {self._graph.name}]\r\n"
         self._buffer, self._expected = bytearray(), needed
         return f"m-[Expecting {needed} bytes]\r\n"
 
-    def _infer(self, words: list[str]) -> str:
-        given = [int(w) if w.isascii() and w.isdecimal() and len(w) < 10 else -1 for w in words[:2]]
+    def _infer(self, arguments: list[str]) -> str:
+        given = [int(w) if w.isascii() and w.isdecimal() and len(w) < 10 else -1 for w in arguments[:2]]
         times, warmups = (*given, *(1, WARMUPS)[len(given) :])
         if times <= 0:
             return "e-[Inference iterations must be >0]\r\n"

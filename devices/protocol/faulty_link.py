@@ -17,7 +17,7 @@ class FaultyLink(Link):
 
     def __init__(self, below: Link, wires: Sequence[Wire]) -> None:
         self.below = below
-        self.window = below.window
+        self.depth = below.depth
         self._wires = tuple(wires)
         self._drawn: Counter[Wire] = Counter()
         self._late = b""

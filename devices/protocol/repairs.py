@@ -33,7 +33,7 @@ def repair_requests(graph: IntegerGraph, mended: IntegerGraph, capacity: int, ma
     return requests
 
 
-def words_of(held: str, graph: IntegerGraph) -> str:
+def lost_repair(held: str, graph: IntegerGraph) -> str:
     """Why a device that says this hash does not hold `graph`, where a repair is the reason; "" where it is not."""
     repaired = graph.metadata.get(KEY, {})
     if bytes.fromhex(held) == UNFINISHED:

@@ -173,7 +173,7 @@ class WeightBits(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         return found["*"] if list(found) == ["*"] else found
 
 
-def bits_in_words(weight_bits: int | dict[str, int]) -> str:
+def bits_label(weight_bits: int | dict[str, int]) -> str:
     """`int8`, or `int4 (conv0 8)`."""
     if isinstance(weight_bits, int):
         return f"int{weight_bits}"

@@ -99,6 +99,6 @@ def show(found: Diagnosis, title: str) -> None:
 
 
 def _listed(found: Iterable[str]) -> str:
-    words = list(found)
-    more = f" ... ({len(words)})" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more or "-"
+    listed = list(found)
+    more = f" ... ({len(listed)})" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more or "-"

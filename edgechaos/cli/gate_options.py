@@ -51,16 +51,16 @@ def gates_json(verdicts: Sequence[Verdict], problems: Sequence[str]) -> dict[str
 
 def point_cases(curves: Sequence[Curve] | Sequence[ComparedCurve], statements: Sequence[str]) -> list[Case]:
     """A case for each point that has a result, with its statement, one for each that has none, and one for each further statement."""
-    from edgechaos.hil.analysis.gates import curve_words
+    from edgechaos.hil.analysis.gates import curve_label
     from edgechaos.hil.analysis.quantities import setting
     from edgechaos.hil.report.junit import Case
 
     said = iter(statements)
     cases = []
     for curve in curves:
-        cases += [Case(curve_words(curve), f"result at {setting(p.rate, curve.swept)}", next(said)) for p in curve.points]
+        cases += [Case(curve_label(curve), f"result at {setting(p.rate, curve.swept)}", next(said)) for p in curve.points]
         for rate in getattr(curve, "empty_rates", ()):
-            cases.append(Case(curve_words(curve), f"result at {setting(rate, curve.swept)}", error="fewer than two masks have a result"))
+            cases.append(Case(curve_label(curve), f"result at {setting(rate, curve.swept)}", error="fewer than two masks have a result"))
     return [*cases, *(Case("samples", "result", text) for text in said)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgechaos.cli.common import (
-    bits_in_words,
+    bits_label,
     destination,
     json_option,
     load_data,
@@ -109,7 +109,7 @@ def command(
     noted(data, data_name)
     graph, digest = save_named(graph, path)
     family, accuracy = graph.metadata["family"], graph.metadata["accuracy"]
-    accuracies = f"float {accuracy['float']:.2%}, {bits_in_words(weight_bits)} {accuracy['integer']:.2%}"
+    accuracies = f"float {accuracy['float']:.2%}, {bits_label(weight_bits)} {accuracy['integer']:.2%}"
     about = {"artifact": str(path), "family": family, "model_hash": digest, "accuracy": accuracy}
     if not as_json:
         say(f"{path}: {family}, {accuracies} on {accuracy['items']:,} test items; model {digest[:12]}")

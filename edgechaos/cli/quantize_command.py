@@ -10,7 +10,7 @@ import click
 
 from edgechaos.cli.common import (
     SEED,
-    bits_in_words,
+    bits_label,
     chosen_data,
     destination,
     json_option,
@@ -192,4 +192,4 @@ def _model_and_all_data(checkpoint: Path, data_name: str | None) -> tuple[Model,
 
 def _accuracy(accuracy: dict[str, float], bits: int | dict[str, int]) -> str:
     before = f"float {accuracy['float']:.2%}, " if "float" in accuracy else ""
-    return f"{before}{bits_in_words(bits)} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"
+    return f"{before}{bits_label(bits)} {accuracy['integer']:.2%} on {accuracy['items']:,} test items"

@@ -115,9 +115,8 @@ def explicit() -> Any:
 @cache
 def _explicit(cls: Any) -> tuple[str, Any]:
     """The name of the field of explicit sites, "" where there is none, and the default of the rate."""
-    return "".join(f.name for f in fields(cls) if "explicit" in f.metadata), next(
-        (f.default for f in fields(cls) if f.name == "rate"), None
-    )
+    default = {f.name: f.default for f in fields(cls)}
+    return "".join(f.name for f in fields(cls) if "explicit" in f.metadata), default.get("rate")
 
 
 @cache
@@ -154,7 +153,7 @@ def fault_named(name: str) -> tuple[type[Fault], Mapping[str, Any]]:
     raise FaultError(f"no kind of fault is called '{name}'{suggestion(name, known)}; there are {', '.join(kinds)}")
 
 
-def words_of(kind: str, what: Literal["title", "axis", "phrase"]) -> str:
-    """A word of a kind's class; of a kind that is not installed here, its name."""
+def label_of(kind: str, what: Literal["title", "axis", "phrase"]) -> str:
+    """What a kind's class says of it; of a kind that is not installed here, its name."""
     known = fault_kinds().get(kind)
     return str(getattr(known, what, "")) or kind.replace("_", " ")

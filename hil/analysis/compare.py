@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgechaos.faults.base import words_of
+from edgechaos.faults.base import label_of
 from edgechaos.hil.analysis.documents import CampaignDocument
 from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, percent, setting
@@ -91,10 +91,10 @@ def compare(first: CampaignDocument, second: CampaignDocument, *, margin: float 
     mine = {_key(c, across_devices): c for c in first.curves}
     if across_devices and (len(theirs) < len(second.curves) or len(mine) < len(first.curves)):
         raise ConfigError("a campaign has one fault on several devices, so that curves of other devices cannot be matched by it", "devices")
-    curves, unmatched = [], [f"{_words(c)}: only in the second" for k, c in theirs.items() if k not in mine]
+    curves, unmatched = [], [f"{_label(c)}: only in the second" for k, c in theirs.items() if k not in mine]
     for key, curve in mine.items():
         if (other := theirs.get(key)) is None:
-            unmatched.append(f"{_words(curve)}: only in the first")
+            unmatched.append(f"{_label(curve)}: only in the first")
             continue
         points, left = [], {p.rate: p for p in other.points}
         for point in curve.points:
@@ -102,10 +102,10 @@ def compare(first: CampaignDocument, second: CampaignDocument, *, margin: float 
             made = _point(point, partner, curve.images, confidence, margin) if partner else None
             if made is None:
                 why = "only in the first" if partner is None else "fewer than two masks have a result in both"
-                unmatched.append(f"{_words(curve)} at {setting(point.rate, curve.swept)}: {why}")
+                unmatched.append(f"{_label(curve)} at {setting(point.rate, curve.swept)}: {why}")
             else:
                 points.append(made)
-        unmatched += [f"{_words(curve)} at {setting(rate, curve.swept)}: only in the second" for rate in left]
+        unmatched += [f"{_label(curve)} at {setting(rate, curve.swept)}: only in the second" for rate in left]
         curves.append(ComparedCurve(curve.fault, curve.site, (curve.device, other.device), curve.images, curve.swept, tuple(points)))
     if not any(c.points for c in curves):
         raise ConfigError("the two campaigns cannot be compared: no fault, site, device and rate is in both", "sweep", *unmatched[:8])
@@ -180,15 +180,15 @@ def _about(document: CampaignDocument) -> dict[str, Any]:
     return {**facts, "data": about.data.name, "versions": about.versions}
 
 
-def _words(curve: Curve) -> str:
-    return f"{words_of(curve.fault, 'phrase')} {curve.site} on {curve.device}, {curve.images:,} images"
+def _label(curve: Curve) -> str:
+    return f"{label_of(curve.fault, 'phrase')} {curve.site} on {curve.device}, {curve.images:,} images"
 
 
 def _statement(curve: ComparedCurve, point: ComparedPoint, margin: float) -> str:
     where = curve.devices[0] if curve.devices[0] == curve.devices[1] else " against ".join(curve.devices)
     verdict = "" if point.no_worse.holds else "not "
     return (
-        f"accuracy at {setting(point.rate, curve.swept)} {words_of(curve.fault, 'phrase')} {curve.site}, on {where} "
+        f"accuracy at {setting(point.rate, curve.swept)} {label_of(curve.fault, 'phrase')} {curve.site}, on {where} "
         f"(M = {point.masks} masks in both, {curve.images:,} images): {percent(point.first.value)} % and {percent(point.second.value)} %, "
         f"change {points_of(point.change.value)} points {interval(point.change)}; "
         f"no loss beyond {percent(margin)} points is {verdict}shown (lower bound {points_of(point.no_worse.lower)})"

@@ -15,7 +15,7 @@ from functools import partial
 from operator import is_
 from typing import Any, NewType
 
-from edgechaos.faults.base import fault_kinds, words_of
+from edgechaos.faults.base import fault_kinds, label_of
 from edgechaos.hil.analysis.compare import ComparedCurve, ComparedPoint
 from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, joules, setting
@@ -154,7 +154,7 @@ def judge(gates: Iterable[Gate], curves: Sequence[Curve] | Sequence[ComparedCurv
     for gate in gates:
         answers = [v for curve in curves if _asked(gate, curve) for v in _at_points(gate, curve)]
         if not answers:
-            there = "; ".join(f"{curve_words(c)} at {', '.join(f'{rate:g}' for rate in _rates(c))}" for c in curves) or "no curve"
+            there = "; ".join(f"{curve_label(c)} at {', '.join(f'{rate:g}' for rate in _rates(c))}" for c in curves) or "no curve"
             raise ConfigError(f"gate '{gate}' is asked of {_selection(gate)}, and no point is that; there are {there:.400}", "gate")
         verdicts += answers
     return tuple(verdicts)
@@ -218,13 +218,13 @@ def _at_points(gate: Gate, curve: Curve | ComparedCurve) -> Iterator[Verdict]:
 
 
 def _verdict(gate: Gate, curve: Curve | ComparedCurve, rate: float, estimate: Estimate | None, reason: str) -> Verdict:
-    return Verdict(gate, curve_words(curve), setting(rate, curve.swept), estimate, not reason, reason)
+    return Verdict(gate, curve_label(curve), setting(rate, curve.swept), estimate, not reason, reason)
 
 
-def curve_words(curve: Curve | ComparedCurve) -> str:
+def curve_label(curve: Curve | ComparedCurve) -> str:
     """Fault, site and device."""
     device = curve.device if isinstance(curve, Curve) else " and ".join(dict.fromkeys(curve.devices))
-    return f"{words_of(curve.fault, 'phrase')} {curve.site} on {device}"
+    return f"{label_of(curve.fault, 'phrase')} {curve.site} on {device}"
 
 
 def _estimate(name: str, point: Point | ComparedPoint, images: int) -> Estimate | None:
@@ -289,7 +289,7 @@ def check_run(policy: Policy, curves: Sequence[Curve], samples: Sequence[object]
         yield "no point has a result: nothing was tested"
     for curve in curves:
         for point in curve.points:
-            planned, where = point.masks + point.lost, f"{curve_words(curve)} at {setting(point.rate, curve.swept)}"
+            planned, where = point.masks + point.lost, f"{curve_label(curve)} at {setting(point.rate, curve.swept)}"
             if point.masks < policy.masks:
                 yield f"{where}: {point.masks} masks, fewer than {policy.masks}"
             if point.lost > policy.lost * planned:

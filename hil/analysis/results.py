@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgechaos.arithmetic.random_bits import FAIL_ONE
-from edgechaos.faults.base import words_of
+from edgechaos.faults.base import label_of
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.chaos_layer import ChaosLayer
@@ -110,7 +110,7 @@ def statement(curve: Curve, point: Point) -> str:
     harm = point.no_harm
     shown = "is shown" if harm.holds else "is not shown"
     return (
-        f"accuracy at {setting(point.rate, curve.swept)} {words_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
+        f"accuracy at {setting(point.rate, curve.swept)} {label_of(curve.fault, 'phrase')} {curve.site}, on {curve.device} "
         f"(M = {point.masks} masks, {curve.images:,} images{lost}): "
         f"{percent(point.accuracy.value)} % {over_masks} over masks, {over_images} over images, "
         f"worst mask {percent(point.worst_accuracy)} %, clean {percent(point.clean.value)} %; "

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgechaos.devices.contract import EXTRAS
-from edgechaos.faults.base import words_of
+from edgechaos.faults.base import label_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import Cycles
 from edgechaos.hil.analysis.documents import check_document
@@ -153,7 +153,7 @@ def _samples(campaign: Document) -> Iterator[dict[str, Any]]:
         rankings += [("By bit", s["bits"] or s["strata"], "bit")] if of_bits else []
         yield {
             **s,
-            "title": words_of(s["fault"], "title"),
+            "title": label_of(s["fault"], "title"),
             "rankings": [
                 {"title": title, "rows": rows, "name": name, "scale": max([row["share"]["high"] for row in rows]) or 1.0}
                 for title, rows, name in rankings
@@ -172,7 +172,7 @@ def panels_of(campaign: Document, *, drawn: bool = True) -> Iterator[dict[str, A
         here = [c for c in curves if (c["fault"], c["site"]) == (fault, site)]
         curve = max(here, key=lambda c: (c["images"] * max(p["masks"] for p in c["points"]), len(c["points"])))
         counted = max((c for c in here if c["points"][0]["energy"]), key=lambda c: len(c["points"]), default=None)
-        title, axis = words_of(fault, "title"), words_of(fault, "axis")
+        title, axis = label_of(fault, "title"), label_of(fault, "axis")
         yield {
             "fault": fault,
             "title": title,

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgechaos.faults.base import words_of
+from edgechaos.faults.base import label_of
 from edgechaos.hil.analysis.compare import compare
 from edgechaos.hil.analysis.documents import check_document, read_document
 from edgechaos.hil.report.figures import accuracy_limits, overlay_figure
@@ -107,11 +107,11 @@ def _panels(columns: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         rates = sorted({p["rate"] for curve in curves.values() for p in curve["points"]})
         yield {
             "fault": fault,
-            "title": words_of(fault, "title"),
+            "title": label_of(fault, "title"),
             "site": site,
             "swept": swept,
             "persistence": next(iter(curves.values()))["persistence"],
             "curves": curves,
-            "figure": Markup(overlay_figure({n: c["points"] for n, c in curves.items()}, swept, words_of(fault, "axis"), f"s{k}-", limits)),
+            "figure": Markup(overlay_figure({n: c["points"] for n, c in curves.items()}, swept, label_of(fault, "axis"), f"s{k}-", limits)),
             "rows": [(rate, {n: next((p for p in c["points"] if p["rate"] == rate), None) for n, c in curves.items()}) for rate in rates],
         }

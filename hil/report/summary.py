@@ -11,7 +11,7 @@ from edgechaos.hil.analysis.quantities import fine, fine_interval, integer, inte
 if TYPE_CHECKING:
     from rich.table import Table
 
-FAULT_WORDS = {"omission": "omission", "dead": "dead neurons"}
+LABELS = {"omission": "omission", "dead": "dead neurons"}
 """The two faults whose accuracy at half the rate sums up a campaign; a reader must never take one for the other."""
 
 
@@ -52,10 +52,10 @@ def _accuracies(panels: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
             _over(curve["points"][0], "clean", curve["images"]),
         )
     for panel in panels:
-        if panel["fault"] in FAULT_WORDS:
+        if panel["fault"] in LABELS:
             half = panel["half"]
             note = f"{_over(half, 'accuracy', panel['curve']['images'])}; worst mask {percent(half['worst_accuracy'])} %"
-            yield Figure(f"At {setting(half['rate'])} {FAULT_WORDS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
+            yield Figure(f"At {setting(half['rate'])} {LABELS[panel['fault']]}", *_share(half["accuracy"]), note, panel["fault"])
 
 
 def _energy(energy: Mapping[str, Any] | None) -> Iterator[Figure]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgechaos import reference
 from edgechaos.arithmetic import random_bits
 from edgechaos.arithmetic.streams import FAULT_STREAMS, fault_stream
-from edgechaos.faults.base import Fault, fault_kinds, words_of
+from edgechaos.faults.base import Fault, fault_kinds, label_of
 from edgechaos.faults.injections import Poke
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.generator import GeneratorBiased, GeneratorPeriod, GeneratorRepeated, GeneratorStuck
@@ -53,7 +53,7 @@ def test_every_kind_says_what_it_is_in_words() -> None:
         assert all((kind.title, kind.axis, kind.phrase)), name
         assert kind.settings()[kind.swept] in (int, float)
         assert kind.limits[0] < kind.limits[1]
-    assert words_of("not_installed_here", "title") == "not installed here"
+    assert label_of("not_installed_here", "title") == "not installed here"
 
 
 def test_kinds_draw_from_streams_of_their_own() -> None:

@@ -92,7 +92,7 @@ class Recorder(Link):
     """Keeps what is written, and gives `answer` to every read."""
 
     def __init__(self) -> None:
-        self.window = 100
+        self.depth = 100
         self.written: list[bytes | str] = []
         self.answer = b""
 
@@ -134,7 +134,7 @@ def test_bits_are_inverted_both_ways_by_draws_of_their_own() -> None:
     always = FaultyLink(below, resolve(GRAPH, plan(LinkBitErrors(1.0))).wires)
     assert always.read(1.0) == b"\xf0\x0f"
     assert FaultyLink(below, resolve(GRAPH, plan(LinkDrop(1.0))).wires).read(1.0) == b"\x0f\xf0", "answers are not requests"
-    assert (link.window, link.now()) == (100, 7.0)
+    assert (link.depth, link.now()) == (100, 7.0)
     link.close()
     assert below.written[-1] == "close"
 
