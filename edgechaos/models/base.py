@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,28 +19,9 @@ from edgechaos.floatgraph.float_model import FloatModel
 from edgechaos.floatgraph.float_nodes import ChaosLayer, FailingLayer, Normalize
 from edgechaos.graph.heads import Encoding
 from edgechaos.graph.signals import RANGE
+from edgechaos.models.config import Config
 from edgechaos.models.spiking import Conditions
 from edgechaos.support.errors import ShapeError
-
-
-class Config(Protocol):
-    """What the configurations of all families share."""
-
-    @property
-    def inputs(self) -> int:
-        """Elements of one item."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Of the pixels / 255, or of the signals in their own units, one per channel."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """As mean."""
 
 
 class Model(nn.Module):

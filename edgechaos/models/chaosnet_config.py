@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 from edgechaos.data import Dataset
 from edgechaos.graph.kinds.chaos_layer import TickMode
 from edgechaos.graph.tokenizer import Text
-from edgechaos.support.errors import ConfigError
+from edgechaos.models.config import Config, Rule
 
 Front = Literal["pixels", "dense", "vision", "language"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChaosNetConfig:
+class ChaosNetConfig(Config):
     """Everything that defines the network besides its weights. The tick mode is not visible in the weights.
 
     hidden: neurons per spiking layer. mean, std: of the pixels / 255, one per channel (channels first).
@@ -26,8 +26,8 @@ class ChaosNetConfig:
     text, `inputs` tokens, embed.
     """
 
-    inputs: int
-    classes: tuple[str, ...]
+    called = "ChaosNet"
+
     hidden: tuple[int, ...] = (64,)
     ticks: int = 10
     mode: TickMode = "parallel"
@@ -36,8 +36,6 @@ class ChaosNetConfig:
     decay: float = 0.02
     refractory_decay: float = 0.95
     fail_prob: float = 0.0
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
     signed: bool = False
     front: Front = "pixels"
     image: tuple[int, ...] = ()
@@ -45,22 +43,17 @@ class ChaosNetConfig:
     embed: int = 16
     average: bool = False
     text: Text | None = None
-    signals: bool = False
 
-    def check(self) -> ChaosNetConfig:
-        """Returns self. Raises ConfigError that names the first value that no network can have."""
+    def rules(self) -> tuple[Rule, ...]:
+        """Of layers and settings."""
         fractions = ("decay", "refractory_decay", "fail_prob")
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("inputs", self.inputs > 0, "at least 1"),
-            ("classes", len(self.classes) > 0, "at least one name"),
+        return (
             ("hidden", len(self.hidden) > 0 and min(self.hidden) > 0, "one or more layer sizes of at least 1"),
             ("ticks", self.ticks > 0, "at least 1"),
             ("mode", self.mode in ("parallel", "stateful"), "'parallel' or 'stateful'"),
             ("threshold", math.isfinite(self.threshold), "finite"),
             ("noise_std", self.noise_std >= 0, "at least 0"),
             *((f, 0.0 <= getattr(self, f) <= 1.0, "in 0..1") for f in fractions),
-            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
-            ("std", all(s > 0 for s in self.std), "above 0"),
             ("front", self.front in get_args(Front), "'pixels', 'dense', 'vision' or 'language'"),
             ("embed", self.embed > 0, "at least 1"),
             ("text", (self.front == "language") == (self.text is not None), "a vocabulary for the language front-end, and only there"),
@@ -68,10 +61,6 @@ class ChaosNetConfig:
             ("channels", len(self.channels) > 0 and min(self.channels) > 0, "one or more sizes of at least 1"),
             ("image", self.front != "vision" or self._has_image(), "(channels, height, width) that hold the inputs and every halving"),
         )
-        for key, good, wanted in rules:
-            if not good:
-                raise ConfigError(f"ChaosNet: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
-        return self
 
     def _has_image(self) -> bool:
         return len(self.image) == 3 and math.prod(self.image) == self.inputs and min(self.image[1:]) >> len(self.channels) > 0

@@ -23,50 +23,39 @@ from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import FailingLayer, FloatNode, Gelu, MatMul, Readout, Thermal
 from edgechaos.models.base import Model, array, thermal
+from edgechaos.models.config import Config, Rule
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered
-from edgechaos.support.errors import ConfigError
 
 SMALL = 1e-3
 """Of Langevin noise and current coupling beside the gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DlmConfig:
+class DlmConfig(Config):
     """temperature: of training and of inference by default; temperature_max: the largest that an integer graph must carry.
 
     dissipation: the gamma of the velocity, 0..1. injection: how much of a gradient it takes up.
     """
 
-    inputs: int
-    classes: tuple[str, ...]
+    called = "DLM"
+
     hidden: tuple[int, ...] = (256,)
     temperature: float = 0.1
     temperature_max: float = 10.0
     current_strength: float = 0.1
     dissipation: float = 0.01
     injection: float = 0.01
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    signals: bool = False
 
-    def check(self) -> DlmConfig:
-        """Returns self. Raises ConfigError that names the first value that no network can have."""
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("inputs", self.inputs > 0, "at least 1"),
-            ("classes", len(self.classes) > 0, "at least one name"),
+    def rules(self) -> tuple[Rule, ...]:
+        """Of layers and settings."""
+        return (
             ("hidden", len(self.hidden) > 0 and min(self.hidden) > 0, "one or more sizes of at least 1"),
             ("temperature", 0 <= self.temperature <= self.temperature_max < math.inf, f"in 0..{self.temperature_max:g}"),
             ("current_strength", math.isfinite(self.current_strength), "finite"),
             ("dissipation", 0 <= self.dissipation <= 1, "in 0..1"),
             ("injection", 0 <= self.injection < math.inf, "at least 0"),
-            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
-            ("std", all(s > 0 for s in self.std), "above 0"),
         )
-        for key, good, wanted in rules:
-            if not good:
-                raise ConfigError(f"DLM: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
-        return self
 
 
 class DlmLayer(nn.Module):

@@ -19,46 +19,35 @@ from edgechaos.arithmetic.streams import AUGMENTATION_STREAM, UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import Add, Augmentation, Conv, FailingLayer, FloatNode, Identity, MatMul, Pool, Readout, Relu
 from edgechaos.models.base import Model, array
+from edgechaos.models.config import Config, Rule
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import augmented, delivered
-from edgechaos.support.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlainConfig:
+class PlainConfig(Config):
     """hidden: of an MLP; channels: of a CNN, with image (C, H, W); of one size where residual. dropout in 0..1, noise_std: in training."""
 
-    inputs: int
-    classes: tuple[str, ...]
+    called = "plain network"
+
     hidden: tuple[int, ...] = (128,)
     channels: tuple[int, ...] = ()
     image: tuple[int, ...] = ()
     residual: bool = False
     dropout: float = 0.0
     noise_std: float = 0.0
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    signals: bool = False
 
-    def check(self) -> PlainConfig:
-        """Returns self. Raises ConfigError that names the first value that no network can have."""
+    def rules(self) -> tuple[Rule, ...]:
+        """Of layers and settings."""
         halved = len(self.image) == 3 and math.prod(self.image) == self.inputs and min(self.image[1:]) >> len(self.channels) > 0
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("inputs", self.inputs > 0, "at least 1"),
-            ("classes", len(self.classes) > 0, "at least one name"),
+        return (
             ("hidden", bool(self.channels) or (len(self.hidden) > 0 and min(self.hidden) > 0), "one or more sizes of at least 1"),
             ("channels", all(c > 0 for c in self.channels), "sizes of at least 1"),
             ("image", not self.channels or halved, "(channels, height, width) that hold the inputs and every halving"),
             ("residual", not self.residual or self._one_width(), "false, or hidden (channels of a CNN) two or more sizes, all the same"),
             ("dropout", 0 <= self.dropout < 1, "in 0..1, below 1"),
             ("noise_std", self.noise_std >= 0, "at least 0"),
-            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
-            ("std", all(s > 0 for s in self.std), "above 0"),
         )
-        for key, good, wanted in rules:
-            if not good:
-                raise ConfigError(f"plain network: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
-        return self
 
     def _one_width(self) -> bool:
         sizes = self.channels or self.hidden

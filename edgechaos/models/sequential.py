@@ -18,6 +18,7 @@ from edgechaos.floatgraph.float_nodes import Add, Conv, FailingLayer, FloatNode,
 from edgechaos.graph.heads import Encoding
 from edgechaos.models.architecture import Layer, Pair
 from edgechaos.models.base import Model, array
+from edgechaos.models.config import Config, Rule
 from edgechaos.models.spiking import Conditions
 from edgechaos.models.units import delivered
 from edgechaos.support.errors import ConfigError
@@ -34,38 +35,25 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequentialConfig:
+class SequentialConfig(Config):
     """layers: in order; channels: outputs of the convolutions; hidden: of the matrices but the last; image: (C, H, W) where one is read."""
 
-    inputs: int
-    classes: tuple[str, ...]
     layers: tuple[Layer, ...]
     hidden: tuple[int, ...] = ()
     channels: tuple[int, ...] = ()
     image: tuple[int, ...] = ()
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
 
-    def check(self) -> SequentialConfig:
-        """Returns self. Raises ConfigError that names the first value that no network can have."""
+    def rules(self) -> tuple[Rule, ...]:
+        """Of layers and settings."""
         kinds = [layer.kind for layer in self.layers]
         convolves = kinds.count("conv") == len(self.channels) and all(c > 0 for c in self.channels)
         image = len(self.image) == 3 and math.prod(self.image) == self.inputs and min(self.image) > 0
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("inputs", self.inputs > 0, "at least 1"),
-            ("classes", len(self.classes) > 0, "at least one name"),
+        return (
             ("layers", bool(kinds) and kinds[-1] == "linear", "layers of which the last is linear"),
             ("hidden", kinds.count("linear") == len(self.hidden) + 1 and all(n > 0 for n in self.hidden), "a size per matrix but the last"),
             ("channels", convolves, "a size per convolution"),
             ("image", image or not {"conv", "maxpool", "avgpool"} & set(kinds), "(channels, height, width) that hold the inputs"),
-            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
-            ("std", all(s > 0 for s in self.std), "above 0"),
         )
-        for key, good, wanted in rules:
-            if not good:
-                raise ConfigError(f"network: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
-        self.steps()
-        return self
 
     def steps(self) -> list[Step]:
         """Every layer in order. Raises ConfigError where an image or a vector does not suit one."""

@@ -25,9 +25,9 @@ from edgechaos.arithmetic.streams import UNIT_FAIL_STREAM
 from edgechaos.floatgraph.float_model import FloatHead, FloatModel
 from edgechaos.floatgraph.float_nodes import FailingLayer, FloatNode, Gelu, MatMul, Readout, TopK
 from edgechaos.models.base import Model, array
+from edgechaos.models.config import Config, Rule
 from edgechaos.models.spiking import Conditions, LayerFaults
 from edgechaos.models.units import delivered, winners
-from edgechaos.support.errors import ConfigError
 
 GAIN_RANGE = (0.1, 10.0)
 HOMEOSTASIS_RATE = 0.01
@@ -36,33 +36,22 @@ SLEEP_SHRINK = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TnnConfig:
+class TnnConfig(Config):
     """sparsity: the share of units that win, at least one. softness: the T of the mask whose gradient training uses."""
 
-    inputs: int
-    classes: tuple[str, ...]
+    called = "TNN"
+
     hidden: tuple[int, ...] = (256,)
     sparsity: float = 0.05
     softness: float = 1.0
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    signals: bool = False
 
-    def check(self) -> TnnConfig:
-        """Returns self. Raises ConfigError that names the first value that no network can have."""
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("inputs", self.inputs > 0, "at least 1"),
-            ("classes", len(self.classes) > 0, "at least one name"),
+    def rules(self) -> tuple[Rule, ...]:
+        """Of layers and settings."""
+        return (
             ("hidden", len(self.hidden) > 0 and min(self.hidden) > 0, "one or more sizes of at least 1"),
             ("sparsity", 0 < self.sparsity <= 1, "above 0, at most 1"),
             ("softness", 0 < self.softness < math.inf, "above 0"),
-            ("mean", len(self.mean) == len(self.std) > 0 and self.inputs % len(self.mean) == 0, "one value per channel, as many as std"),
-            ("std", all(s > 0 for s in self.std), "above 0"),
         )
-        for key, good, wanted in rules:
-            if not good:
-                raise ConfigError(f"TNN: {key} = {getattr(self, key)!r}, but must be {wanted}", key)
-        return self
 
     def winners(self, units: int) -> int:
         """How many of a layer's units win."""
