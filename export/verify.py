@@ -21,6 +21,7 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.support.errors import EdgeChaosError, ShapeError, VerificationError
+from edgechaos.support.limits import Count
 from edgechaos.support.shown import html_table
 
 
@@ -82,9 +83,9 @@ class Comparison:
     backend: str
     plan: str
     plan_id: str
-    items: int
-    integers: int
-    mismatches: int
+    items: Count
+    integers: Count
+    mismatches: Count
     first: Mismatch | None = None
 
 

@@ -44,6 +44,9 @@ def among(*choices: str) -> Wrong:
 
 PLAIN = (int, float, str)
 Share = Annotated[float, within(0, 1)]
+MOST = 1 << 62
+"""Beyond any count there is; a float holds it without overflow."""
+Count = Annotated[int, within(0, MOST)]
 Uint32 = Annotated[int, within(0, 2**32 - 1)]
 
 

@@ -17,14 +17,15 @@ from typing import Annotated, Any
 
 import cattrs
 
+from edgechaos.export.verify import Comparison
 from edgechaos.graph.tensors import IDENTIFIER
-from edgechaos.hil.analysis.points import MOST, Count, Curve, Point
+from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.results import FORMAT, Agreement
 from edgechaos.hil.analysis.sampled import SampleResult
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.support.errors import ArtifactError, ConfigError
 from edgechaos.support.files import read_file
-from edgechaos.support.limits import Share, problems, shown_value, within
+from edgechaos.support.limits import MOST, Count, Share, problems, shown_value, within
 from edgechaos.support.settings import strict_converter, structure
 
 LEAST_ENERGY_J = 1e-30
@@ -132,35 +133,13 @@ class CampaignDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstMismatch:
-    """Where a backend first differs."""
-
-    item: int
-    tensor: str
-    index: tuple[int, ...]
-    expected: int
-    got: int
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One backend under one plan."""
-
-    backend: str
-    items: Count
-    integers: Count
-    mismatches: Count
-    first: FirstMismatch | None
-
-
-@dataclass(frozen=True, slots=True)
 class VerificationDocument:
     """What `verify -o` writes."""
 
     passed: bool
     integers: Count
     model_hash: str
-    comparisons: tuple[Compared, ...]
+    comparisons: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from edgechaos.hil.energy.model import EnergyEstimate
-from edgechaos.support.limits import Share, Wrong, within
+from edgechaos.support.limits import MOST, Count, Share, Wrong, within
 from edgechaos.support.statistics import Estimate, NonInferiority
 
-MOST = 1 << 62
-"""Beyond any count there is; a float holds it without overflow."""
 FAR = within(-1e7, 1e7)
 """A t interval over two masks may reach far beyond 0 and 1: t(1) is 636,620 at the smallest alpha that a campaign may have."""
 UNIT = within(0, 1)
-Count = Annotated[int, within(0, MOST)]
 Positive = Annotated[int, within(1, MOST)]
 OverMasks = Annotated[Estimate, Wrong(value=UNIT, low=FAR, high=FAR)]
 OverImages = Annotated[Estimate, Wrong(value=UNIT, low=UNIT, high=UNIT)]

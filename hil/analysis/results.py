@@ -22,7 +22,7 @@ from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.chaos_layer import ChaosLayer
 from edgechaos.hil.analysis.model_facts import model_facts
-from edgechaos.hil.analysis.points import Count, Curve, Point
+from edgechaos.hil.analysis.points import Curve, Point
 from edgechaos.hil.analysis.quantities import interval, percent, setting
 from edgechaos.hil.analysis.quantities import points as points_of
 from edgechaos.hil.analysis.sampled import SampleResult, sample_results, sample_statement
@@ -35,7 +35,7 @@ from edgechaos.hil.energy.model import EnergyEstimate, bits_overwritten, board_e
 from edgechaos.hil.execute.evaluate import EvaluationSet, TrialResult
 from edgechaos.hil.execute.ledger import Ledger
 from edgechaos.support.files import write_atomic
-from edgechaos.support.limits import Share
+from edgechaos.support.limits import Count, Share
 from edgechaos.support.sequences import FIXED, SEQUENTIAL
 from edgechaos.support.shown import html_table
 from edgechaos.support.statistics import Estimate, mcnemar, proportion

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.hil.analysis.points import Count, OverMasks, Positive
+from edgechaos.hil.analysis.points import OverMasks, Positive
 from edgechaos.hil.analysis.quantities import fine, fine_interval
 from edgechaos.hil.campaign.config import Campaign
 from edgechaos.hil.campaign.plan import CampaignPlan, SampleCell, SampledStratum, Trial
 from edgechaos.hil.campaign.sampling import sample_cells
 from edgechaos.hil.execute.evaluate import TrialResult
+from edgechaos.support.limits import Count
 from edgechaos.support.statistics import proportion
 from edgechaos.support.stratified import neyman, smoothed_deviations, stratified
 
