@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -220,10 +220,14 @@ class EmulatedDevice(EmulatorDevice):
         first = next((k for k, r in enumerate(requests) if r.verb is Verb.INFER), 0)
         about = {"epoch": f"{session.client.session} {session.info.model_hash}", "first": first, "prune": prune}
         about["plans"] = [*placed.values()]
-        answers = link.replay(about, [(data, link.budget(r.verb, r.payload)) for data, r in zip(sent, requests, strict=True)])
+        answer, data = link.replay(about, [(data, link.budget(r.verb, r.payload)) for data, r in zip(sent, requests, strict=True)])
+        ends = accumulate((sum(one["lengths"]) for one in answer["answers"]), initial=0)
+        pieces = (data[start:end] for start, end in pairwise(ends))
+        different = [self._replay(batch, requests, *one) for one in zip(answer["answers"], pieces, strict=True)]
         found: list[Replay | None] = [None] * len(plans)
-        for k, answer in zip(placed, answers, strict=True):
-            found[k] = self._replay(batch, requests, *answer)
+        for k, (which, inferred) in zip(placed, answer["given"], strict=True):
+            one = different[which]
+            found[k] = replace(one, inferred=True) if inferred and one is not None else one
         return found
 
     def _placed(self, plan: ResolvedPlan) -> list[dict[str, Any]] | None:
@@ -245,7 +249,7 @@ class EmulatedDevice(EmulatorDevice):
         try:
             found = self._read_batch(batch, [r for r in replies if r is not None])
             found = replace(found, instructions=np.array(about["windows"], np.int64))
-            return Replay(checked(found, len(batch.parts) - 2, batch.outputs, self.name), about["counts"], about["inferred"])
+            return Replay(checked(found, len(batch.parts) - 2, batch.outputs, self.name), about["counts"])
         except DeviceError:
             return None
 

@@ -235,11 +235,11 @@ class EmulatorLink(Link):
         self._queued, self._received, self._down = [], b"", None
         self.windows.clear()
 
-    def replay(self, about: dict[str, Any], given: Sequence[tuple[bytes, int]]) -> list[tuple[dict[str, Any], bytes]]:
+    def replay(self, about: dict[str, Any], given: Sequence[tuple[bytes, int]]) -> tuple[dict[str, Any], bytes]:
         """What the device answers to the same frames, (bytes, budget), under each of `about["plans"]`: an answer each, of process.py."""
         lengths, budgets = [len(data) for data, _ in given], [budget for _, budget in given]
         self.process.send({"op": "replay", **about, "lengths": lengths, "budgets": budgets}, b"".join(data for data, _ in given))
-        return [self.process.receive(sum(budgets)) for _ in about["plans"]]
+        return self.process.receive(sum(budgets) * (2 + len(about["plans"])))
 
     def budget(self, verb: int, payload: bytes) -> int:
         """Instructions that a request may take, from frame to sleep."""

@@ -44,12 +44,14 @@ def _end_with_the_input() -> None:
 def perform(machine: Machine, replays: Replays | None, head: dict[str, Any], blob: bytes) -> Iterator[bytes]:
     """The answers to one message, each as soon as it is known."""
     operation = head["op"]
+    if replays is not None and operation != "replay":
+        replays.leave()
     if operation == "run":
         yield from map(_answer, _run_frames(machine, _frames(head, blob)))
     elif operation == "replay":
         assert replays is not None
         plans = [[Strike(**strike) for strike in plan] for plan in head["plans"]]
-        yield from map(_replayed, replays.run(head["epoch"], head["first"], _frames(head, blob), plans, head["prune"]))
+        yield _replayed(replays.run(head["epoch"], head["first"], _frames(head, blob), plans, head["prune"]))
     elif operation in ("power_on", "pin_reset"):
         yield _answer(getattr(machine, operation)(head["budget"]))
     elif operation in ("read_memory", "poke", "arm", "restore", "split_counts", "counted_parts"):
@@ -84,15 +86,22 @@ def _answer(done: Exchange) -> bytes:
     return pack({"windows": done.windows, "stopped": asdict(done.stopped) if done.stopped else None}, done.sent)
 
 
-def _replayed(run: Replayed) -> bytes:
-    about = {
-        "lengths": [len(done.sent) for done in run.exchanges],
-        "windows": [window for done in run.exchanges for window in done.windows],
-        "stopped": any(done.stopped for done in run.exchanges),
-        "counts": run.counts,
-        "inferred": run.inferred,
-    }
-    return pack(about, b"".join(done.sent for done in run.exchanges))
+def _replayed(runs: Iterator[Replayed]) -> bytes:
+    """Which of the different answers each run gave, and these: most faults change nothing."""
+    known: dict[Any, int] = {}
+    answers: list[dict[str, Any]] = []
+    sent: list[bytes] = []
+    given: list[tuple[int, bool]] = []
+    for run in runs:
+        key = tuple((done.sent, *done.windows, done.stopped) for done in run.exchanges), tuple(run.counts.values())
+        if key not in known:
+            known[key] = len(known)
+            lengths, windows = [len(done.sent) for done in run.exchanges], [window for done in run.exchanges for window in done.windows]
+            stopped = any(done.stopped for done in run.exchanges)
+            answers.append({"lengths": lengths, "windows": windows, "stopped": stopped, "counts": run.counts})
+            sent += [done.sent for done in run.exchanges]
+        given.append((known[key], run.inferred))
+    return pack({"given": given, "answers": answers}, b"".join(sent))
 
 
 def main(engine: str, elf: str, board: str, library: str | None = None) -> None:

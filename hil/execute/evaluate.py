@@ -152,6 +152,8 @@ PRODUCT_ITEMS = 64
 """Items of a clean trial whose instructions are counted on the build without fault hooks: their spread is small."""
 AT_ONCE = 1024
 """Inferences that a device which runs several plans by itself is given at once: a second or so."""
+MOST_VERDICTS = 64
+"""Different answers whose outcome is kept."""
 OPENINGS_ALLOWED = 2
 """How often a device that never opened may fail to open, each time after all these tries."""
 
@@ -179,6 +181,7 @@ class Bench:
         self._graph = from_bytes(setup.artifact)
         self._devices: dict[str, Device] = {}
         self._products: dict[str, Device] = {}
+        self._verdicts: dict[tuple[Any, ...], TrialResult] = {}
 
     def evaluate(self, work: Work) -> Iterator[Event]:
         """One event per trial, in order, and Began before what runs: one trial, or several that the device runs by itself.
@@ -263,11 +266,10 @@ class Bench:
         plans = [_plan(self._graph, trial) for trial in trials[: max(1, AT_ONCE // first.images)]]
         return deque(zip(plans, self._replay(device, first, plans, self._setup.images.codes[: first.images]), strict=True))
 
-    def _replay(self, device: Device, trial: Trial, plans: Sequence[ResolvedPlan], codes: NDArray[Any]) -> list[_Observed | None]:
+    def _replay(self, device: Replaying, trial: Trial, plans: Sequence[ResolvedPlan], codes: NDArray[Any]) -> list[_Observed | None]:
         """What a batch gives under each plan, with the seed of a trial; None where it takes a look of its own."""
         images = self._setup.images
         try:
-            assert isinstance(device, Replaying)
             options: dict[str, Any] = {"seed": trial.seed, "head": images.head, "parameters": images.parameters}
             found = device.infer_under(plans, codes, prune=self._setup.prune, **options)
         except (DeviceError, OSError, MemoryError):  # each trial alone meets it again, and is charged with it
@@ -276,10 +278,22 @@ class Bench:
 
     def _measure(self, device: Device, trial: Trial, baseline: bytes | None, plan: ResolvedPlan, given: _Observed | None) -> TrialResult:
         """given: what the device has already said of the trial."""
-        codes, labels = self._setup.images.codes[: trial.images], self._setup.images.labels[: trial.images]
+        codes = self._setup.images.codes[: trial.images]
         seen = given or self._observe(device, trial, plan, codes)
         if trial.clean and seen.counted and isinstance(device, Product):
             self._count_product(device, trial, seen, codes[:PRODUCT_ITEMS])
+        active = not trial.clean and activated(self._graph, plan)
+        key = seen.logits.tobytes(), seen.classes.tobytes(), tuple(seen.failed.items()), active, None if trial.clean else baseline
+        verdict = self._verdicts.get(key)  # most faults change nothing, and one says it for all of them
+        if verdict is None:
+            if len(self._verdicts) >= MOST_VERDICTS:
+                self._verdicts.clear()
+            verdict = self._verdicts[key] = self._judge(trial, baseline, active, seen)
+        return replace(verdict, instructions=seen.instructions, counted=seen.counted, inferred=seen.inferred)
+
+    def _judge(self, trial: Trial, baseline: bytes | None, active: bool, seen: _Observed) -> TrialResult:
+        """The result without its counts."""
+        labels = self._setup.images.labels[: trial.images]
         right = (seen.classes == labels) & ~np.isin(np.arange(len(labels)), list(seen.failed))
         classes = len(self._graph.head(self._setup.images.head).classes)
         outcomes: dict[str, int] = {}
@@ -287,7 +301,6 @@ class Bench:
             if baseline is None:
                 raise AssertionError("a group's clean trial comes first")
             logits, labels_clean = unpack_baseline(baseline, trial.images)
-            active = activated(self._graph, plan)
             outcomes = classify(logits, labels_clean, seen.logits, seen.classes, labels, seen.failed, active=active)
         digest = hashlib.sha256(seen.logits.astype("<i4").tobytes() + seen.classes.astype("<u2").tobytes())
         return TrialResult(
@@ -297,9 +310,8 @@ class Bench:
             digest=digest.hexdigest(),
             correct_bits=np.packbits(right).tobytes(),
             baseline=pack_baseline(seen.logits, seen.classes) if trial.clean else None,
-            instructions=seen.instructions,
-            counted=seen.counted,
-            inferred=seen.inferred,
+            instructions={},
+            counted=0,
         )
 
     def _count_product(self, device: Product, trial: Trial, seen: _Observed, codes: NDArray[Any]) -> None:

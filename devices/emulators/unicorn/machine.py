@@ -255,18 +255,19 @@ class EmulatedMachine:
                 if error.errno not in self._faults():
                     raise
                 return self._stopped("crash", f"{error}{self._bad_access}")
-            if self.hooks.stop_reason is Stop.BUDGET:
+            reason = self.hooks.stop_reason
+            if reason is Stop.BUDGET:
                 return self._stopped("hang", "it ran out of the instructions it was allowed")
-            if self.hooks.stop_reason is Stop.BABBLE:
+            if reason is Stop.BABBLE:
                 return self._stopped("babble", f"it sent more than {len(self.hooks.tx)} bytes")
-            if self.hooks.stop_reason is Stop.RESET:
+            if reason is Stop.RESET:
                 restarts += 1
                 if restarts > MOST_RESTARTS:
                     return self._stopped("hang", f"it restarted more than {MOST_RESTARTS} times without getting to sleep")
                 self._restart()
                 continue
             self._pc = self._register("PC")
-            if self.hooks.stop_reason is Stop.PAUSE or (until is not None and self._pc == until):
+            if reason is Stop.PAUSE or (until is not None and self._pc == until):
                 self.hooks.m.stop_reason = Stop.NONE
                 self.strikes.stopped(self._pc)
             elif not self.hooks.waiting:

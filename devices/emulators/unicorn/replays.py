@@ -81,12 +81,13 @@ class _Saved:
 
 @dataclass(slots=True)
 class Replays:
-    """machine: left as it was. twin: makes another one that is traced."""
+    """machine: `leave` puts it back as it was. twin: makes another one that is traced."""
 
     machine: EmulatedMachine
     twin: Callable[[], EmulatedMachine]
     _epoch: str = ""
     _base: Snapshot | None = None
+    _entry: Snapshot | None = None
     _prefixes: dict[tuple[bytes, ...], _Prefix] = field(default_factory=dict)
     _golden: dict[tuple[bytes, ...], _Golden] = field(default_factory=dict)
     _tracer: Tracer | None = None
@@ -97,31 +98,34 @@ class Replays:
         epoch: another text where the clean device is another than before, as after a restart. first: requests before the first
         inference. prune: infer what need not be run. A plan that cannot be armed gives no exchange.
         """
-        machine = self.machine
-        machine.restore()
-        entry = machine.snapshot()
-        try:
-            if self._base is None or epoch != self._epoch:
-                self._epoch, self._base = epoch, entry
-                self._prefixes.clear()
-                self._golden.clear()
-            prefix = self._prefix(self._base, frames[:first])
-            golden = self._clean_run(prefix, frames, prune)
-            starts = [_start(plan, prefix.accesses, golden) for plan in plans]
-            saved = self._snapshots(prefix, frames, [s.at for s in starts if s.at and not (prune and s.key == ())])
-            known: dict[Hashable, Replayed] = {(): golden.run}
-            for plan, start in zip(plans, starts, strict=True):
-                if not plan:
-                    yield golden.run
-                elif prune and start.key in known:
-                    yield replace(known[start.key], inferred=True)
-                else:
-                    done = self._under(plan, start, saved, frames)
-                    if start.key is not None:
-                        known[start.key] = done
-                    yield done
-        finally:
-            machine.back_to(entry)
+        if self._entry is None:
+            self.machine.restore()
+            self._entry = self.machine.snapshot()
+        if self._base is None or epoch != self._epoch:
+            self._epoch, self._base = epoch, self._entry
+            self._prefixes.clear()
+            self._golden.clear()
+        prefix = self._prefix(self._base, frames[:first])
+        golden = self._clean_run(prefix, frames, prune)
+        starts = [_start(plan, prefix.accesses, golden) for plan in plans]
+        saved = self._snapshots(prefix, frames, [s.at for s in starts if s.at and not (prune and s.key == ())])
+        known: dict[Hashable, Replayed] = {(): golden.run}
+        for plan, start in zip(plans, starts, strict=True):
+            if not plan:
+                yield golden.run
+            elif prune and start.key in known:
+                yield replace(known[start.key], inferred=True)
+            else:
+                done = self._under(plan, start, saved, frames)
+                if start.key is not None:
+                    known[start.key] = done
+                yield done
+
+    def leave(self) -> None:
+        """The machine as it was before the first run: for whatever is not a run."""
+        if self._entry is not None:
+            self.machine.back_to(self._entry)
+            self._entry = None
 
     def _under(self, plan: Plan, start: _Start, saved: list[_Saved], frames: Frames) -> Replayed:
         machine = self.machine
