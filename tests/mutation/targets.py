@@ -29,18 +29,18 @@ FINDING = tuple(f"hil/repair/{name}.py" for name in ("diagnose", "diagnosis", "d
 MENDING = ("edgechaos/faults/words.py", *(f"hil/repair/{name}.py" for name in ("damaged", "mend", "refit")))
 NODES = ("limits", "bounds", "broken_nodes", "traits", "graph", "nodes", "node_faults", "reference")
 TARGETS = (
-    Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "vectors", *NODES)),
+    Target("semantics", ("edgechaos/reference.py", "edgechaos/graph/analysis.py"), _t("rules_apart", "graphs_apart", "vectors", *NODES)),
     Target(
         "semantics",
         ("edgechaos/graph/kinds/*.py", "edgechaos/arithmetic/windows.py"),
-        _t("rules_apart", "vectors", *NODES, "thermal", "slots"),
+        _t("rules_apart", "graphs_apart", "vectors", *NODES, "thermal", "slots"),
     ),
-    Target("semantics", RULES, _t("rules_apart", *NODES, "faults")),
-    Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "rules_apart", "reference")),
+    Target("semantics", RULES, _t("rules_apart", "graphs_apart", *NODES, "faults")),
+    Target("semantics", ("edgechaos/arithmetic/random_bits.py",), _t("vectors", "random_bits", "rules_apart", "graphs_apart", "reference")),
     Target("semantics", ("edgechaos/graph/thermal.py",), _t("thermal", "vectors", "limits", "nodes")),
     Target("semantics", ("edgechaos/faults/plan.py",), _t("plan_rules", "vectors", "limits", "faults", "node_faults", "fault_names")),
     Target("semantics", ("edgechaos/arithmetic/check_words.py",), _t("check_words")),
-    Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "rules_apart", "vectors", "rounding")),
+    Target("semantics", ("edgechaos/arithmetic/rounding.py",), _t("limits", "rules_apart", "graphs_apart", "vectors", "rounding")),
     Target("semantics", ("edgechaos/arithmetic/streams.py", "edgechaos/arithmetic/seeds.py"), _t("streams", "seeds")),
     Target(
         "semantics",
@@ -51,14 +51,16 @@ TARGETS = (
     Target("semantics", ("edgechaos/graph/signals.py", "edgechaos/graph/heads.py"), _t("signals", "graph", "nodes")),
     Target("c", RUNTIME, _t("runtime_rules", "runtime", "server", "firmware_protocol", "commit")),
     Target("c", ("firmware_gen/runtime/core/ec_guard.[ch]",), _t("guards")),
-    Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "protocol_edges", "link")),
+    Target("protocol", ("devices/protocol/frames.py", "devices/protocol/client.py"), _t("frames", "protocol_edges", "link", "sessions")),
     Target(
-        "protocol", ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"), _t("payloads", "protocol_edges", "link", "frames")
+        "protocol",
+        ("devices/protocol/plan_payloads.py", "firmware_gen/protocol.py"),
+        _t("payloads", "protocol_edges", "link", "sessions", "frames"),
     ),
     Target(
         "protocol",
         ("devices/protocol/device.py",),
-        (*_t("protocol_edges", "link", "frames", "commit"), "tests/devices/test_devices.py::TestFake"),
+        (*_t("protocol_edges", "link", "sessions", "frames", "commit"), "tests/devices/test_devices.py::TestFake"),
     ),
     Target("protocol", ("devices/protocol/energy_runner.py", "devices/meters/simulated.py"), _t("energy_runner", "meters")),
     Target("protocol", ("devices/protocol/faulty_link.py",), _t("link_faults")),
