@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 EC := $(BIN)/edgechaos
 APT_PACKAGES := gcc g++ libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm qemu-system-misc \
-    gcc-riscv64-unknown-elf
+    gcc-riscv64-unknown-elf gcc-avr avr-libc
 IN := --data mnist5k
 
 .PHONY: demo check test nightly lint lines bench mutation apt clean

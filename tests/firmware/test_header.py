@@ -15,7 +15,7 @@ from edgechaos.firmware_gen.projects.elf import write_sources
 from edgechaos.firmware_gen.toolchain import cache_folder, compile_in
 from tests.firmware.test_firmware_build import STRICT
 from tests.helpers.firmware_host import GCC, ZIG
-from tests.helpers.graphs import chaos_graph
+from tests.helpers.graphs import Spec, chaos_graph
 from tests.helpers.mixed_graphs import mixed_graph
 from tests.helpers.places import ROOT
 
@@ -99,6 +99,22 @@ def test_a_core_of_sixteen_bits_compiles_it(family: str, tmp_path: Path) -> None
     flags = ("-target", "avr-freestanding", "-mmcu=atmega1284p", "-std=c99", "-Os", "-Wall", "-Wextra", "-Wpedantic", "-Wundef", "-Werror")
     for source in objects(firmware):
         zig("cc", *flags, "-Isrc", "-isystem", str(RUNTIME / "startup"), "-c", source, "-o", "x.o", folder=tmp_path)
+
+
+AVR = ("-mmcu=atmega328p", "-std=c99", "-Os", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wundef", "-Werror", "-fsyntax-only")
+
+
+@pytest.mark.parametrize("faults", [True, False])
+@pytest.mark.parametrize("family", ["shared", "vision", "kwta", "thermal", "stateful", "binomial"])
+def test_avr_gcc_has_nothing_to_say(family: str, faults: bool, tmp_path: Path) -> None:
+    """No conversion of all of core, server and model loses anything where int has 16 bits."""
+    spiking = {"stateful": Spec(mode="stateful", pixels=False), "binomial": Spec(sampling="binomial", noise=False)}
+    graph = chaos_graph(spiking[family]) if family in spiking else mixed_graph(family=family)
+    firmware = generate(graph, load_board("microbit"), faults=faults)
+    write_sources(firmware, tmp_path)
+    of_the_board = ("main.c", "survivor.c", "startup.c", "port_nrf51.c")
+    sources = [name for name in firmware.sources if name.endswith(".c") and Path(name).name not in of_the_board]
+    compile_in(("avr-gcc",), (*AVR, "-Isrc", *sources), tmp_path)
 
 
 def test_attributes_stand_in_one_header() -> None:

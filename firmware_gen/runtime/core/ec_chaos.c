@@ -193,8 +193,8 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
 #endif
     candidates found = {0, 0};
     uint32_t drawn = loss == 0u; /* 1: the losses of those that fire whatever the noise are known */
-    memset(out, 0, layer->emit_spikes ? ticks * neurons : neurons);
-    memset(run->scratch->hits, 0, neurons);
+    memset(out, 0, (size_t)(layer->emit_spikes ? ticks * neurons : neurons));
+    memset(run->scratch->hits, 0, (size_t)neurons);
     for (uint32_t t = 0; t < ticks; t++) {
         if (t == 0u || layer->ticked_drive)
             found = find_candidates(layer, run, drive);
@@ -274,11 +274,11 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         return;
     }
 #endif
-    memset(noise, 0, neurons * sizeof *noise);
-    memset(membrane, 0, neurons * sizeof *membrane);
-    memset(refractory, 0, neurons * sizeof *refractory);
+    memset(noise, 0, (size_t)neurons * sizeof *noise);
+    memset(membrane, 0, (size_t)neurons * sizeof *membrane);
+    memset(refractory, 0, (size_t)neurons * sizeof *refractory);
     if (!layer->emit_spikes)
-        memset(out, 0, neurons);
+        memset(out, 0, (size_t)neurons);
     for (uint32_t t = 0; t < ticks; t++) {
 #if EC_FAULTS
         ec_faults_state(run->faults, layer->state_at, t, neurons, membrane, refractory);

@@ -26,7 +26,7 @@ static void gather(const ec_windows *w, uint32_t row, uint32_t column, const int
     const inside down = clip_window(top, w->kernel_rows, w->height), across = clip_window(left, w->kernel_columns, w->width);
     const uint32_t whole = (uint32_t)w->kernel_rows * w->kernel_columns;
     if (down.end - down.first < w->kernel_rows || across.end - across.first < w->kernel_columns)
-        memset(window, 0, w->channels * whole);
+        memset(window, 0, (size_t)(w->channels * whole));
     for (uint32_t c = 0; c < w->channels; c++, window += whole, x += (uint32_t)w->height * w->width)
         for (uint32_t i = down.first; i < down.end; i++) {
             const int8_t *const from = x + ((uint32_t)(top + (int32_t)i) * w->width + (uint32_t)(left + (int32_t)across.first));

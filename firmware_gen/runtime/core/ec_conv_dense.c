@@ -112,7 +112,7 @@ void ec_conv_dense(const ec_conv_layer *layer, const ec_run *run, const int8_t *
             gather(w, row, column, x, codes);
             ec_conv_sums(&block, narrow ? run->scratch->sums : to);
             for (uint32_t o = 0; narrow && o < matrix->outputs; o++)
-                memcpy(to + o * positions, run->scratch->sums + o * EC_CONV_BLOCK, columns * sizeof *to);
+                memcpy(to + o * positions, run->scratch->sums + o * EC_CONV_BLOCK, (size_t)columns * sizeof *to);
         }
 #if EC_FAULTS
     ec_patch_windows(run->faults->patch, run->faults->patches, layer, x, acc);

@@ -12,7 +12,7 @@
 void ec_widen(const int8_t *low, const int8_t *high, uint32_t count, uint32_t *pairs)
 {
     for (uint32_t k = 0; k < count; k++)
-        pairs[k] = (uint16_t)low[k] | (uint32_t)(uint16_t)high[k] << 16;
+        pairs[k] = (uint32_t)(uint16_t)low[k] | (uint32_t)(uint16_t)high[k] << 16;
 }
 
 #endif
@@ -85,7 +85,7 @@ void ec_conv_pairs(const ec_conv_layer *layer, const ec_run *run, const int8_t *
         strip.columns = room <= EC_STRIP_COLUMNS ? room : room == EC_STRIP_COLUMNS + 1u ? EC_STRIP_COLUMNS - 1u : EC_STRIP_COLUMNS;
         const uint32_t before = first < w->pad_columns ? w->pad_columns - first : 0u, from = first + before - w->pad_columns;
         const uint32_t inside = w->width - from, needed = strip.columns + 2u - before;
-        memset(codes, 0, strip.pairs * strip.wide * sizeof *codes);
+        memset(codes, 0, (size_t)(strip.pairs * strip.wide) * sizeof *codes);
         for (uint32_t row = 0; row < w->rows; row++) {
             strip.acc = acc + row * columns + first;
             widen(w, row * w->stride_rows - w->pad_rows, x, from, inside < needed ? inside : needed, codes + before, strip.wide);
@@ -100,7 +100,7 @@ void ec_conv_pairs(const ec_conv_layer *layer, const ec_run *run, const int8_t *
                 last.quads = 1;
                 ec_conv_quads(&last);
                 for (uint32_t o = 0; o < left; o++)
-                    memcpy(strip.acc + (4u * whole + o) * positions, last.acc + o * strip.columns, last.plane);
+                    memcpy(strip.acc + (4u * whole + o) * positions, last.acc + o * strip.columns, (size_t)last.plane);
             }
         }
     }

@@ -71,7 +71,7 @@ void ec_embedding_bag(const ec_embedding *bag, const ec_run *run, const uint8_t 
     const uint32_t size = bag->table.inputs;
     int32_t *const sums = run->scratch->sums;
     uint32_t count = 0, listed = 0;
-    memset(sums, 0, size * sizeof *sums);
+    memset(sums, 0, (size_t)size * sizeof *sums);
 #if EC_TOKEN_ROWS
     count = add_lists(bag, run, ids, &listed, sums);
 #endif

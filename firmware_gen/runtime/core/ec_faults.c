@@ -50,7 +50,7 @@ uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, u
         end = first + 8u * count;
         if (first % 8u != 0u || end > 8u * mask_bytes(s->length))
             return refuse(EC_ERROR_OUT_OF_RANGE, first % 8u != 0u ? first : end, detail);
-        memcpy((uint8_t *)(faults->word + s->at) + first / 8u, bytes, count);
+        memcpy((uint8_t *)(faults->word + s->at) + first / 8u, bytes, (size_t)count);
         return 0;
     }
     if (count % width != 0u)
@@ -145,11 +145,12 @@ EC_NOINLINE void ec_faults_silence(const ec_faults *faults, const ec_units *laye
             continue;
         for (uint32_t n = 8u * k; n < 8u * k + 8u && n < layer->units; n++)
             for (uint32_t t = 0; ec_mask_bit(dead, n) && t < ticks; t++)
-                memset(out + (t * layer->units + n) * layer->span, 0, layer->span);
+                memset(out + (t * layer->units + n) * layer->span, 0, (size_t)layer->span);
     }
     for (uint32_t n = 0; n < layer->units; n++)
         for (uint32_t t = 0; faults->word[layer->stuck_at + n] != 0u && t < ticks; t++)
-            memset(out + (t * layer->units + n) * layer->span, layer->low + (int32_t)faults->word[layer->stuck_at + n] - 1, layer->span);
+            memset(out + (t * layer->units + n) * layer->span, (int)(layer->low + (int32_t)faults->word[layer->stuck_at + n] - 1),
+                   (size_t)layer->span);
 }
 
 EC_NOINLINE uint32_t ec_faults_word(const uint32_t *generator, ec_origin origin, uint32_t neuron)

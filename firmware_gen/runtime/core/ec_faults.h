@@ -65,7 +65,7 @@ static inline const uint8_t *ec_mask(const ec_faults *faults, uint32_t at)
 
 static inline uint32_t ec_mask_bit(const uint8_t *mask, uint32_t n)
 {
-    return (mask[n >> 3] >> (n & 7u)) & 1u;
+    return (unsigned)(mask[n >> 3] >> (n & 7u)) & 1u;
 }
 
 /* 1 where the neuron is dead or stuck: its own drive does not matter (in a parallel tick). */

@@ -8,7 +8,7 @@ uint8_t ec_model_set_input(const ec_model *model, void *state, uint8_t head, con
         return EC_ERROR_OUT_OF_RANGE;
     if (count != model->head[head].input_bytes)
         return EC_ERROR_BAD_LENGTH;
-    memcpy((uint8_t *)state + model->input_at, bytes, count);
+    memcpy((uint8_t *)state + model->input_at, bytes, (size_t)count);
     return 0;
 }
 

@@ -70,12 +70,12 @@ void ec_quads_matmul(const ec_matrix *matrix, const ec_run *run, const int8_t *x
             ec_dot_quads(&quads);
         if (left > 0u) {
             int32_t last[4] = {0};
-            memcpy(last, from + 4u * whole, left * sizeof *last);
+            memcpy(last, from + 4u * whole, (size_t)left * sizeof *last);
             quads.weight = weight + whole * row;
             quads.from = quads.to = last;
             quads.count = 1;
             ec_dot_quads(&quads);
-            memcpy(acc + 4u * whole, last, left * sizeof *last);
+            memcpy(acc + 4u * whole, last, (size_t)left * sizeof *last);
         }
     }
 }

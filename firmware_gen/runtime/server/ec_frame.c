@@ -53,7 +53,7 @@ int ec_parser_feed(ec_parser *parser, uint8_t byte)
     return EC_FRAME_NONE;
 }
 
-uint32_t ec_crc32(uint32_t crc, const void *data, size_t length)
+uint32_t ec_crc32(uint32_t crc, const void *data, uint32_t length)
 {
     /* Half a byte at a time: 64 bytes of table instead of 1,024. */
     static const uint32_t table[16] = {
@@ -62,7 +62,7 @@ uint32_t ec_crc32(uint32_t crc, const void *data, size_t length)
     };
     const uint8_t *bytes = data;
     crc = ~crc;
-    for (size_t k = 0; k < length; k++) {
+    for (uint32_t k = 0; k < length; k++) {
         crc ^= bytes[k];
         crc = (crc >> 4) ^ table[crc & 15u];
         crc = (crc >> 4) ^ table[crc & 15u];

@@ -32,7 +32,7 @@ void ec_parser_reset(ec_parser *parser);
 int ec_parser_feed(ec_parser *parser, uint8_t byte);
 
 /* CRC-32 (IEEE 802.3, as zlib's); start with crc = 0, continue with the value returned. */
-uint32_t ec_crc32(uint32_t crc, const void *data, size_t length);
+uint32_t ec_crc32(uint32_t crc, const void *data, uint32_t length);
 
 typedef void (*ec_write)(void *port, const uint8_t *bytes, uint32_t count);
 

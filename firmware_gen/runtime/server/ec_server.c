@@ -35,7 +35,7 @@ static uint8_t *put64(uint8_t *p, uint64_t value)
 
 static uint8_t *put_bytes(uint8_t *p, const uint8_t *bytes, uint32_t count)
 {
-    memcpy(p, bytes, count);
+    memcpy(p, bytes, (size_t)count);
     return p + count;
 }
 
@@ -156,7 +156,7 @@ static uint8_t input(ec_server *server, exchange *x)
         x->detail = offset;
         return EC_ERROR_OUT_OF_RANGE;
     }
-    memcpy((uint8_t *)server->state + server->model->input_at + offset, x->in + EC_INPUT_HEAD_BYTES, count);
+    memcpy((uint8_t *)server->state + server->model->input_at + offset, x->in + EC_INPUT_HEAD_BYTES, (size_t)count);
     return 0;
 }
 
