@@ -28,7 +28,6 @@ class BrownOut(MachineFault):
 
     @property
     def place(self) -> str:
-        """Which memory."""
         return f"memory in {self.region}"
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:

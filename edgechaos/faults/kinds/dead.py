@@ -27,5 +27,4 @@ class DeadNeurons(UnitFault):
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:DeadNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One mask per layer."""
         return self.mark(analysis, "dead", DEAD_STREAM, "spiking, k-WTA or plain layer")

@@ -25,7 +25,6 @@ class GeneratorFault(Fault):
 
     @property
     def place(self) -> str:
-        """Whose words."""
         return "random words, all layers" if self.layer == ALL else f"random words of {self.layer}"
 
     def broken(self, analysis: Analysis, **words: int) -> Iterator[SetSlot]:
@@ -50,7 +49,6 @@ class GeneratorStuck(GeneratorFault):
     value: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """All bits of each word."""
         return self.broken(analysis, clear=~self.value & 0xFFFFFFFF, set=self.value)
 
 
@@ -73,7 +71,6 @@ class GeneratorBiased(GeneratorFault):
     value: Annotated[int, within(0, 1)] = 0
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """Both halves of each word."""
         mask = ((0xFFFF << 16 - self.bits) & 0xFFFF) * 0x10001
         return self.broken(analysis, **{"set" if self.value else "clear": mask})
 
@@ -94,7 +91,6 @@ class GeneratorPeriod(GeneratorFault):
     period: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One period per node."""
         return self.broken(analysis, period=self.period)
 
 
@@ -114,5 +110,4 @@ class GeneratorRepeated(GeneratorFault):
     seeds: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One number per node."""
         return self.broken(analysis, repeat=self.seeds)

@@ -43,7 +43,6 @@ class InstructionBits(MachineFault):
 
     @property
     def place(self) -> str:
-        """Which instructions."""
         return f"instructions of {self.region}"
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:

@@ -45,7 +45,6 @@ class LeakScale(LayerScale):
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:IntegrationFaultNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One share per layer."""
         return self.scaled(analysis, "decay_q15")
 
 
@@ -61,5 +60,4 @@ class RefractoryScale(LayerScale):
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:RefractoryFaultNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One share per layer."""
         return self.scaled(analysis, "refractory_decay_q15")

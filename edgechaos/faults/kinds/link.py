@@ -29,7 +29,6 @@ class LinkFault(Fault):
         return "bits on the link" if self.what == "bits" else "requests on the link"
 
     def resolve(self, analysis: Analysis) -> Iterator[Wire]:
-        """One rate for the whole link."""
         yield Wire(self.what, self.rate, self.seed, fault_stream(self.kind))
 
 

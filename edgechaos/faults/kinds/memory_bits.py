@@ -48,7 +48,6 @@ class MemoryBits(MachineFault):
 
     @property
     def place(self) -> str:
-        """Which memory."""
         return f"memory in {self.region}"
 
     def check(self) -> None:

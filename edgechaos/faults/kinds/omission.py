@@ -33,6 +33,5 @@ class Omission(Fault):
     rate: float = 0.0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
-        """One loss probability per layer."""
         for node, _ in carriers(analysis, self.kind, "fail_q", self.layer, "spiking layer"):
             yield SetSlot(node.name, "fail_q", np.zeros(1, np.intp), np.array([fail_q(self.rate)], np.int64))

@@ -42,7 +42,6 @@ class RamBitFlip(Fault):
 
     @property
     def place(self) -> str:
-        """Which words."""
         return f"memory bits at {self.address:#010x}, {self.words} words"
 
     def check(self) -> None:

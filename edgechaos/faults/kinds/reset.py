@@ -25,5 +25,4 @@ class Reset(MachineFault):
     ram_lost: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterator[Strike]:
-        """One reset."""
         yield Strike("reset", value=int(bool(self.ram_lost)), **self.moment())

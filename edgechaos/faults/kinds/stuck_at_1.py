@@ -23,5 +23,4 @@ class StuckAtOne(UnitFault):
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:SaturatedNeuron": {}}
 
     def resolve(self, analysis: Analysis) -> Iterable[SetSlot]:
-        """One mask per layer."""
         return self.mark(analysis, "stuck", STUCK_STREAM, "spiking layer")

@@ -35,7 +35,6 @@ class SynapseFault(Fault):
 
     @property
     def place(self) -> str:
-        """Which stored words."""
         return "synapses, all layers" if self.node == ALL else f"synapses of {self.node}"
 
     def chosen(self, analysis: Analysis) -> Iterator[tuple[str, NDArray[np.intp], NDArray[np.int64], int]]:
@@ -62,7 +61,6 @@ class SynapseDead(SynapseFault):
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"SpikeFI:DeadSynapse": {}, "MRFI:SetZero": {}}
 
     def resolve(self, analysis: Analysis) -> Iterator[SetWords]:
-        """The chosen words of each constant."""
         for constant, words, _, _ in self.chosen(analysis):
             yield SetWords(constant, words, np.zeros(len(words), np.int64))
 
@@ -111,7 +109,6 @@ class SynapseScale(SynapseFault):
     factor: float = 1.0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetWords]:
-        """The chosen words of each constant."""
         for constant, words, held, bits in self.chosen(analysis):
             reach = 1 << (bits - 1)
             scaled = np.floor(held * self.factor + 0.5)

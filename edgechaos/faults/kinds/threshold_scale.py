@@ -39,7 +39,6 @@ class ThresholdScale(Fault):
     seed: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
-        """The thresholds of the chosen neurons."""
         for node, slot in carriers(analysis, self.kind, "threshold", self.layer, "spiking layer"):
             stream = fault_stream(self.kind, analysis.graph.site(node))
             chosen = nested_sites(self.seed, stream, slot.length, self.rate)

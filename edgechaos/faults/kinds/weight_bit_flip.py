@@ -51,7 +51,6 @@ class WeightBitFlip(Fault):
 
     @property
     def place(self) -> str:
-        """Which stored words."""
         which = "" if self.bit == "any" else "sign " if self.bit == "sign" else f"(number {self.bit}) "
         bits = f"{self.target} {which}bits"
         return f"{bits}, all layers" if self.node == ALL else f"{bits} of {self.node}"

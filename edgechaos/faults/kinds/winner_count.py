@@ -30,6 +30,5 @@ class WinnerCount(Fault):
     delta: int = 0
 
     def resolve(self, analysis: Analysis) -> Iterator[SetSlot]:
-        """One number per layer."""
         for node, slot in carriers(analysis, self.kind, "k_shift", self.layer, "k-WTA layer"):
             yield SetSlot(node.name, "k_shift", np.zeros(1, np.intp), np.array([min(max(self.delta, slot.low), slot.high)], np.int64))

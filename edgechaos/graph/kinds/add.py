@@ -41,7 +41,6 @@ class Add(Node):
     other_gain: int
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         (x, y), z = self.io(graph), graph.tensors[self.other]
         require(self.other != self.input, self, f"adds '{self.other}' to itself; double its gain instead")
         good = x.dtype == z.dtype == "int8" and x.shape == z.shape and x.ticks == z.ticks == 0
@@ -55,7 +54,6 @@ class Add(Node):
         return self.gain * x[0] + self.other_gain * z[0], self.gain * x[1] + self.other_gain * z[1]
 
     def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
-        """int32, shape kept."""
         x, z = tensors[self.input].astype(np.int32), tensors[self.other].astype(np.int32)
         return x * np.int32(self.gain) + z * np.int32(self.other_gain)
 

@@ -19,7 +19,6 @@ class ArgMax(Node):
     is_class: ClassVar[bool] = True
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         require(x.dtype == "int32" and x.ticks == 0 and len(x.shape) == 1, self, "takes an int32 vector")
         require(x.size <= 65536, self, f"{x.size} classes do not fit a uint16 label")

@@ -151,7 +151,6 @@ class ChaosLayer(Drawing):
         return int(graph.value(self.sigma).max(initial=0)) * GAUSSIAN_MAX
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         wanted = {"parallel": "int32", "stateful": "int16"}.get(self.mode)
         require(wanted is not None, self, f"unknown tick mode {self.mode!r}; use 'parallel' or 'stateful'")

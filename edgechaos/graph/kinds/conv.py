@@ -28,7 +28,6 @@ class Conv(Summing):
     pad: tuple[int, int] = (0, 0)
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         weight = graph.value(self.weight)
         good = weight.dtype == np.int8 and weight.ndim == 4 and len(x.shape) == 3 and weight.shape[1] == x.shape[0]

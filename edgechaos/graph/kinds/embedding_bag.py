@@ -46,7 +46,6 @@ class EmbeddingBag(Weighted):
         return 0
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         weight = graph.value(self.weight)
         require(

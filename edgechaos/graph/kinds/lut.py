@@ -44,7 +44,6 @@ class Lut(Node):
         return source.most_active(graph) if source is not None and self.maps_zero_to_zero(graph) else None
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         table = graph.value(self.table)
         require(
@@ -60,7 +59,6 @@ class Lut(Node):
         return DTYPE_RANGE["int8"]
 
     def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
-        """int8, shape kept."""
         x = tensors[self.input]
         table, index = graph.value(self.table), x.astype(np.intp) + LUT_ENTRIES // 2
         if table.ndim == 1:

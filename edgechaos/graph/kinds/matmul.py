@@ -22,7 +22,6 @@ class MatMul(Summing):
     """
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         weight = graph.value(self.weight)
         require(x.dtype == "int8", self, f"input must be int8, not {x.dtype}")

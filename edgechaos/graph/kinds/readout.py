@@ -44,7 +44,6 @@ class Readout(MatMul):
         return (ACCUMULATOR - bias) // self.reach(graph, max(map(abs, bounds[self.input])))
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         super(Readout, self).check(graph)
         one_scale = len(graph.constants[self.weight].scale) <= 1
         require(one_scale, self, "a readout compares across channels: its weights need one scale (per tensor)")

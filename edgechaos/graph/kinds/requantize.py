@@ -58,7 +58,6 @@ class Requantize(Node):
         return None
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         good = x.dtype in ("int32", "int16") and y.dtype in ("int8", "int16")
         require(good, self, f"requantizes int32 or int16 to int8 or int16, not {x.dtype} to {y.dtype}")

@@ -83,7 +83,6 @@ class ThermalNoise(Drawing):
         return min(ACCUMULATOR, graph.room(self.output, bounds) - noise)
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         matrix = graph.producer(self.input)
         scale = matrix.matrix_scale(graph) if matrix is not None and matrix.input == self.codes and not x.ticks else None

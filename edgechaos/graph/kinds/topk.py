@@ -50,7 +50,6 @@ class TopK(Node):
         return self.k / graph.tensors[self.input].size
 
     def check(self, graph: Graph) -> None:
-        """Raises GraphError where a rule of docs/semantics.md is broken."""
         x, y = self.io(graph)
         good = (x.dtype, len(x.shape), x.ticks) == ("int16", 1, 0) and (y.dtype, y.shape, y.ticks) == ("int16", x.shape, 0)
         require(good, self, "ranks an int16 vector without ticks and writes one of the same size")
