@@ -31,7 +31,8 @@ from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.tensors import Constant
 from edgechaos.hil.repair.damaged import DamagedDevice, added
 from edgechaos.hil.repair.diagnose import diagnose
-from edgechaos.hil.repair.diagnosis import Diagnosis
+from edgechaos.hil.repair.diagnosis import Diagnosis, LayerDiagnosis
+from edgechaos.hil.repair.driven import DrivenTests
 from edgechaos.hil.repair.layers import unit_layers
 from edgechaos.support.errors import DataError, UnsupportedError
 from tests.helpers.graphs import chaos_graph
@@ -225,6 +226,36 @@ def test_what_cannot_be_diagnosed_is_refused() -> None:
     bare = mixed_graph(family="thermal", hidden=10, silent=False)  # its tables make codes of what is not there
     with pytest.raises(UnsupportedError, match="no layer whose units"):
         diagnose(ReferenceDevice("plain", bare), device.open(), bare, items_for(bare, 4))
+
+
+def test_what_is_known_as_a_sentence() -> None:
+    def said(*unknown: int, confirmed: int = 9) -> str:
+        layers = (LayerDiagnosis("a", 5), LayerDiagnosis("b", 7, unknown=unknown))
+        return Diagnosis("main", layers, confirmed, 9, 20).confidence
+
+    rest = "logits bit for bit those of the diagnosed model on 9 items that the diagnosis did not use"
+    assert said() == f"12 of 12 units decided, {rest}"
+    assert said(2, 3) == f"10 of 12 units decided, {rest}; cannot tell 2: silent or shadowed in every test"
+    other = "the device gives other logits on 2 of 9 items: it has other faults"
+    assert said(confirmed=7) == f"12 of 12 units decided; {other}"
+    assert said(1, confirmed=7) == f"11 of 12 units decided; {other} or dead units among the rest"
+
+
+def test_a_carrier_reads_its_unit_alone_with_the_largest_weight() -> None:
+    graph = NETS["two spiking layers"]()
+    layers = unit_layers(graph)
+    tests = DrivenTests(ReferenceDevice("plain", graph), graph, graph.heads[0].name, items_for(graph, 1), 5, 100, layers)
+    plan = tests._isolated(0, [(2, 0), (5, 0)], [1, 4])
+    (reader,) = layers[0].readers
+    rows, words = plan.patch[reader.name], graph.value(reader.weight).astype(int)
+    np.add.at(words, (rows[:, 0], rows[:, 1]), rows[:, 2])
+    wanted = graph.value(reader.weight).astype(int)
+    for unit, carrier in ((2, 1), (5, 4)):
+        wanted[carrier] = 127 * (np.arange(wanted.shape[1]) == unit)
+    assert (words == wanted).all()
+    threshold = graph.value("cortex1_threshold").copy()
+    threshold[[1, 4]] = 0
+    assert plan.slots["cortex1", "threshold"].tolist() == threshold.tolist()
 
 
 def test_over_the_wire_and_left_without_faults() -> None:

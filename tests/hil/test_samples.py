@@ -19,7 +19,7 @@ from edgechaos.hil.analysis.documents import check_document
 from edgechaos.hil.analysis.gates import judge_samples, parse_gate, refuse_unanswerable, shares_of
 from edgechaos.hil.analysis.stopping import first_plan, whole_plan
 from edgechaos.hil.campaign.config import Campaign, Images, Sample, Sweep
-from edgechaos.hil.campaign.plan import Trial, check_plan
+from edgechaos.hil.campaign.plan import Trial, check_plan, seeds
 from edgechaos.hil.campaign.reading import expand_grids, read_campaign, refuse
 from edgechaos.hil.campaign.source import to_toml
 from edgechaos.support.errors import ConfigError, FaultError
@@ -89,6 +89,17 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     assert [(s.layer, s.bit, len(s.sites)) for s in alike.strata] == [("*", None, 200)]
     layers = {t.plan.faults[0].node for t in alike.strata[0].trials}  # type: ignore[attr-defined]
     assert len(layers) == 2
+
+
+def test_a_sample_of_everything_holds_every_single_fault_once() -> None:
+    sample = Sample("synapse_dead", 1000, ())
+    (stratum,) = first_plan(sampling(sample), GRAPH).samples[0].strata
+    found = [(t.plan.faults[0].node, t.plan.faults[0].synapses) for t in stratum.trials]  # type: ignore[attr-defined]
+    words = {n.name: GRAPH.value(n.weight).size for n in GRAPH.weighted()}
+    assert sorted(found) == sorted((name, (k,)) for name, size in words.items() for k in range(size))
+    assert [t.mask for t in stratum.trials] == [k % 8 for k in range(stratum.size)]
+    assert {(t.seed, t.mask) for t in stratum.trials} == {(seed, k) for k, (seed, _) in enumerate(seeds(1, 8))}
+    assert [(t.seed, t.mask, t.clean) for t in stratum.clean] == [(t.seed, t.mask, True) for t in stratum.trials]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_the_penalty_is_that_of_the_lowest_loss_on_every_fifth_item() -> None:
         assert found.spread == pytest.approx(float((x @ weight.T).std()))
         assert found.moved is None
     assert len(chosen) > 1, "the choice matters"
+    assert PENALTIES == (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
 def test_what_never_varies_has_no_weight_and_many_items_have_a_ramp(monkeypatch: pytest.MonkeyPatch) -> None:
