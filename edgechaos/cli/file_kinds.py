@@ -45,6 +45,7 @@ KINDS = {
     "hardening": FileKind("the record of edgechaos harden", "show the folder that it lies in: edgechaos report FOLDER"),
     "verification": FileKind("the result of edgechaos verify", "show it: edgechaos report {path}"),
     "build": FileKind("the record of edgechaos build", "show it: edgechaos report {path}"),
+    "profile": FileKind("the result of edgechaos profile", "show it: edgechaos report {path}"),
     "json": FileKind("a JSON file", "results.json, verify's and build.json go to edgechaos report"),
     "arrays": FileKind("a file of arrays (.npz)", "give it as --data {path}"),
     "zip": FileKind("a zip archive", "unpack it first"),
@@ -118,7 +119,7 @@ def _json(head: bytes, size: int) -> str:
         for key, kind, of_type in (("comparisons", "verification", list), ("firmware_hash", "build", str)):
             if isinstance(document.get(key), of_type):
                 return kind
-    names = {"campaign": "results", "comparison": "comparison", "hardening": "hardening"}
+    names = {"campaign": "results", "comparison": "comparison", "hardening": "hardening", "profile": "profile"}
     kinds = {f'"edgechaos.{name}"'.encode(): kind for name, kind in names.items()}
     return next((kind for name, kind in kinds.items() if name in head[:200]), "json")
 
@@ -207,5 +208,5 @@ CAMPAIGN = InputFile("a campaign file", "campaign")
 POLICY = InputFile("a policy file", "policy")
 DATA = NameOrFile("NAME|PATH", "a data set", "arrays")
 BOARD = NameOrFile("NAME|FILE.toml", "a board file", "board")
-RESULTS = InputFile("results of campaign, verify or build", "results", "verification", "build", folders=True)
+RESULTS = InputFile("results of campaign, verify, build or profile", "results", "verification", "build", "profile", folders=True)
 CAMPAIGN_RESULTS = InputFile("results of a campaign", "results", folders=True)

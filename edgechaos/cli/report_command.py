@@ -1,4 +1,4 @@
-"""`edgechaos report`: the JSON files of campaign, verify and build to one HTML page."""
+"""`edgechaos report`: the JSON files of campaign, verify, build and profile to one HTML page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgechaos.cli.show import print_json, print_table, say
 def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:
     """Write one self-contained HTML page of results, and the same as Markdown and JSON beside it.
 
-    INPUTS: a folder, or the JSON files of campaign, verify and build. Several campaigns are set side by side.
+    INPUTS: a folder, or the JSON files of campaign, verify, build and profile. Several campaigns are set side by side.
 
     \b
     Example: edgechaos report results -o report.html

@@ -1,4 +1,4 @@
-"""What the JSON files of campaign, verify and build must hold before a report is made of them.
+"""What the JSON files of campaign, verify, build and profile must hold before a report is made of them.
 
 A results file may come from anywhere, cut, edited or of another release, and must end in one line that names the place, never in
 a traceback or in a page of wrong figures. So a document is structured into the dataclasses below, and every number is checked to be
@@ -20,6 +20,7 @@ import cattrs
 from edgechaos.export.verify import Comparison
 from edgechaos.graph.tensors import IDENTIFIER
 from edgechaos.hil.analysis.points import Curve, Point
+from edgechaos.hil.analysis.profiled import ProfileDocument, profile_problems
 from edgechaos.hil.analysis.results import FORMAT, Agreement
 from edgechaos.hil.analysis.sampled import SampleResult
 from edgechaos.hil.campaign.outcomes import OUTCOMES
@@ -176,6 +177,7 @@ KINDS: Mapping[str, type] = {
     "verification": VerificationDocument,
     "build": BuildDocument,
     "hardening": HardeningDocument,
+    "profile": ProfileDocument,
 }
 """By the name of the report's input."""
 
@@ -255,6 +257,8 @@ def _problems(document: Any) -> Iterator[str]:
         for k, sample in enumerate(document.samples):
             if not IDENTIFIER.fullmatch(sample.fault) or sample.outcome not in OUTCOMES:
                 yield f"samples[{k}] has no kind of fault or no outcome that there is"
+    if isinstance(document, ProfileDocument):
+        yield from profile_problems(document)
     if isinstance(document, BuildDocument):
         yield from _not_in("the sizes", (document.ram_bytes - document.stack_bytes,), 0, MOST)
 

@@ -1,4 +1,4 @@
-"""What a report is made of: the JSON files that campaign, verify and build wrote, found in a folder or given one by one."""
+"""What a report is made of: the JSON files that campaign, verify, build and profile wrote, found in a folder or given one by one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Inputs:
     verification: Document | None = None
     build: Document | None = None
     hardening: Document | None = None
+    profile: Document | None = None
 
 
 def find_inputs(folder: Path) -> Inputs:
@@ -62,7 +63,7 @@ def load_inputs(paths: Sequence[Path]) -> Inputs:
         document = read_document(path)
         kind = _kind(document)
         if kind is None:
-            raise ArtifactError(f"{path} was written by none of campaign, verify, build; leave it out", os.fspath(path))
+            raise ArtifactError(f"{path} was written by none of campaign, verify, build, profile; leave it out", os.fspath(path))
         check_document(kind, document, os.fspath(path))
         if kind in found:
             raise ArtifactError(f"{path} is a second {kind}, and a page shows one; leave one of them out", os.fspath(path))
@@ -76,6 +77,7 @@ def check_same_model(inputs: Inputs) -> None:
         "campaign": inputs.campaign["about"]["model"]["hash"] if inputs.campaign else None,
         "verify": inputs.verification["model_hash"] if inputs.verification else None,
         "build": inputs.build.get("model_hash") if inputs.build else None,
+        "profile": inputs.profile["model_hash"] if inputs.profile else None,
     }
     of = {name: value for name, value in hashes.items() if value is not None}
     if len(set(of.values())) > 1:
@@ -87,6 +89,6 @@ def check_same_model(inputs: Inputs) -> None:
 
 def _kind(document: Document) -> str | None:
     """Which of the Inputs a document is: by the key that nothing else has."""
-    if document.get("kind") == "edgechaos.campaign":
-        return "campaign"
+    if (named := {"edgechaos.campaign": "campaign", "edgechaos.profile": "profile"}.get(str(document.get("kind")))) is not None:
+        return named
     return next((kind for key, kind in (("comparisons", "verification"), ("flash_bytes", "build")) if key in document), None)

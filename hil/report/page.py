@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page from the JSON files that campaign, verify and build wrote.
+"""The report: one self-contained HTML page from the JSON files that campaign, verify, build and profile wrote.
 
 It fetches nothing, runs nothing but the script that sorts its tables, escapes everything; equal documents give equal bytes. What is not
 there is named as not there. Figures are drawn by `edgechaos.hil.report.figures`.
@@ -24,13 +24,16 @@ from edgechaos.devices.contract import EXTRAS
 from edgechaos.faults.base import label_of
 from edgechaos.firmware_gen.board import board_names, load_board
 from edgechaos.firmware_gen.core import Cycles
-from edgechaos.hil.analysis.documents import check_document
+from edgechaos.hil.analysis.documents import KINDS, check_document
 from edgechaos.hil.analysis.quantities import FILTERS
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.report.figures import accuracy_figure, accuracy_limits, energy_figure
 from edgechaos.hil.report.inputs import Document, Inputs, check_same_model
 from edgechaos.hil.report.summary import Figure, summary
 from edgechaos.support.files import write_atomic
+
+PER_INFERENCE = ("instructions", "cycles", "energy_low_j", "energy_j", "energy_high_j", "bytes_read", "bytes_written")
+"""Of a row of a profile, which is of all inferences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,9 @@ def fenced(text: str) -> str:
 
 def compose(inputs: Inputs) -> Report:
     """The page and its figures. Raises ArtifactError where a document is not what its kind must be."""
-    for kind, document in (("campaign", inputs.campaign), ("verification", inputs.verification), ("build", inputs.build)):
-        if document is not None:
-            check_document(kind, document, f"the {kind}")
+    for kind in KINDS:
+        if (given := getattr(inputs, kind)) is not None:
+            check_document(kind, given, f"the {kind}")
     campaign = complete(inputs.campaign) if inputs.campaign else None
     check_same_model(inputs)
     panels = list(panels_of(campaign)) if campaign else []
@@ -99,8 +102,9 @@ def compose(inputs: Inputs) -> Report:
         "mix": _mix(campaign) if campaign else None,
         "verification": verification,
         "build": _build(inputs.build) if inputs.build else None,
+        "profile": _profile(inputs.profile) if inputs.profile else None,
     }
-    parts = {"campaign": campaign, "verification": inputs.verification, "build": inputs.build}
+    parts = {"campaign": campaign, "verification": inputs.verification, "build": inputs.build, "profile": inputs.profile}
     document = {"kind": "edgechaos.report", "format": 1, "figures": [asdict(figure) for figure in figures], **parts}
     return rendered("report", context, figures, document)
 
@@ -254,6 +258,18 @@ def _build(document: Document) -> dict[str, Any]:
         "used": used,
         "sections": _sections(document),
     }
+
+
+def _profile(document: Document) -> dict[str, Any]:
+    """Per inference, by layer and by function, with shares of all instructions."""
+    count, whole = document["inferences"], document["total"]
+
+    def per_inference(row: Document) -> dict[str, Any]:
+        figures = {key: row[key] / count for key in PER_INFERENCE}
+        return {**row, **figures, "share": row["instructions"] / whole["instructions"]}
+
+    rows = {kind: [per_inference(row) for row in document[kind]] for kind in ("layers", "functions")}
+    return {**document, "total": per_inference(whole), **rows}
 
 
 def _sections(document: Document) -> list[tuple[str, int, float]]:

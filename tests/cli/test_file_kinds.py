@@ -30,12 +30,13 @@ TAKES = {
     "verify": "artifact",
     "build": "artifact",
     "run": "artifact",
+    "profile": "artifact",
     "quantize": "checkpoint",
     "prune": "checkpoint",
     "import": "published",
     "campaign": "campaign",
     "compare": "results",
-    "report": ("results", "verification", "build"),
+    "report": ("results", "verification", "build", "profile"),
 }
 
 
@@ -59,6 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made["comparison"].write_text(json.dumps({"kind": "edgechaos.comparison", "format": 1}, indent=1))
     made["hardening"].write_text(json.dumps({"kind": "edgechaos.hardening", "format": 1}, indent=1))
     made["results"].write_text(json.dumps({"kind": "edgechaos.campaign", "format": 1}, indent=1))
+    made["profile"].write_text(json.dumps({"kind": "edgechaos.profile", "format": 1}, indent=1))
     made["verification"].write_text(json.dumps({"model": "m", "comparisons": []}))
     made["build"].write_text(json.dumps({"board": "x", "firmware_hash": "0", "flash_bytes": 1}))
     made["json"].write_text(json.dumps({"comparisons": 5, "a": 7}))  # a vocabulary may hold any word

@@ -23,7 +23,7 @@ from edgechaos.hil.report.page import compose
 from edgechaos.support.errors import ArtifactError
 from tests.helpers.campaigns import GRAPH, campaign, run
 from tests.helpers.mixed_graphs import Builder, mixed_graph
-from tests.hil.test_report import BUILD, VERIFICATION, words
+from tests.hil.test_report import BUILD, PROFILE, VERIFICATION, words
 
 REPLACEMENTS: tuple[Any, ...] = (
     None,
@@ -85,7 +85,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     document["about"]["trials"]["without_result"] = {"infrastructure": 1}
     first = {"item": 7, "tensor": "logits", "index": [2], "expected": 5, "got": -5}
     verification = {**VERIFICATION, "comparisons": [{**VERIFICATION["comparisons"][0], "first": first, "mismatches": 1}]}
-    return Inputs(document, verification, BUILD)
+    return Inputs(document, verification, BUILD, profile=PROFILE)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -109,7 +109,7 @@ def changed(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["campaign", "verification", "build"])
+@pytest.mark.parametrize("kind", ["campaign", "verification", "build", "profile"])
 def test_a_malformed_document_is_one_line(documents: Inputs, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Everything deleted once, and 300 seeded replacements: a page, or an ArtifactError in one line; nothing else, ever."""
     monkeypatch.setattr(figures, "_svg", lambda figure, prefix: "<svg></svg>")  # drawing is the same work for every page

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edgechaos.cli.show import print_table, terminal
+from edgechaos.devices.contract import HotLine, Part, Profile
 from edgechaos.graph.artifact import content_hash, to_bytes
 from edgechaos.hil.analysis import quantities
 from edgechaos.hil.analysis.results import Results
@@ -21,6 +22,8 @@ from edgechaos.hil.campaign.config import EnergySettings, Images, Kelvin, Sweep,
 from edgechaos.hil.campaign.outcomes import OUTCOMES
 from edgechaos.hil.campaign.reading import read_campaign
 from edgechaos.hil.campaign.source import to_toml
+from edgechaos.hil.energy.model import board_energy
+from edgechaos.hil.energy.profile import document as profile_document
 from edgechaos.hil.execute.evaluate import Setup
 from edgechaos.hil.report.inputs import Inputs, find_inputs, load_inputs
 from edgechaos.hil.report.page import compose
@@ -46,6 +49,14 @@ VERIFICATION: dict[str, Any] = {
 }
 BUILD: dict[str, Any] = {"board": "mps2-an386", "flash_bytes": 61_952, "ram_bytes": 7066, "stack_bytes": 4096, "firmware_hash": "b" * 64}
 BUILD["sections"] = {".text": 9000, ".rodata": 52_952, ".bss": 2970, ".empty": 0}
+
+WORK = {"alu": 60, "load": 20, "branch_taken": 10, "pipelined": 5}
+PARTS = (Part("cortex0", "ec_add_rows", WORK, 80, 4), Part("cortex0", "run_any", WORK, 0, 0), Part("readout", "ec_add_rows", WORK, 80, 4))
+PROFILE = profile_document(
+    Profile(2, PARTS, (HotLine("ec_rows.c:9", "ec_add_rows", 90),)),
+    board_energy("stm32l4r5"),
+    {"device": "unicorn", "model": "tiny", "model_hash": content_hash(GRAPH), "head": "main"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +186,23 @@ def test_of_several_builds_the_one_of_the_joules_is_shown(tmp_path: Path, result
     assert found["board"] == "stm32l4r5"
     (tmp_path / "b.json").unlink()
     assert find_inputs(tmp_path).build == BUILD
+
+
+def test_where_instructions_go(tmp_path: Path, document: dict[str, Any]) -> None:
+    (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
+    inputs = find_inputs(tmp_path)
+    assert inputs.profile == PROFILE
+    report = compose(replace(inputs, campaign=document))
+    text = words(report.html)
+    assert "135 instructions per inference on unicorn without fault hooks" in text
+    assert "cortex0 90 66.7 %" in text
+    assert "| cortex0 | 90 | 66.7 |" in report.markdown
+    assert report.document["profile"] == PROFILE
+    assert "Where instructions go" not in words(compose(Inputs(document)).html)
+    with pytest.raises(ArtifactError, match="layers: their instructions are not those of the whole"):
+        compose(Inputs(profile={**PROFILE, "layers": PROFILE["layers"][:1]}))
+    with pytest.raises(ArtifactError, match="different models"):
+        compose(Inputs(document, profile={**PROFILE, "model_hash": "0" * 64}))
 
 
 def test_two_documents_of_a_kind_are_refused(tmp_path: Path) -> None:
