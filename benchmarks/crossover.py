@@ -20,8 +20,8 @@ from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.firmware_gen.board import Board, load_board
 from edgechaos.firmware_gen.compilers.c.generate import generate
 from edgechaos.firmware_gen.core import Costs
-from edgechaos.firmware_gen.plan.kernels import Choice
-from edgechaos.firmware_gen.plan.pairs import KERNEL
+from edgechaos.firmware_gen.plan.kernels import Choice, eights
+from edgechaos.firmware_gen.plan.pairs import KERNEL, MATRIX_KERNEL
 from edgechaos.firmware_gen.projects.elf import build
 from edgechaos.graph.heads import Encoding, Head
 from edgechaos.graph.integer_graph import IntegerGraph
@@ -30,7 +30,7 @@ from edgechaos.graph.kinds.readout import Readout
 from edgechaos.graph.tensors import Constant, Tensor
 
 ACTIVITIES = (0.05, 0.2, 0.5, 1.0)
-SIZES = ((128, 16), (128, 64), (512, 16), (512, 32), (784, 64), (1024, 96))
+SIZES = ((30, 4), (64, 10), (128, 64), (256, 10), (512, 16), (784, 64), (1024, 96))
 """Inputs and outputs of the matrices."""
 
 
@@ -78,7 +78,7 @@ def fit(layers: list[tuple[IntegerGraph, int, int, int]], board: Board, *, base:
             macs = windows * n * m
             terms += [
                 [1, macs, windows * n, windows * m, 0, 0, 0, 0, 0],
-                [1, 0, 0, 0, activity * macs, windows * activity * n, windows * n, windows * m, windows * base],
+                [1, 0, 0, 0, activity * windows * n * eights(m), windows * activity * n, windows * n, windows * m, windows * base],
             ]
             wanted += [dense, event]
     design, values = np.array(terms, float), np.array(wanted)
@@ -89,14 +89,15 @@ def fit(layers: list[tuple[IntegerGraph, int, int, int]], board: Board, *, base:
 def main() -> None:
     """Print the costs of a board's core."""
     board = load_board(sys.argv[1] if len(sys.argv) > 1 else "mps2-an386")
-    single = replace(board, core=replace(board.core, kernels=tuple(path for path in board.core.kernels if path.name != KERNEL)))
+    alone = tuple(path for path in board.core.kernels if path.name not in (KERNEL, MATRIX_KERNEL))
+    single = replace(board, core=replace(board.core, kernels=alone))
     matrices = [(matrix(n, m), 1, n, m) for n, m in SIZES]
     convolutions = [(convolution(*s), s[1] * s[2], s[0] * 9, s[3]) for s in SHAPES]
-    kinds = [("costs", matrices, board), ("conv_costs", convolutions, single)]
+    kinds = [("costs", matrices, single), ("conv_costs", convolutions, single)]
     if single.core != board.core:
-        kinds.append(("pair_costs", convolutions, board))
+        kinds += [("quad_costs", matrices, board), ("pair_costs", convolutions, board)]
     for name, layers, described in kinds:
-        costs, error = fit(layers, described, base=layers is convolutions)
+        costs, error = fit(layers, described, base=True)
         print(f"{board.core.title}: {name}={costs}, within {error:.0%}")
 
 

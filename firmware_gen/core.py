@@ -65,7 +65,8 @@ class InstructionSet:
 @dataclass(frozen=True, slots=True)
 class Core:
     """One core. title: in text. zig, gcc: compilers' flags for it. costs, conv_costs: of the kernels, a convolution's per window.
-    pair_costs, quad_costs: of convolutions and matrices whose weights share half words (`plan.pairs`), where the core has those kernels.
+    pair_costs, quad_costs: of convolutions and matrices whose weights share half words (`plan.pairs`), where the core has those kernels;
+    spike_costs: of matrices whose inputs are 0 or 1.
 
     kernels: assembly that takes the place of a C function, `<function>.S`, such as `ec_add_rows`. unicorn: the CPU model of the
     emulator, a constant of `unicorn.arm_const`; "" where it has none. qemu: the program that emulates boards with it. cycles: None where no
@@ -81,6 +82,7 @@ class Core:
     conv_costs: Costs
     pair_costs: Costs | None = None
     quad_costs: Costs | None = None
+    spike_costs: Costs | None = None
     kernels: tuple[Path, ...] = ()
     unicorn: str = ""
     qemu: str = "qemu-system-arm"

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 
 from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
-from edgechaos.firmware_gen.plan.pairs import may_pair
+from edgechaos.firmware_gen.plan.pairs import may_pair, may_spike
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.weighted import Summing
 
-Kernel = Literal["dense", "event", "packed", "pairs"]
+Kernel = Literal["dense", "event", "packed", "pairs", "spikes"]
 Choice = Literal["auto", "dense", "event"]
 
 
@@ -52,7 +52,12 @@ def crossover(inputs: int, outputs: int, costs: Costs) -> float:
     macs, c = inputs * outputs, costs
     dense = c.dense_mac * macs + c.dense_input * inputs + c.dense_output * outputs
     saved = dense - c.event_input * inputs - c.event_output * outputs - c.event
-    return min(1.0, max(0.0, saved / (c.event_active_mac * macs + c.event_active * inputs)))
+    return min(1.0, max(0.0, saved / (c.event_active_mac * inputs * eights(outputs) + c.event_active * inputs)))
+
+
+def eights(outputs: int) -> int:
+    """Outputs that an event costs: rows are padded."""
+    return -(-outputs // 8) * 8
 
 
 def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None, repairable: bool = False) -> dict[str, KernelChoice]:
@@ -69,7 +74,9 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
     for node in graph.nodes:
         if isinstance(node, Summing):
             pairs = board and not repairable and may_pair(graph, node, core)
+            spikes = board and not repairable and may_spike(graph, node, core)
             costs = (pairs and (core.pair_costs if node.slides else core.quad_costs)) or (core.conv_costs if node.slides else core.costs)
+            costs = (spikes and core.spike_costs) or costs
             limit = crossover(node.terms(graph), len(graph.value(node.weight)), costs)
             background, activity = _background(graph, node) if board else (0, _activity(graph, node.input))
             if graph.constants[node.weight].bits < 8:
@@ -79,6 +86,8 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
             kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)
             if kernel == "dense":
                 kernel, background, activity = "pairs" if pairs else kernel, 0, _activity(graph, node.input)
+            elif spikes:
+                kernel = "spikes"
             chosen[node.name] = KernelChoice(node.name, kernel, activity, limit, background)
     return chosen
 

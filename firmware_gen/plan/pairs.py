@@ -17,6 +17,7 @@ from edgechaos.graph.node import Node
 from edgechaos.harden.guards import guards_of
 
 KERNEL, MATRIX_KERNEL = "ec_conv_quads.S", "ec_dot_quads.S"
+SPIKE_KERNELS = ("ec_add_spikes.S", "ec_list_spikes.S")
 """The assembly of cores that have the products: without it one weight at a time is as fast."""
 TAPS = 3
 """Columns of a window: the loop is unrolled for them."""
@@ -31,9 +32,7 @@ def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
     """
     kernels = {path.name for path in core.kernels}
     if isinstance(node, MatMul):
-        code = guards_of(graph).codes.get(node.weight)
-        corrected = code is not None and code.corrects  # in pairs its words would lie in RAM
-        return MATRIX_KERNEL in kernels and not corrected and bool((graph.value(node.weight)[1::2] >= -127).all())
+        return MATRIX_KERNEL in kernels and _in_flash(graph, node) and bool((graph.value(node.weight)[1::2] >= -127).all())
     if not isinstance(node, Conv) or KERNEL not in kernels:
         return False
     weight, columns = graph.value(node.weight), graph.tensors[node.output].shape[2]
@@ -42,6 +41,27 @@ def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
     bias = 0 if node.bias is None else np.abs(graph.value(node.bias).astype(np.int64))[1::2]
     sums = np.abs(weight[1::2].astype(np.int64)).sum(axis=(1, 2, 3)) * 128 + bias
     return bool((_words(weight) >= np.iinfo(np.int16).min).all() and (sums < MOST_SUM).all())
+
+
+def may_spike(graph: IntegerGraph, node: Node, core: Core) -> bool:
+    """Whether the core has the kernels and all inputs of a matrix are 0 or 1, whatever fails; those of a tick are whole words."""
+    there = {path.name for path in core.kernels}.issuperset(SPIKE_KERNELS)
+    if not there or not isinstance(node, MatMul) or not _in_flash(graph, node):
+        return False
+    low, high = graph.analysis.bounds[node.input]
+    return low >= 0 and high <= 1 and (graph.tensors[node.input].ticks == 0 or node.terms(graph) % 4 == 0)
+
+
+def spike_rows(inputs: int) -> NDArray[np.intp]:
+    """Where the row of each input stands, as `ec_spike_row` of ec_layers.h says."""
+    i = np.arange(inputs)
+    return np.where(i < inputs // 32 * 32, i // 32 * 32 + 31 - 8 * (i % 4) - i // 4 % 8, i)
+
+
+def _in_flash(graph: IntegerGraph, node: MatMul) -> bool:
+    """Whether its words stay there in another order: those that a guard corrects would lie in RAM."""
+    code = guards_of(graph).codes.get(node.weight)
+    return code is None or not code.corrects
 
 
 def paired_weights(weight: NDArray[np.int8]) -> NDArray[np.int16]:

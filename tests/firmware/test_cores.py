@@ -31,6 +31,8 @@ BOARDS = tuple(name for name in board_names() if is_emulated(load_board(name)))
 GRAPHS: dict[str, tuple[IntegerGraph, Choice]] = {
     "parallel, dense": (chaos_graph(sizes=(30, 20, 9, 4)), "dense"),
     "parallel, event": (chaos_graph(sizes=(30, 20, 9, 4)), "event"),
+    "spikes, more than a list": (chaos_graph(sizes=(30, 284, 36, 70, 4), ticks=2), "event"),
+    "spikes, ticks in no words": (chaos_graph(sizes=(30, 21, 20, 4), ticks=2), "event"),
     "stateful": (chaos_graph(Spec(mode="stateful", pixels=False)), "auto"),
     "binomial": (chaos_graph(Spec(sampling="binomial", noise=False)), "auto"),
     "vision, dense": (mixed_graph(Mixed("vision", depth=2)), "dense"),

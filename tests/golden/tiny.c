@@ -14,7 +14,7 @@
 #include "ec_hashes.h"
 #include "ec_matmul.h"
 
-/* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights; event: activity not measured, event-driven pays below 24% */
+/* cortex0_matmul: 4 outputs <- 6 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
 static const uint8_t cortex0_weight_rows[48] EC_ALIGNED = {
     217, 20, 129, 143, 128, 128, 128, 128, 163, 5, 155, 239, 128, 128, 128, 128, 131, 45, 248, 71, 128, 128, 128, 128,
@@ -70,7 +70,7 @@ static const ec_chaos_layer cortex0_layer = {
 #endif
 };
 
-/* readout: 3 outputs <- 4 inputs, 8-bit weights; event: activity not measured, event-driven pays below 13% */
+/* readout: 3 outputs <- 4 inputs, 8-bit weights; event: activity not measured, event-driven pays below 0% */
 /* [in][out], weight + 128, padded to 8 */
 static const uint8_t readout_weight_rows[32] EC_ALIGNED = {
     23, 21, 103, 128, 128, 128, 128, 128, 221, 77, 8, 128, 128, 128, 128, 128, 6, 123, 2, 128, 128, 128, 128, 128, 139,

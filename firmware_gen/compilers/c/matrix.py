@@ -8,8 +8,11 @@ from edgechaos.firmware_gen.compilers.c.lowering import CALL
 from edgechaos.firmware_gen.compilers.c.packing import pack
 from edgechaos.firmware_gen.compilers.c.source import Fields, Source
 from edgechaos.firmware_gen.compilers.c.writer import Writer
-from edgechaos.firmware_gen.plan.pairs import quad_weights
+from edgechaos.firmware_gen.plan.pairs import quad_weights, spike_rows
 from edgechaos.graph.weighted import Summing, Weighted
+
+SHAPED = {"pairs": 2, "spikes": 3}
+"""`paired` of an ec_matrix, by kernel."""
 
 
 def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: str = "") -> tuple[Fields, Fields]:
@@ -36,10 +39,12 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         stride = packed.shape[1]
         table = source.table(w, node.weight, "packed", packed, "uint8", f"[in][out], {8 // constant.bits} weights a byte")
     else:
+        layout = "spikes" if choice.kernel == "spikes" else "rows"
+        stride = up(outputs, 16) if choice.kernel == "spikes" else stride
         rows = np.full((inputs, stride), offset, np.int16)
-        rows[:, :outputs] += weight.T
+        rows[spike_rows(inputs) if choice.kernel == "spikes" else slice(None), :outputs] += weight.T
         note = f"[in][out], weight + {offset}, padded to {stride}"
-        table = source.table(w, node.weight, "rows", rows.astype(np.uint8), "uint8", note)
+        table = source.table(w, node.weight, layout, rows.astype(np.uint8), "uint8", note)
     bias, about = source.int32(w, node.bias), hooks(source, node, kind)
     if choice.background:
         folded = choice.background * weight.sum(axis=1, dtype=np.int32)
@@ -48,8 +53,8 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         w.line("#if EC_FAULTS")
         about = {**about, "folded": source.table(w, node.name, "folded", folded, "int32")}
         w.lines("#endif", "")
-    if choice.kernel == "pairs":
-        about = {**about, "paired": 2}
+    if choice.kernel in SHAPED:
+        about = {**about, "paired": SHAPED[choice.kernel]}
     fields = members(source, node, table, choice.kernel in ("dense", "pairs"), bias, (outputs, inputs, stride))
     return fields | {"background": choice.background}, about
 

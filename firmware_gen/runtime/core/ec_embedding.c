@@ -55,7 +55,7 @@ static uint32_t add_lists(const ec_embedding *bag, const ec_run *run, const uint
     while (*first < whole) {
         const uint32_t next = whole - *first < EC_TOKENS ? whole : *first + EC_TOKENS;
         uint32_t *const end = ec_list_tokens(ids + 2u * *first, ids + 2u * next, list, &about);
-        ec_rows rows = {list, end, sums, sums, 0, 1, table->inputs / 16u, 0};
+        ec_rows rows = {list, end, sums, sums, 0, 0, table->inputs / 16u, 0};
         if (end != list)
             ec_add_tokens(&rows);
         count += (uint32_t)(end - list);

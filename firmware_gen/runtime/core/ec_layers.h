@@ -10,7 +10,7 @@
 #endif
 
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
- * of four layouts; the other pointer is NULL.
+ * of five layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
  * rows:  uint8 [inputs][stride], weight + offset, 4-byte aligned, padded with `offset`; the rows of inputs that are not
  *        the background are added, times the distance from it. Without a sign the bytes of a
@@ -19,6 +19,7 @@
  *        by fours of outputs, pairs of rows of the window over all channels, taps, pairs of outputs, rows; padded with zeros.
  * quads: the same of matrices: [outputs / 4][inputs / 8][4][2][2], by fours of outputs, eights of inputs, pairs of them (0 and 2, 1 and 3,
  *        4 and 6, 5 and 7), pairs of outputs, inputs; padded with zeros; `stride` bytes for four outputs.
+ * spikes: `rows` of inputs that are 0 or 1, in the order of ec_spike_row, padded to whole sixteens.
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
  * bits first, padded with zeros to whole eights.
  */
@@ -36,7 +37,7 @@ typedef struct ec_matrix {
     uint8_t index;      /* number in node order: names the matrix in a patch */
 #endif
 #if EC_FAULTS
-    uint8_t paired;     /* 1: `dense` is in pairs, 2: in quads */
+    uint8_t paired;     /* 1: `dense` is in pairs, 2: in quads, 3: `rows` are of spikes */
     int32_t bias_limit; /* the proof holds while |bias + delta| stays within */
     const int32_t *folded; /* [outputs]: what the products of the background have made of the bias; NULL: nothing */
 #if EC_REPAIR_BYTES
@@ -50,6 +51,13 @@ static inline int32_t ec_paired_weight(int32_t two, uint32_t output)
 {
     const int32_t even = (int8_t)(uint8_t)two;
     return (output & 1u) != 0u ? (two - even) >> 8 : even;
+}
+
+/* Where the row of an input stands among those of spikes: in every 32, input 4 j + k at 31 - 8 k - j (ec_list_spikes.S). */
+static inline uint32_t ec_spike_row(const ec_matrix *matrix, uint32_t input)
+{
+    const uint32_t behind = matrix->inputs & ~31u;
+    return input >= behind ? input : (input & ~31u) + 31u - 8u * (input & 3u) - (input >> 2 & 7u);
 }
 
 /* Code k of a packed row. */

@@ -5,6 +5,7 @@
 
 #include "ec_quads.h"
 #include "ec_rows.h"
+#include "ec_spikes.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARMEL__)
 #include <arm_acle.h>
@@ -154,6 +155,12 @@ void ec_matmul_dense(const ec_matrix *matrix, const ec_run *run, int32_t gain, c
 void ec_matmul_quads(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
 {
     ec_quads_matmul(matrix, run, x, begin(matrix, gain, acc), acc);
+    finish(matrix, run, gain, x, acc);
+}
+
+void ec_matmul_spikes(const ec_matrix *matrix, const ec_run *run, int32_t gain, const int8_t *x, int32_t *acc)
+{
+    ec_spikes_matmul(matrix, run, x, begin(matrix, gain, acc), acc);
     finish(matrix, run, gain, x, acc);
 }
 

@@ -17,7 +17,9 @@ int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
         const int16_t *const two = (const int16_t *)(const void *)matrix->dense + (eight * 4u + pair) * 4u;
         return ec_paired_weight(two[(output & 2u) + (input >> 1 & 1u)], output);
     }
-    if (matrix->paired) {
+    if (matrix->paired == 3u)
+        return (int32_t)matrix->rows[ec_spike_row(matrix, input) * matrix->stride + output] - matrix->offset;
+    if (matrix->paired == 1u) {
         const uint32_t row = input / 3u, pair = output / 4u * ((matrix->inputs / 3u + 1u) / 2u) + row / 2u;
         const int16_t *const two = (const int16_t *)(const void *)matrix->dense + (pair * 3u + input % 3u) * 4u;
         return ec_paired_weight(two[(output & 2u) + (row & 1u)], output);

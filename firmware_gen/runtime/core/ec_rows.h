@@ -20,7 +20,7 @@ typedef struct ec_rows {
     const int32_t *from;
     int32_t *to;
     int32_t add;
-    int32_t sign;
+    int32_t sign; /* of rows that are taken once: not 0 where further columns follow in another call */
     uint32_t blocks; /* of columns, the first of them number `phase` of those that an event's row serves */
     uint32_t phase;
 } ec_rows;

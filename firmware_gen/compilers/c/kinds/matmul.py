@@ -12,9 +12,11 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.kinds.readout import Readout
 
-FUNCTIONS = {"dense": "ec_matmul_dense", "pairs": "ec_matmul_quads"}
+FUNCTIONS = {"dense": "ec_matmul_dense", "pairs": "ec_matmul_quads", "spikes": "ec_matmul_spikes"}
 CODES = 512
 """Inputs that a matrix in quads takes at a time (ec_quads.h)."""
+SPIKES = 240
+"""Words of a list (ec_spikes.h)."""
 
 
 @lowers(MatMul)
@@ -24,9 +26,11 @@ class MatMulInC(Lowering):
     header = "ec_matmul.h"
 
     def scratch(self, graph: IntegerGraph, node: MatMul, kernel: str) -> Scratch:
-        """The list of active inputs, or inputs spread to 16 bits."""
+        """The list of active inputs, of spikes a word each, or inputs spread to 16 bits."""
         if kernel == "pairs":
             return Scratch(block=up(min(node.terms(graph), CODES), 8))
+        if kernel == "spikes":
+            return Scratch(events=up(min(node.terms(graph), SPIKES), 8) // 2)
         return Scratch(events=0 if kernel == "dense" else min(node.terms(graph), MOST_EVENTS))
 
     def describe(self, source: Source, w: Writer, node: MatMul) -> None:
