@@ -61,10 +61,11 @@ check: lint
 test: apt $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-# Every float path, one thread against two, other training seeds; logs and a summary in lanes/. Then kills, and what calibration costs
+# Every float path, one thread against two, other training seeds, logs and a summary in lanes/; models of every kind on every emulated board. Then kills, and what calibration costs
 # every published form, three training seeds each, where $EDGECHAOS_DATA has the data sets: train-all/calibrated.json, an hour when new.
 nightly: test
 	.ci/lanes.sh nightly
+	$(BIN)/python benchmarks/matrix.py --boards
 	$(BIN)/python benchmarks/kills.py --kills 100 --seed 1 --seed 2 --seed 3
 	$(BIN)/python benchmarks/kills.py --kills 50 --seed 4 --dask
 	test -z "$$EDGECHAOS_DATA" || $(BIN)/python benchmarks/calibrated.py -o train-all --seeds 3

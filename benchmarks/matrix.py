@@ -2,6 +2,7 @@
 
     EDGECHAOS_DATA=folder python benchmarks/matrix.py [KIND ...]
 
+With --boards, every cell on every emulated board instead, by every compiler of its core, misfits with their reason; hours for all kinds.
 Takes kinds, by default all whose data is here (language needs AG News in $EDGECHAOS_DATA/ag_news). Exit code 1, with the first
 differences on stderr, where a backend disagrees. What is compared is defined in tests/helpers/matrix.py.
 """
@@ -14,8 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests are not installed with the package
 
+from edgechaos import reference
 from edgechaos.support.statistics import proportion
-from tests.helpers.matrix import BACKENDS, WIDTHS, Cell, available, row
+from tests.helpers.board_matrix import compared, targets
+from tests.helpers.matrix import BACKENDS, SEED, WIDTHS, Cell, available, hot, quantized, row, trained
 
 
 def text(found: Cell) -> str:
@@ -25,13 +28,35 @@ def text(found: Cell) -> str:
     return f"{found.mismatches:,} of {found.integers:,}; {accuracy}"
 
 
+def on_boards(kinds: list[str], names: list[str]) -> int:
+    """A line per kind, width and target; 1 where an integer differs."""
+    integers = wrong = 0
+    chosen = [target for target in targets() if not names or target.board in names]
+    print("| kind | weights | " + " | ".join(map(str, chosen)) + " |", "|---" * (len(chosen) + 2) + "|", sep="\n")
+    for kind in kinds:
+        model, data = trained(kind)
+        for bits in WIDTHS:
+            graph = quantized(kind, bits, model, data)
+            items = {head.name: reference.encode(graph, data[head.name].test_items, head.name) for head in graph.heads}
+            cells = [compared(graph, target, items, seed=SEED, parameters=hot(graph)) for target in chosen]
+            print(f"| {kind} | {bits} bits | " + " | ".join(cell.text for cell in cells) + " |", flush=True)
+            integers, wrong = integers + sum(c.integers for c in cells), wrong + sum(c.mismatches for c in cells)
+    print(f"\n{wrong:,} mismatches in {integers:,} integers")
+    return 1 if wrong else 0
+
+
 def main() -> int:
     """Compare, print; 1 where an integer differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(available())}")
-    kinds = parser.parse_args().kinds or available()
+    parser.add_argument("--boards", action="store_true", help="on emulated boards")
+    parser.add_argument("--board", action="append", default=[], metavar="NAME", help="of them; repeatable, by default all")
+    asked = parser.parse_args()
+    kinds = asked.kinds or available()
     if unknown := set(kinds) - set(available()):
         parser.error(f"no kind {', '.join(sorted(unknown))} here; there are {', '.join(available())}")
+    if asked.boards or asked.board:
+        return on_boards([*kinds], asked.board)
     print(f"| kind | {' | '.join(f'{bits} bits' for bits in WIDTHS)} |", "|---" * (len(WIDTHS) + 1) + "|", sep="\n")
     cells = []
     for kind in kinds:

@@ -160,15 +160,24 @@ def row(kind: str) -> list[Cell]:
     return [cell(kind, bits, model, data) for bits in WIDTHS]
 
 
+def quantized(kind: str, bits: int, model: Model, data: Mapping[str, Dataset]) -> IntegerGraph:
+    """The integers of a cell."""
+    return replace(quantize(model, data, method="ptq", weight_bits=bits), name=f"{kind.replace('-', '_')}_{bits}bit")
+
+
+def hot(graph: IntegerGraph) -> dict[str, int]:
+    """Run-time parameters at another temperature than that of training."""
+    return {node.name: node.parameter_at(graph, TEMPERATURE) for node in graph.nodes if node.parameter() is not None}
+
+
 def cell(kind: str, bits: int, model: Model, data: Mapping[str, Dataset]) -> Cell:
     """Quantize (PTQ) and compare: 500 items clean, 50 under each plan, every head."""
-    graph = replace(quantize(model, data, method="ptq", weight_bits=bits), name=f"{kind.replace('-', '_')}_{bits}bit")
-    hot = {node.name: node.parameter_at(graph, TEMPERATURE) for node in graph.nodes if node.parameter() is not None}
+    graph = quantized(kind, bits, model, data)
     verifications, right, silent = [], 0, []
     with opened_backends(BACKENDS, graph) as backends:
         for head in graph.heads:
             codes = reference.encode(graph, data[head.name].test_items, head.name)
-            draws: dict[str, Any] = {"seed": SEED, "head": head.name, "parameters": hot}
+            draws: dict[str, Any] = {"seed": SEED, "head": head.name, "parameters": hot(graph)}
             clean = verify(graph, codes, backends, **draws)
             faulty = verify(graph, codes[:FAULTY_ITEMS], backends, plans(graph), **draws)
             verifications.append(combine(clean, faulty))
