@@ -60,6 +60,19 @@ class Fault:
         if self.takes("seed"):
             object.__setattr__(self, "seed", check_seed(self.seed))  # type: ignore[attr-defined]
 
+    def __reduce__(self) -> tuple[type[Fault], tuple[Any, ...]]:
+        """A campaign sends each of its faults to a worker: its fields, without asking what they are."""
+        return type(self), tuple(getattr(self, name) for name in _hints(type(self)))  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """Its `kind`, then its fields. A `LATER` field is left out at its default: old plans keep their id."""
+        # Not asdict, which copies deeply at several times the cost: no field of a fault can be changed.
+        values = {name: getattr(self, name) for name in _hints(type(self))}  # type: ignore[arg-type]
+        for name, default in _later(type(self)):  # type: ignore[arg-type]
+            if values[name] == default:
+                del values[name]
+        return {"kind": self.kind, **values}
+
     def check(self) -> None:
         """Raises FaultError where the swept field is beyond its limits, or another field holds what it cannot."""
         value, (low, high) = getattr(self, self.swept), self.limits
@@ -117,6 +130,12 @@ def _explicit(cls: Any) -> tuple[str, Any]:
     """The name of the field of explicit sites, "" where there is none, and the default of the rate."""
     default = {f.name: f.default for f in fields(cls)}
     return "".join(f.name for f in fields(cls) if "explicit" in f.metadata), default.get("rate")
+
+
+@cache
+def _later(cls: Any) -> tuple[tuple[str, Any], ...]:
+    """The `LATER` fields, each with its default."""
+    return tuple((f.name, f.default) for f in fields(cls) if "later" in f.metadata)
 
 
 @cache

@@ -40,6 +40,9 @@ class Trial:
         """Whether the trial has no fault: the other half of every pair."""
         return not self.plan.faults
 
+    def __reduce__(self) -> tuple[type[Trial], tuple[Any, ...]]:
+        return Trial, (self.device, self.plan, self.mask, self.seed, self.images)
+
 
 Place = tuple[int, str, float]
 """Of a cell in its campaign: sweep, device, value of the swept field."""

@@ -40,6 +40,7 @@ _TAGS = {type(None): b"n", bytes: b"b", str: b"s", int: b"i"}
 TABLES = {"meta": "key, value, crc", "devices": "spec, info, crc", "trials": COLUMNS}
 _KEYS = {"meta": 1, "devices": 1, "trials": 6}
 """How many columns, from the first, are a table's key."""
+_LENGTH = struct.Struct("<Q").pack
 DURABLE = 2
 """PRAGMA synchronous = FULL."""
 
@@ -131,8 +132,8 @@ def rebuild(path: Path, identity: Mapping[str, Any], tables: Mapping[str, Sequen
 
 def checksum(values: Sequence[Any]) -> int:
     """CRC-32 over values as SQLite holds them: their types, lengths and bytes."""
-    crc = 0
+    parts: list[bytes] = []
     for value in values:
         data = b"" if value is None else value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
-        crc = zlib.crc32(_TAGS.get(type(value), b"?") + struct.pack("<Q", len(data)) + data, crc)
-    return crc
+        parts += _TAGS.get(type(value), b"?"), _LENGTH(len(data)), data
+    return zlib.crc32(b"".join(parts))

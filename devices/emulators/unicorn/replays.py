@@ -105,7 +105,7 @@ class Replays:
             self._epoch, self._base = epoch, self._entry
             self._prefixes.clear()
             self._golden.clear()
-        prefix = self._prefix(self._base, frames[:first])
+        prefix = self._prefix(self._base, frames[:first], any(map(_at_once, (s for plan in plans for s in plan))))
         golden = self._clean_run(prefix, frames, prune)
         starts = [_start(plan, prefix.accesses, golden) for plan in plans]
         saved = self._snapshots(prefix, frames, [s.at for s in starts if s.at and not (prune and s.key == ())])
@@ -150,15 +150,15 @@ class Replays:
             exchanges.append(self.machine.exchange(*frame))
         return Replayed(exchanges, self.machine.hooks.counts())
 
-    def _prefix(self, base: Snapshot, frames: Frames) -> _Prefix:
+    def _prefix(self, base: Snapshot, frames: Frames, traced: bool) -> _Prefix:
         key = tuple(data for data, _ in frames)
-        if key not in self._prefixes:
+        if key not in self._prefixes or (traced and self._prefixes[key].accesses is None):
             while len(self._prefixes) >= MOST_PREFIXES:
                 del self._prefixes[next(iter(self._prefixes))]
             self.machine.back_to(base)
             exchanges = [self.machine.exchange(*frame) for frame in frames]
             after = self.machine.snapshot()
-            self._prefixes[key] = _Prefix(exchanges, after, self._trace(base, frames, exchanges, after.ram))
+            self._prefixes[key] = _Prefix(exchanges, after, self._trace(base, frames, exchanges, after.ram) if traced else None)
         return self._prefixes[key]
 
     def _clean_run(self, prefix: _Prefix, frames: Frames, traced: bool) -> _Golden:
@@ -219,11 +219,15 @@ def _start(plan: Plan, prefix: Accesses | None, golden: _Golden) -> _Start:
     return _Start(min((at for at, _ in found if at is not None), default=0), None if None in key else key)
 
 
+def _at_once(strike: Strike) -> bool:
+    return strike.onset == ON_INJECTION and strike.at is None
+
+
 def _first_use(strike: Strike, prefix: Accesses | None, golden: _Golden) -> tuple[int | None, Hashable]:
     """(how late it can strike, None: not after the prefix; what it comes to: () nothing, None what is not known)."""
     where, plain = int(strike.where) if strike.what == "memory" else -1, strike.what == "memory" and not (strike.held or strike.lifespan)
     moment = 0
-    if strike.onset == ON_INJECTION and strike.at is None:
+    if _at_once(strike):
         if not plain or prefix is None or any(use != UNUSED for use in prefix.next(where, strike.mask)):
             return None, None
     else:
