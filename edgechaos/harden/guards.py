@@ -42,7 +42,7 @@ class Guard(Hardening):
 
     @classmethod
     def places(cls, graph: IntegerGraph) -> tuple[str, ...]:
-        """The weights and biases, in node order."""
+        """Every table, in node order."""
         return stored_tables(graph)
 
     def apply(self, graph: IntegerGraph, codes: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> IntegerGraph:
@@ -56,17 +56,20 @@ class Guard(Hardening):
     @classmethod
     def advise(cls, sensitivity: Sensitivity) -> Iterator[Advice]:
         """Of every table: no single wrong bit of it does harm any more."""
+        weights = {node.weight for node in sensitivity.graph.weighted()}
         for constant in sensitivity.tables:
-            stored = sensitivity.graph.constants[constant]
-            size, harm = stored.value.size * stored.bits // 8, sensitivity.table_harm(constant)
+            size, harm = -(-sensitivity.tables[constant].bits // 8), sensitivity.table_harm(constant)
             words = -(-size // 4)
-            mended = size if cls.code.corrects and stored.bits == 32 else 0  # a bias then lies in RAM
+            mended = size if cls.code.corrects and constant not in weights else 0  # it then lies in RAM
             check = 4 * cls.code.checks * -(-words // cls.code.words)
             costs = check, mended, words * cls.word_instructions
             yield Advice(f"{cls.kind}={constant}", "one wrong bit in the stored words", harm, 0.0, *costs, cls.note)
 
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
-        """Wrong bits of the table."""
+        """Wrong bits of the table; of one whose words are fault slots none: where hooks are compiled in, kernels read these from RAM."""
+        slots = {(n.name, s.name) for n in graph.nodes for s in n.slots(graph)}
+        if any((n.name, f) in slots for n in graph.nodes for f, c in n.constants() if c == self.place):
+            return
         yield {"fault": "memory_bits", "values": FLIPS, "options": {"region": self.place}}
 
 

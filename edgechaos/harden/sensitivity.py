@@ -18,6 +18,7 @@ from edgechaos.arithmetic.streams import fault_stream
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import fault_constant
 from edgechaos.support.statistics import Estimate
 from edgechaos.support.stratified import stratified
 
@@ -117,5 +118,6 @@ def measure(about: Sensitivity) -> Sensitivity:
 
 
 def stored_tables(graph: IntegerGraph) -> tuple[str, ...]:
-    """The weights and biases, in node order: what firmware stores as a table of words."""
-    return tuple(dict.fromkeys(c for n in graph.weighted() for c in (n.weight, getattr(n, "bias", None)) if c is not None))
+    """The constants that firmware stores as tables of words, in node order; shifts stand with their multipliers."""
+    own = (c for n in graph.nodes for f, c in n.constants() if f != "shift" and c != fault_constant(n.name, f))
+    return tuple(dict.fromkeys(own))

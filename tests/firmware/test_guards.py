@@ -117,6 +117,13 @@ def test_parity_detects_every_single_wrong_bit(name: str, faults: bool) -> None:
         assert bench.infer() == "same"
 
 
+def test_thresholds_are_guarded_where_kernels_read_them_from_flash() -> None:
+    """As the product does: with fault hooks they are slots in RAM."""
+    for graph, wanted in ((MODELS["events"], {"same", "wrong"}), (guarded(MODELS["events"], "secded", ["cortex0_threshold"]), {"same"})):
+        with Bench(graph, faults=False) as bench:
+            assert {bench.flip("cortex0_threshold", bit) for bit in range(bench.bits("cortex0_threshold"))} == wanted
+
+
 def test_double_errors_are_corrected_in_two_columns_and_detected_in_one() -> None:
     with Bench(guarded(MODELS["events"], "secded"), faults=False) as bench:
         for a, b in combinations((0, 7, 31, 32, 96, 5 * 32 + 7), 2):

@@ -52,7 +52,8 @@ def test_the_command_lists_places_and_writes_an_artifact(tmp_path: Path) -> None
     model = tmp_path / "m.ecm"
     artifact.save(GRAPH, model)
     listed = CliRunner().invoke(main, ["harden", str(model), "--list", "--json"])
-    assert json.loads(listed.output)["places"]["parity"] == ["cortex0_weight", "cortex0_bias", "readout_weight", "readout_bias"]
+    own = [f"cortex0_{what}" for what in ("weight", "bias", "threshold", "sigma")]
+    assert json.loads(listed.output)["places"]["parity"] == [*own, "readout_weight", "readout_bias"]
     done = CliRunner().invoke(main, ["harden", str(model), "--with", "parity=readout_bias", "--spread", "3"])
     assert done.exit_code == 0, done.output
     assert artifact.load(tmp_path / "m.hardened.ecm").metadata["guards"] == {"tables": {"readout_bias": "parity"}, "spread": 3}

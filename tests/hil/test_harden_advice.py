@@ -87,7 +87,7 @@ def test_advice_on_bounds_tries_the_same_wrong_bits() -> None:
     graph = mixed_graph(family="kwta")
     found = [a for a in advise(measure(about(graph))) if a.measure.startswith("clamp")]
     assert found
-    assert all("become" in a.note and a.flash_bytes == a.instructions == 0 for a in found)
+    assert all("become" in a.note and a.flash_bytes == 0 < a.instructions for a in found)
     assert all(a.after >= 0 and a.before >= 0 for a in found)
 
 

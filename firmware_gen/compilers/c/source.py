@@ -108,8 +108,9 @@ class Source:
         return self.table(w, constant, "", self.graph.value(constant), "int32") if constant is not None else "NULL"
 
     def rescaling(self, w: Writer, multiplier: str, shift: str) -> dict[str, object]:
-        """The two tables of a rescaling."""
-        return {"multiplier": self.int32(w, multiplier), "shift": self.table(w, shift, "bits", self.graph.value(shift), "uint8")}
+        """The two tables of a rescaling; what guards the multipliers guards both."""
+        multipliers = self.int32(w, multiplier)
+        return {"multiplier": multipliers, "shift": self.table(w, shift, "bits", self.graph.value(shift), "uint8", stored=multiplier)}
 
     def fields(self, w: Writer, kind: str, node: Node, fields: Fields, hooks: Fields | None = None) -> None:
         """The description of a node. hooks: members that are there where faults are compiled in. A value that is
