@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import json_option, model_argument, output_option
+from edgechaos.cli import option
 from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, say
 
 
 @click.command("build")
-@model_argument
+@option.model
 @click.option("--board", type=BOARD, default="mps2-an386", show_default=True, help="A board by name, or your own board file (.toml).")
 @click.option(
     "--kernel",
@@ -35,8 +35,8 @@ from edgechaos.cli.show import print_json, say
     "--project", default="elf", show_default=True, metavar="KIND", help="elf; library or server, for this host; or a plug-in's kind."
 )
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
-@json_option
-@output_option("sources, ELF and build.json", default="firmware", folder=True)
+@option.json
+@option.output("sources, ELF and build.json", default="firmware", folder=True)
 def command(model: Path, board: str, kernel: Any, compiler: str, project: str, no_faults: bool, as_json: bool, output: Path) -> None:
     """Generate and build firmware for a board, or for this host.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgechaos.cli.common import codes_of, dataset_for, json_option, output_option, parameters_for
+from edgechaos.cli import option
+from edgechaos.cli.common import codes_of, dataset_for, parameters_for
 from edgechaos.cli.file_kinds import ARTIFACT, CAMPAIGN, DATA
 from edgechaos.cli.gate_options import conclude, gate_options, gates_json, point_cases, policy_of
 from edgechaos.cli.interrupts import kept
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 @click.argument("file", type=CAMPAIGN)
 @click.option("--artifact", "model", type=ARTIFACT, help="Instead of the campaign's own.")
 @click.option("--data", "data_name", type=DATA, help="Instead of the campaign's own data set.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
+@option.workers
 @click.option("--executor", metavar="NAME", help="Where trials run, if not in worker processes here: dask:tcp://host:8786, or a plug-in's.")
 @click.option("--resume", is_flag=True, help="Go on with a ledger that is there; nothing in it is run again.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, from a few inferences on each device, and run nothing.")
 @click.option("--parquet", is_flag=True, help="Write the tables as Parquet too.")
 @gate_options
-@json_option
-@output_option("ledger and results", default="campaign", folder=True)
+@option.json
+@option.output("ledger and results", default="campaign", folder=True)
 def command(
     file: Path,
     model: Path | None,

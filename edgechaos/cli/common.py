@@ -1,17 +1,12 @@
-"""What several commands share: option types, data for a model, names of models and faults."""
+"""What several commands share besides options: data for a model, names of models, run-time parameters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import click
-from click.core import ParameterSource
-
-from edgechaos.arithmetic.seeds import MAX_SEED
-from edgechaos.cli.file_kinds import ARTIFACT, DATA, Output, unwritable
+from edgechaos.cli.file_kinds import unwritable
 from edgechaos.cli.show import note
 from edgechaos.support.errors import ConfigError, DataError, EdgeChaosError
 
@@ -21,46 +16,7 @@ if TYPE_CHECKING:  # NumPy alone would double the time that --help takes
 
     from edgechaos.data import Dataset
     from edgechaos.graph.integer_graph import IntegerGraph
-    from edgechaos.graph.node import Node
     from edgechaos.graph.tokenizer import Text
-
-SEED = click.IntRange(0, MAX_SEED)
-model_argument = click.argument("model", type=ARTIFACT)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, instead of text and tables.")
-data_option = click.option(
-    "--data",
-    "data_name",
-    type=DATA,
-    help="A data set by name, or your own .npz, .csv or folder of images. Default: the model's.",
-)
-
-
-def given_options(context: click.Context) -> set[str]:
-    """The parameters that the user gave, rather than left at their default."""
-    names = {str(p.name) for p in context.command.params}
-    return {name for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-
-
-def refuse_without_effect(context: click.Context, reasons: Mapping[str, str]) -> None:
-    """Refuse options that the user gave and that would change nothing. reasons: {parameter: why}, whether given or not.
-
-    Raises UsageError that names all of them.
-    """
-    given = given_options(context)
-    wrong = [f"{p.get_error_hint(context)}: {reasons[p.name]}" for p in context.command.params if p.name in given & reasons.keys()]
-    if wrong:
-        raise click.UsageError("; ".join(wrong))
-
-
-def refuse_idle_seed(context: click.Context, nodes: Iterable[Node]) -> None:
-    """Refuse a --seed of random words that none of the nodes draws. Raises UsageError."""
-    if "seed" in given_options(context) and not any(node.draws() for node in nodes):
-        refuse_without_effect(context, {"seed": "nothing that runs here draws a random word; leave it out"})
-
-
-def output_option(what: str, default: str | None = None, required: bool = False, folder: bool = False) -> Callable[[Any], Any]:
-    """The `-o` of a command that writes `what`, a file or a folder of files; a place that takes none is refused before the work."""
-    return click.option("-o", "--output", type=Output(folder), default=default, required=required, help=f"Where to write {what}.")
 
 
 def destination(output: Path | None, default: Path) -> Path:
@@ -68,9 +24,6 @@ def destination(output: Path | None, default: Path) -> Path:
     if output is None and (why := unwritable(default)) is not None:
         raise ConfigError(f"{why}, with -o", "output")
     return output or default
-
-
-head_option = click.option("--head", help="Which task of a model with several; by default the first.")
 
 
 def dataset_for(graph: IntegerGraph, data_name: str | None, head: str | None = None) -> Dataset:
@@ -154,43 +107,12 @@ def save_named(graph: IntegerGraph, path: Path) -> tuple[IntegerGraph, str]:
     return named, artifact.save(named, path)
 
 
-class WeightBits(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases alone
-    """`4`, or `4,conv0=8`: of all weights, and of the nodes that are named. Leaves an int or a mapping as of `quantize`."""
-
-    name = "BITS[,NODE=BITS]"
-    widths = ("8", "4", "2")
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | dict[str, int]:
-        """Names are checked against the model later; widths here."""
-        if not isinstance(value, str):
-            return cast("int | dict[str, int]", value)
-        found: dict[str, int] = {}
-        for part in value.split(","):
-            node, _, width = part.strip().rpartition("=")
-            if width not in self.widths or (node or "*") in found:
-                self.fail(f"{part.strip()!r} in {value!r} is not 8, 4 or 2, or NODE=8, 4 or 2, once each", param, ctx)
-            found[node or "*"] = int(width)
-        return found["*"] if list(found) == ["*"] else found
-
-
 def bits_label(weight_bits: int | dict[str, int]) -> str:
     """`int8`, or `int4 (conv0 8)`."""
     if isinstance(weight_bits, int):
         return f"int{weight_bits}"
     named = ", ".join(f"{node} {width}" for node, width in weight_bits.items() if node != "*")
     return f"int{weight_bits.get('*', 8)} ({named})"
-
-
-weight_bits_option = click.option(
-    "--weight-bits",
-    type=WeightBits(),
-    default="8",
-    show_default=True,
-    help="8, 4 or 2 (ternary) of all weights, and of nodes by name (4,conv0=8).",
-)
-temperature_option = click.option(
-    "--temperature", type=click.FloatRange(0), help="Of a DLM's weights, in its own units.  [default: the model's]"
-)
 
 
 def parameters_for(graph: IntegerGraph, temperature: float | None) -> dict[str, int]:

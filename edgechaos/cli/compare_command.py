@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli import option
 from edgechaos.cli.file_kinds import CAMPAIGN_RESULTS
 from edgechaos.cli.gate_options import conclude, gate_options, gates_json, point_cases, policy_of
 from edgechaos.cli.show import note, print_json, print_table, say
@@ -18,8 +18,8 @@ from edgechaos.cli.show import note, print_json, print_table, say
 @click.argument("second", type=CAMPAIGN_RESULTS)
 @click.option("--across-devices", is_flag=True, help="Match curves although their devices differ.")
 @gate_options
-@json_option
-@output_option("the comparison as JSON")
+@option.json
+@option.output("the comparison as JSON")
 def command(
     first: Path,
     second: Path,

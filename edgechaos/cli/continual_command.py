@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, output_option, refuse_without_effect
+from edgechaos.cli import option
 from edgechaos.cli.file_kinds import DATA
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
@@ -32,9 +32,9 @@ from edgechaos.cli.show import print_json, print_table, progress_bar, say
 @click.option("--hidden", type=click.IntRange(1), multiple=True, default=(256,), show_default=True, help="Units of a layer; repeat.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), default=0.05, show_default=True, help="Share of winners (sparse).")
 @click.option("--ewc-lambda", type=click.FloatRange(0), default=1e5, show_default=True, help="How firmly EWC holds.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="The accuracy matrices, .png or .svg.")
-@json_option
-@output_option("results, checkpoints and artifacts: a folder", default="continual", folder=True)
+@option.picture("The accuracy matrices")
+@option.json
+@option.output("results, checkpoints and artifacts: a folder", default="continual", folder=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -92,4 +92,4 @@ def _refuse_mixed(context: click.Context, strategies: tuple[str, ...]) -> None:
     parts = {part for strategy in strategies for part in strategy.split("+")}
     reasons = {} if "sparse" in parts else {"sparsity": "of sparse strategies, and none is compared"}
     reasons |= {} if "ewc" in parts else {"ewc_lambda": "of strategies with ewc, and none is compared"}
-    refuse_without_effect(context, reasons)
+    option.refuse_without_effect(context, reasons)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from edgechaos.cli.common import json_option
+from edgechaos.cli import option
 from edgechaos.cli.show import checklist, mark, print_json, print_table
 
 
 @click.command("devices")
-@json_option
+@option.json
 def command(as_json: bool) -> None:
     """List what a model can run on here.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgechaos.cli.common import SEED, data_option, head_option, items_for, json_option, model_argument, refuse_idle_seed
+from edgechaos.cli import option
+from edgechaos.cli.common import items_for
 from edgechaos.cli.fault_option import damage_option, parse_faults
 from edgechaos.cli.show import print_json, print_table, say
 
@@ -24,14 +25,14 @@ SHOWN = 12
 
 
 @click.command("diagnose")
-@model_argument
-@head_option
-@data_option
-@click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
+@option.model
+@option.head
+@option.data
+@option.device
 @click.option("--items", type=click.IntRange(2), default=PROBES, show_default=True, help="Test items; half of them confirm the diagnosis.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
+@option.seed
 @damage_option
-@json_option
+@option.json
 @click.pass_context
 def command(
     context: click.Context,
@@ -60,7 +61,7 @@ def command(
     check_spec(spec)
     graph = artifact.load(model)
     damage = parse_faults(faults)
-    refuse_idle_seed(context, apply(graph, damage).path(head))
+    option.refuse_idle_seed(context, apply(graph, damage).path(head))
     codes, _ = items_for(graph, data_name, items, head=head)
     device = damaged_device(spec, graph, damage)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option
+from edgechaos.cli import option
 from edgechaos.cli.show import checklist, mark, print_json, print_table
 from edgechaos.support.registry import Registry
 
@@ -104,7 +104,7 @@ def examine() -> list[Finding]:
 
 
 @click.command("doctor")
-@json_option
+@option.json
 def command(as_json: bool) -> None:
     """Check this installation.
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, model_argument, output_option
+from edgechaos.cli import option
 from edgechaos.cli.show import print_json, say
 
 
 @click.command("export")
-@model_argument
+@option.model
 @click.option("--target", default="onnx", show_default=True, help="onnx, tvm, or the name of an installed plug-in.")
 @click.option("--head", help="Which task of a model with several; by default the first.")
-@json_option
-@output_option("the file (default: beside the model)")
+@option.json
+@option.output("the file (default: beside the model)")
 def command(model: Path, target: str, head: str | None, as_json: bool, output: Path | None) -> None:
     """Write the model for another tool.
 

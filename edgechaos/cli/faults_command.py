@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import json_option
+from edgechaos.cli import option
 from edgechaos.cli.show import print_json, print_table
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("faults")
-@json_option
+@option.json
 def command(as_json: bool) -> None:
     """List the kinds of fault: the devices that carry each, what a sweep of it changes, the fields that `--fault` and campaigns may set,
     and what SpikeFI, MRFI and ARCHIE call it, which is accepted too. With --json also an example of each.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import codes_of, data_option, dataset_for, destination, head_option, json_option, model_argument, output_option
+from edgechaos.cli import option
+from edgechaos.cli.common import codes_of, dataset_for, destination
 from edgechaos.cli.file_kinds import CAMPAIGN, CAMPAIGN_RESULTS, Output
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import note, print_json, print_table, progress_bar, say
@@ -25,9 +26,9 @@ GOAL = 0.9
 
 
 @click.command("harden")
-@model_argument
-@head_option
-@data_option
+@option.model
+@option.head
+@option.data
 @click.option("--with", "wanted", multiple=True, metavar="KIND=PLACE", help="A measure, such as secded=readout_weight; repeatable.")
 @click.option("--list", "listing", is_flag=True, help="The measures there are, and their places in this model.")
 @click.option(
@@ -42,10 +43,10 @@ GOAL = 0.9
 @click.option("--campaign", "file", type=CAMPAIGN, help="That campaign; by default the faults that the measures are against.")
 @click.option("--masks", type=click.IntRange(2), default=MASKS, show_default=True, help="Of the default campaign.")
 @click.option("--images", type=click.IntRange(1), default=IMAGES, show_default=True, help="Of the default campaign.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one per core.")
+@option.workers
 @click.option("--resume", is_flag=True, help="Go on with what is in FOLDER.")
-@json_option
-@output_option("the hardened model (default: beside the model, .hardened.ecm)")
+@option.json
+@option.output("the hardened model (default: beside the model, .hardened.ecm)")
 def command(
     model: Path,
     head: str | None,

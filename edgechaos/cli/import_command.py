@@ -7,20 +7,10 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import (
-    bits_label,
-    destination,
-    json_option,
-    load_data,
-    noted,
-    output_option,
-    refuse_without_effect,
-    save_named,
-    weight_bits_option,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import bits_label, destination, load_data, noted, save_named
 from edgechaos.cli.file_kinds import DATA, PUBLISHED, VOCABULARY
 from edgechaos.cli.interrupts import kept
-from edgechaos.cli.quantize_command import per_channel_option
 from edgechaos.cli.show import print_json, progress_bar, say
 
 
@@ -58,11 +48,11 @@ from edgechaos.cli.show import print_json, progress_bar, say
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True), help="Share of winners of a TNN.")
 @click.option("--current-strength", type=float, help="Share of the velocity that acts in a DLM.")
 @click.option("--temperature", type=click.FloatRange(0), help="Of a DLM at inference.")
-@per_channel_option
-@weight_bits_option
+@option.per_channel
+@option.weight_bits
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare with ONNX Runtime on 100 test items.")
-@json_option
-@output_option("the artifact (default: beside the file, .ecm)")
+@option.json
+@option.output("the artifact (default: beside the file, .ecm)")
 @click.pass_context
 def command(
     context: click.Context,
@@ -91,9 +81,9 @@ def command(
     """
     if answers["mode"] == "parallel":
         reason = "acts in stateful mode alone, as parallel ticks start from zero state"
-        refuse_without_effect(context, dict.fromkeys(("decay", "refractory_decay"), reason))
+        option.refuse_without_effect(context, dict.fromkeys(("decay", "refractory_decay"), reason))
     if expect_accuracy is None:
-        refuse_without_effect(context, {"tolerance": "belongs to --expect-accuracy"})
+        option.refuse_without_effect(context, {"tolerance": "belongs to --expect-accuracy"})
     from edgechaos.quantize.published import TOLERANCE, import_published
 
     path = destination(output, file.with_suffix(".ecm"))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, model_argument
+from edgechaos.cli import option
 from edgechaos.cli.show import print_json, print_table
 
 
 @click.command("inspect")
-@model_argument
-@json_option
+@option.model
+@option.json
 def command(model: Path, as_json: bool) -> None:
     """Show the layers, bits, operations and memory of a model.
 

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import data_option, head_option, items_for, json_option, model_argument
+from edgechaos.cli import option
+from edgechaos.cli.common import items_for
 from edgechaos.cli.show import print_json, print_table
 
 LEAST_WINDOWS = 5
 
 
 @click.command("measure")
-@model_argument
-@head_option
-@data_option
+@option.model
+@option.head
+@option.data
 @click.option("--device", "spec", required=True, help="serial:/dev/..., unicorn, fake, or a plug-in's; its marker pin gates the meter.")
 @click.option("--meter", "meter_spec", required=True, help="joulescope, joulescope:SERIAL, a plug-in's, or rehearsal (no hardware).")
 @click.option(
     "--inferences", type=click.IntRange(1), default=1000, show_default=True, help="Of one item in each window; the link is silent."
 )
 @click.option("--windows", type=click.IntRange(LEAST_WINDOWS), default=10, show_default=True, help="Runs between two edges of the marker.")
-@json_option
+@option.json
 def command(
     model: Path,
     head: str | None,

@@ -8,33 +8,24 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import (
-    SEED,
-    data_option,
-    head_option,
-    items_for,
-    json_option,
-    model_argument,
-    output_option,
-    parameters_for,
-    temperature_option,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import items_for, parameters_for
 from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.run_command import DEFAULT_ENERGY_BOARD
 from edgechaos.cli.show import print_json, print_table
 
 
 @click.command("profile")
-@model_argument
-@head_option
-@data_option
+@option.model
+@option.head
+@option.data
 @click.option("--device", "spec", default="unicorn", show_default=True, help="One that counts instructions, or a plug-in's.")
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default 20, or all where there are fewer.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
+@option.seed
 @click.option("--board", type=BOARD, default=DEFAULT_ENERGY_BOARD, show_default=True, help="Whose energy per cycle and clock are taken.")
-@temperature_option
-@json_option
-@output_option("the profile as JSON, for the report")
+@option.temperature
+@option.json
+@option.output("the profile as JSON, for the report")
 def command(
     model: Path,
     head: str | None,

@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import SEED, destination, json_option, output_option, refuse_without_effect
+from edgechaos.cli import option
+from edgechaos.cli.common import destination
 from edgechaos.cli.fault_option import fault_option, parse_faults
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.interrupts import kept
-from edgechaos.cli.quantize_command import (
-    CRITERIA,
-    SHARE,
-    model_and_data,
-    no_fine_tuning,
-    per_channel_option,
-    refuse_sampling,
-    sampling_option,
-)
+from edgechaos.cli.quantize_command import CRITERIA, SHARE, model_and_data, no_fine_tuning, refuse_sampling
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
@@ -50,14 +43,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Calibrate only, or fine-tune with quantized weights at every point.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
-@per_channel_option
-@sampling_option
+@option.epochs
+@option.per_channel
+@option.sampling
 @click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True, help="Of all weights; 2 is ternary.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the fine-tuning.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Accuracy against the share, .png or .svg.")
-@json_option
-@output_option("the curve (default: beside the checkpoint, .prune.json)")
+@option.fine_tuning_seed
+@option.picture("Accuracy against the share")
+@option.json
+@option.output("the curve (default: beside the checkpoint, .prune.json)")
 @click.pass_context
 def command(
     context: click.Context,
@@ -85,7 +78,7 @@ def command(
     from edgechaos.sweeps import pruning as prune_curve
     from edgechaos.sweeps import pruning_report as prune_report
 
-    refuse_without_effect(context, no_fine_tuning(options["method"]))
+    option.refuse_without_effect(context, no_fine_tuning(options["method"]))
     if picture is not None:
         pictures.picture_format(picture)  # before the work, not after
     path = destination(output, checkpoint.with_suffix(".prune.json"))

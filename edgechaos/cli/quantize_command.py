@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import (
-    SEED,
-    bits_label,
-    chosen_data,
-    destination,
-    json_option,
-    output_option,
-    refuse_without_effect,
-    save_named,
-    weight_bits_option,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import bits_label, chosen_data, destination, save_named
 from edgechaos.cli.file_kinds import CHECKPOINT, DATA
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
 
@@ -28,16 +19,6 @@ if TYPE_CHECKING:
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 CRITERIA = ("reconstruction", "current", "magnitude", "random")
-per_channel_option = click.option(
-    "--per-channel/--per-tensor", default=True, show_default=True, help="One weight scale per neuron or channel, or one per layer."
-)
-sampling_option = click.option(
-    "--sampling",
-    type=click.Choice(["ticks", "binomial", "expected"]),
-    default="ticks",
-    show_default=True,
-    help="How the last spiking layer draws its counts.",
-)
 
 
 @click.command("quantize")
@@ -50,18 +31,18 @@ sampling_option = click.option(
     show_default=True,
     help="Fine-tune with quantized weights, or calibrate only.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of fine-tuning (qat).")
-@per_channel_option
-@sampling_option
-@weight_bits_option
+@option.epochs
+@option.per_channel
+@option.sampling
+@option.weight_bits
 @click.option("--prune-neurons", type=SHARE, metavar="SHARE", help="Remove these hidden neurons per layer, the least first; 0: the dead.")
 @click.option("--prune-by", type=click.Choice(CRITERIA), default="reconstruction", show_default=True, help="Which neurons are the least.")
 @click.option("--prune-weights", type=SHARE, metavar="SHARE", help="Set these smallest weights of each matrix to 0.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the fine-tuning.")
+@option.fine_tuning_seed
 @click.option("--sweep", "swept", is_flag=True, help="Compare 8, 4 and 2 bits, per tensor and per channel; writes JSON, no artifact.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Of the sweep: accuracy against flash, .png or .svg.")
-@json_option
-@output_option("the artifact or the sweep (default: beside the checkpoint, .ecm or .sweep.json)")
+@option.picture("Of the sweep: accuracy against flash")
+@option.json
+@option.output("the artifact or the sweep (default: beside the checkpoint, .ecm or .sweep.json)")
 @click.pass_context
 def command(
     context: click.Context,
@@ -97,7 +78,7 @@ def _refuse_mixed(context: click.Context, swept: bool) -> None:
         reasons |= {"picture": "can only be given with --sweep"}
     if context.params["prune_neurons"] is None:
         reasons["prune_by"] = "needs --prune-neurons; weights go by magnitude"
-    refuse_without_effect(context, reasons)
+    option.refuse_without_effect(context, reasons)
 
 
 def no_fine_tuning(method: str) -> dict[str, str]:
@@ -108,7 +89,7 @@ def no_fine_tuning(method: str) -> dict[str, str]:
 def refuse_sampling(context: click.Context, model: Model) -> None:
     """A network without spikes draws no counts. Raises UsageError."""
     if not model.spiking_layers():
-        refuse_without_effect(context, {"sampling": "this model has no spiking layers, whose counts could be drawn; leave it out"})
+        option.refuse_without_effect(context, {"sampling": "this model has no spiking layers, whose counts could be drawn; leave it out"})
 
 
 def model_and_data(checkpoint: Path, data_name: str | None) -> tuple[Model, Dataset]:

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import (
-    SEED,
-    data_option,
-    dataset_for,
-    destination,
-    head_option,
-    json_option,
-    model_argument,
-    output_option,
-    refuse_idle_seed,
-    refuse_without_effect,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import dataset_for, destination
 from edgechaos.cli.diagnose_command import PROBES, damaged_device, show
 from edgechaos.cli.fault_option import damage_option, parse_faults
 from edgechaos.cli.file_kinds import ARTIFACT
@@ -34,22 +24,22 @@ OF_A_NEW_REPAIR = ("head", "data_name", "probes", "fit_items", "items", "seed", 
 
 
 @click.command("repair")
-@model_argument
-@head_option
-@data_option
-@click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
+@option.model
+@option.head
+@option.data
+@option.device
 @click.option("--probes", type=click.IntRange(2), default=PROBES, show_default=True, help="Test items that the diagnosis runs.")
 @click.option("--fit-items", type=click.IntRange(1), default=FIT_ITEMS, show_default=True, help="Training items to fit on.")
 @click.option("--items", type=click.IntRange(2), help="Test items to measure on, before and after; by default all.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
+@option.seed
 @damage_option
 @click.option("--commit", is_flag=True, help="Make them words of the device's model, until it restarts.")
 @click.option("--again", type=ARTIFACT, metavar="MENDED", help="Commit a mended model again, to a device that has lost it.")
 @click.option("--undo", is_flag=True, help="MODEL is a mended one: give the device back the model that was flashed.")
 @click.option("--dry-run", is_flag=True, help="Predict words and accuracies; send nothing, write nothing.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Of all repairs.  [default: beside the output, .jsonl]")
-@json_option
-@output_option("the mended model (default: beside the model, .repaired.ecm)")
+@option.json
+@option.output("the mended model (default: beside the model, .repaired.ecm)")
 @click.pass_context
 def command(
     context: click.Context,
@@ -89,7 +79,7 @@ def command(
     if undo + dry_run + (again is not None) > 1 or (commit and (undo or again is not None)):
         raise click.UsageError("--undo, --again and --dry-run are given alone, --commit with --dry-run at most")
     if undo or again is not None:
-        refuse_without_effect(context, dict.fromkeys(OF_A_NEW_REPAIR, "of a new repair, which --again and --undo do not make"))
+        option.refuse_without_effect(context, dict.fromkeys(OF_A_NEW_REPAIR, "of a new repair, which --again and --undo do not make"))
     check_spec(spec)
     graph = artifact.load(model)
     if undo or again is not None:
@@ -99,7 +89,7 @@ def command(
     path = destination(output, model.with_suffix(".repaired.ecm"))
     journal = destination(log, path.with_suffix(".jsonl"))
     damage = parse_faults(faults)
-    refuse_idle_seed(context, apply(graph, damage).path(head))
+    option.refuse_idle_seed(context, apply(graph, damage).path(head))
     fit, test, first = _items(graph, data_name, head, seed, fit_items, items, probes)
     device = damaged_device(spec, graph, damage)
     try:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from edgechaos.cli.common import json_option, output_option
+from edgechaos.cli import option
 from edgechaos.cli.file_kinds import RESULTS
 from edgechaos.cli.show import print_json, print_table, say
 
 
 @click.command("report")
 @click.argument("inputs", type=RESULTS, nargs=-1, required=True)
-@json_option
-@output_option("the page", default="report.html")
+@option.json
+@option.output("the page", default="report.html")
 def command(inputs: tuple[Path, ...], as_json: bool, output: Path) -> None:
     """Write one self-contained HTML page of results, and the same as Markdown and JSON beside it.
 

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import (
-    SEED,
-    data_option,
-    head_option,
-    items_for,
-    json_option,
-    model_argument,
-    parameters_for,
-    refuse_idle_seed,
-    temperature_option,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import items_for, parameters_for
 from edgechaos.cli.fault_option import fault_option, parse_faults
 from edgechaos.cli.file_kinds import BOARD
 from edgechaos.cli.show import print_json, print_table
@@ -34,12 +25,12 @@ DEFAULT_ENERGY_BOARD = "stm32l4r5"
 
 
 @click.command("run")
-@model_argument
-@head_option
-@data_option
-@click.option("--device", "spec", default="host", show_default=True, help="host, unicorn, serial:/dev/..., or a plug-in's.")
+@option.model
+@option.head
+@option.data
+@option.device
 @click.option("--items", type=click.IntRange(1), help="Test items to run; by default all.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random words.")
+@option.seed
 @click.option(
     "--board",
     type=BOARD,
@@ -50,9 +41,9 @@ DEFAULT_ENERGY_BOARD = "stm32l4r5"
 @click.option(
     "--per-hour", type=click.FloatRange(0), default=60.0, show_default=True, help="Inferences per hour; the board sleeps between."
 )
-@temperature_option
+@option.temperature
 @fault_option
-@json_option
+@option.json
 @click.pass_context
 def command(
     context: click.Context,
@@ -89,7 +80,7 @@ def command(
     energy_board = board_energy(board or DEFAULT_ENERGY_BOARD)
     graph = artifact.load(model)
     plan, parameters = parse_faults(faults), parameters_for(graph, temperature)
-    refuse_idle_seed(context, apply(graph, plan).path(head))
+    option.refuse_idle_seed(context, apply(graph, plan).path(head))
     codes, labels = items_for(graph, data_name, items, head=head)
     count = len(codes)
     opened = open_device(spec, graph)

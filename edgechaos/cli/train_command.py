@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from edgechaos.cli.common import SEED, json_option, load_data, output_option, refuse_without_effect
+from edgechaos.cli import option
+from edgechaos.cli.common import load_data
 from edgechaos.cli.file_kinds import DATA
 from edgechaos.cli.interrupts import kept
 from edgechaos.cli.show import print_json, print_table, progress_bar, say
@@ -77,9 +78,9 @@ TASK = re.compile(r"(?P<task>[a-z0-9_]+)=(?P<front>vision|dense|language):(?P<da
 @click.option("--dead", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Largest share of units dead in training.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training items.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start; it falls along half a cosine.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights, order of items and random words.")
-@json_option
-@output_option("the checkpoint", required=True)
+@click.option("--seed", type=option.SEED, default=0, show_default=True, help="Of weights, order of items and random words.")
+@option.json
+@option.output("the checkpoint", required=True)
 @click.pass_context
 def command(
     context: click.Context,
@@ -166,7 +167,7 @@ def _refuse_mixed(context: click.Context, kind: str, options: dict[str, Any], ta
     own, omission = context.params["fail_prob"], context.params["omission"]
     if omission == 0 or (omission is None and (own or kind not in SPIKING)):
         reasons["omission_draw"] = "says how --omission is drawn; give that too, above 0"
-    refuse_without_effect(context, reasons)
+    option.refuse_without_effect(context, reasons)
 
 
 def _train_shared(

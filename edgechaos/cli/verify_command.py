@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechaos.cli.common import (
-    SEED,
-    data_option,
-    items_for,
-    json_option,
-    model_argument,
-    output_option,
-    parameters_for,
-    refuse_idle_seed,
-    temperature_option,
-)
+from edgechaos.cli import option
+from edgechaos.cli.common import items_for, parameters_for
 from edgechaos.cli.show import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -62,9 +53,9 @@ def _check_backends(names: tuple[str, ...]) -> None:
 
 
 @click.command("verify")
-@model_argument
+@option.model
 @click.option("--head", help="Which task of a model with several; by default all.")
-@data_option
+@option.data
 @click.option(
     "--items", type=click.IntRange(1), help="Test items compared on the clean model; by default 1000, or all where there are fewer."
 )
@@ -72,10 +63,10 @@ def _check_backends(names: tuple[str, ...]) -> None:
     "--fault-items", type=click.IntRange(0), default=100, show_default=True, help="Test items compared under each of 20 fault plans."
 )
 @click.option("--backend", "backends", multiple=True, help=f"Repeatable; default: {', '.join(DEFAULT_BACKENDS)}. Also tvm and any device.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the random words.")
-@temperature_option
-@json_option
-@output_option("the result as JSON, for the report")
+@click.option("--seed", type=option.SEED, default=1, show_default=True, help="Of the random words.")
+@option.temperature
+@option.json
+@option.output("the result as JSON, for the report")
 @click.pass_context
 def command(
     context: click.Context,
@@ -112,7 +103,7 @@ def command(
         raise click.UsageError(f"--data is of one task, but the model has {', '.join(heads)}; choose one with --head")
     plans = standard_plans(graph) if fault_items else ()
     run = chain([graph], (apply(graph, plan) for _, plan in plans))
-    refuse_idle_seed(context, (node for one in run for name in heads for node in one.path(name)))
+    option.refuse_idle_seed(context, (node for one in run for name in heads for node in one.path(name)))
     inputs = {name: items_for(graph, data_name, items, default=1000, head=name)[0] for name in heads}
     runs: list[Verification] = []
     with opened_backends(backends, graph) as opened, progress_bar("verify") as bar:
