@@ -153,7 +153,7 @@ def _state_bytes(plan: MemoryPlan, faults: bool) -> int:
     if faults:
         c = plan.capacities
         hooks = [(8, 8)] if c.repair_bytes else []
-        hooks += [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (4, 2)]
+        hooks += [(4 * max(c.slot_words, 1), 4), (PATCH_BYTES * max(c.patches, 1), 4), (6, 2)]
         members.append((_struct(hooks), 8 if c.repair_bytes else 4))
     if plan.guards:
         members.append((_struct([(PATCH_BYTES * CORRECTIONS, 4), (2 * CORRECTIONS + 6, 2)]), 4))

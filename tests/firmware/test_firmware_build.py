@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgechaos.devices.emulators.device import EmulatedDevice
 from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.weight_bit_flip import WeightBitFlip
 from edgechaos.faults.plan import FaultPlan, apply
@@ -25,6 +26,7 @@ from edgechaos.firmware_gen.projects.host import build_host, build_host_server
 from edgechaos.firmware_gen.protocol import Hello, Verb
 from edgechaos.firmware_gen.toolchain import compile_in
 from edgechaos.firmware_gen.toolchains import zig as toolchain
+from edgechaos.graph import artifact
 from edgechaos.graph.heads import Encoding
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.readout import Readout
@@ -35,7 +37,7 @@ from tests.firmware.test_firmware_protocol import frame, replies
 from tests.helpers.firmware_host import GCC, ZIG, compile_host, library
 from tests.helpers.graphs import Spec, chaos_graph
 from tests.helpers.mixed_graphs import FAMILIES, Builder, Family, Mixed, mixed_graph
-from tests.helpers.places import C_SOURCES, GOLDEN
+from tests.helpers.places import C_SOURCES, GOLDEN, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,18 @@ def test_compiled_out_hooks_cost_nothing(name: str, tmp_path: Path) -> None:
     stripped = without_hooks(firmware)
     assert sum(map(len, stripped.files.values())) < sum(map(len, firmware.files.values())) - 5000
     assert build(firmware, tmp_path / "out").elf.read_bytes() == build(stripped, tmp_path / "gone").elf.read_bytes()
+
+
+def test_idle_hooks_cost_three_percent_at_most(tmp_path: Path) -> None:
+    graph, items = artifact.load(ROOT / "benchmarks" / "pixels.ecm"), np.random.default_rng(1)
+    codes = (items.integers(1, 128, (20, 784)) * (items.random((20, 784)) < 0.19)).astype(np.int8)
+    counts = []
+    for faults in (False, True):
+        with EmulatedDevice(graph, build(generate(graph, MPS2, faults=faults), tmp_path / str(faults)).elf) as device:
+            instructions = device.infer(codes).instructions
+        assert instructions is not None
+        counts.append(float(instructions.mean()))
+    assert counts[0] < counts[1] <= 1.03 * counts[0]
 
 
 @pytest.mark.parametrize(("name", "compiler"), [*((name, GCC) for name in (*SOME, *FAMILIES)), ("parallel", ZIG), ("shared", ZIG)])

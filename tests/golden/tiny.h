@@ -27,7 +27,7 @@ typedef struct tiny_state {
     ec_faults faults;
 #endif
 } tiny_state;
-EC_STATIC_ASSERT(sizeof(tiny_state) <= 12520u);
+EC_STATIC_ASSERT(sizeof(tiny_state) <= 12524u);
 
 EC_C_BEGIN
 

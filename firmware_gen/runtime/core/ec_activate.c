@@ -18,17 +18,11 @@ void ec_lut_map(const ec_lut *lut, const int8_t *x, int8_t *out)
 static inline uint32_t dead(const ec_topk *topk, const ec_run *run, uint32_t unit)
 {
 #if EC_FAULTS
-    return ec_mask_bit(ec_mask(run->faults, topk->dead_at), unit);
+    return run->faults->set != 0u && ec_mask_bit(ec_mask(run->faults, topk->dead_at), unit);
 #else
     (void)topk, (void)run, (void)unit;
     return 0;
 #endif
-}
-
-/* The order of int16 as unsigned numbers of 16 bits. */
-static inline uint32_t rank_of(int16_t x)
-{
-    return (uint32_t)((int32_t)x + 0x8000);
 }
 
 #if !defined(EC_COUNT_HIGH_S)
@@ -72,6 +66,12 @@ static uint32_t bin_of(const uint16_t *count, uint32_t top, uint32_t *wanted)
 }
 
 #if EC_FAULTS
+/* The order of int16 as unsigned numbers of 16 bits. */
+static inline uint32_t rank_of(int16_t x)
+{
+    return (uint32_t)((int32_t)x + 0x8000);
+}
+
 /* The winner of rank r sends nothing where bit r is set; rank 0 is the largest, among equals the one of lowest index. */
 static void drop(const ec_topk *topk, const ec_run *run, uint32_t dropped, const int16_t *x, int16_t *out)
 {
@@ -139,7 +139,8 @@ void ec_topk_select(const ec_topk *topk, const ec_run *run, const int16_t *x, in
     memset(count, 0, sizeof count);
     ec_count_high(x, topk->units, count);
 #if EC_FAULTS
-    wanted = alive(topk, run, x, count, wanted + run->faults->word[topk->k_shift_at]);
+    if (run->faults->set != 0u)
+        wanted = alive(topk, run, x, count, wanted + run->faults->word[topk->k_shift_at]);
     if (wanted == 0u) {
         memset(out, 0, topk->units * sizeof *out);
         return;
@@ -158,6 +159,7 @@ void ec_topk_select(const ec_topk *topk, const ec_run *run, const int16_t *x, in
     }
     select_low(x, list, same, wanted, count, out);
 #if EC_FAULTS
-    drop(topk, run, run->faults->word[topk->dropped_at], x, out);
+    if (run->faults->set != 0u)
+        drop(topk, run, run->faults->word[topk->dropped_at], x, out);
 #endif
 }

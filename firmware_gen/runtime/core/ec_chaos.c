@@ -70,7 +70,7 @@ static void compare(const ec_chaos_layer *layer, const ec_run *run, uint32_t fir
 }
 
 /* Both lists are written and one is kept; where the two places meet, they get the same neuron. */
-static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
+static candidates compare_all(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
 {
     uint16_t *const list = run->scratch->list;
     const uint32_t neurons = layer->neurons;
@@ -80,7 +80,7 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
         const uint32_t k = n % EC_COMPARED;
         if (k == 0u)
             compare(layer, run, n, neurons - n < EC_COMPARED ? neurons - n : EC_COMPARED, drive, state);
-        const uint32_t fires = state[k] * (overruled(layer, run, n) ^ 1u);
+        const uint32_t fires = state[k];
         list[found.sure] = (uint16_t)n;
         list[neurons - 1u - found.unsure] = (uint16_t)n;
         found.sure += fires >> 1;
@@ -91,7 +91,7 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
 
 #else
 
-static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
+static candidates compare_all(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
 {
     uint16_t *const list = run->scratch->list;
     const int32_t *const threshold = thresholds(layer, run);
@@ -103,7 +103,7 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
         if (layer->sigma != NULL)
             reach = ec_noise_bound(layer->sigma[n], layer->sigma_shift);
 #endif
-        if (drive[n] + reach <= threshold[n] || overruled(layer, run, n))
+        if (drive[n] + reach <= threshold[n])
             continue;
         if (drive[n] - reach > threshold[n])
             list[found.sure++] = (uint16_t)n;
@@ -115,6 +115,26 @@ static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run
 
 #endif
 
+/* Without those for which a fault decides. */
+static candidates find_candidates(const ec_chaos_layer *layer, const ec_run *run, const int32_t *drive)
+{
+    candidates found = compare_all(layer, run, drive);
+#if EC_FAULTS
+    if (run->faults->set != 0u) {
+        uint16_t *const list = run->scratch->list, *const last = list + layer->neurons - 1u;
+        candidates kept = {0, 0};
+        for (uint32_t k = 0; k < found.sure; k++)
+            if (!overruled(layer, run, list[k]))
+                list[kept.sure++] = list[k];
+        for (uint32_t k = 0; k < found.unsure; k++)
+            if (!overruled(layer, run, *(last - k)))
+                *(last - kept.unsure++) = *(last - k);
+        return kept;
+    }
+#endif
+    return found;
+}
+
 static inline ec_draws draws_of(const ec_chaos_layer *layer, const ec_run *run, uint32_t stream)
 {
 #if EC_FAULTS
@@ -123,18 +143,6 @@ static inline ec_draws draws_of(const ec_chaos_layer *layer, const ec_run *run, 
     return ec_draws_of(run, stream, layer->neurons, 0);
 #endif
 }
-
-#if defined(EC_DELIVER_TICKS_S) || defined(EC_STATEFUL_TICKS_S)
-static inline uint32_t works(const ec_draws *draws)
-{
-#if EC_FAULTS
-    return draws->broken == NULL;
-#else
-    (void)draws;
-    return 1;
-#endif
-}
-#endif
 
 /* 1 where the spike is lost; at probability 0 no word is drawn, and the tick of `fail` is not set. */
 static inline uint32_t lost(const ec_draws *fail, uint32_t neuron, uint32_t loss)
@@ -158,15 +166,15 @@ static void deliver(const uint16_t *restrict list, uint32_t count, const ec_draw
 }
 
 #if EC_NOISE
-static void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint32_t count, const ec_draws *noise,
-                           const ec_draws *fail, const int32_t *drive)
+static inline void deliver_unsure(const ec_chaos_layer *layer, const ec_run *run, uint32_t count, const ec_draws *noise,
+                                  const ec_draws *fail, const int32_t *drive, uint32_t work)
 {
     const uint32_t loss = fail_q(layer, run), first = layer->neurons - count;
     const int32_t *const threshold = thresholds(layer, run);
     for (uint32_t k = first; k < layer->neurons; k++) {
         const uint32_t n = run->scratch->list[k];
-        const int32_t added = ec_noise(ec_draw(noise, n), layer->sigma[n], layer->sigma_shift);
-        if (drive[n] + added > threshold[n] && !lost(fail, n, loss))
+        const int32_t added = ec_noise(work ? ec_word(noise->tick, n) : ec_draw(noise, n), layer->sigma[n], layer->sigma_shift);
+        if (drive[n] + added > threshold[n] && !(work ? loss > 0u && ec_lost(ec_word(fail->tick, n), loss) : lost(fail, n, loss)))
             run->scratch->hits[k]++;
     }
 }
@@ -199,7 +207,7 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
         if (t == 0u || layer->ticked_drive)
             found = find_candidates(layer, run, drive);
 #if defined(EC_DELIVER_TICKS_S)
-        if (t == 0u && once && loss > 0u && works(&fail)) {
+        if (t == 0u && once && loss > 0u && ec_draws_work(&fail)) {
             ec_tick_prefixes(fail.stream, ticks, (uint32_t *)run->scratch->sums);
             ec_deliver_ticks(run->scratch->list, found.sure, (const uint32_t *)run->scratch->sums, ticks, loss, run->scratch->hits);
             drawn = 1;
@@ -215,7 +223,12 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
 #if EC_NOISE
         if (found.unsure > 0u) {
             ec_draws_tick(&noise, t);
-            deliver_unsure(layer, run, found.unsure, &noise, &fail, drive);
+            if (ec_draws_work(&noise)) /* the faults of a layer's generator strike both of its streams */
+                deliver_unsure(layer, run, found.unsure, &noise, &fail, drive, 1);
+#if EC_FAULTS
+            else
+                deliver_unsure(layer, run, found.unsure, &noise, &fail, drive, 0);
+#endif
         }
 #endif
         if (layer->emit_spikes || layer->ticked_drive || t + 1u == ticks) {
@@ -227,7 +240,8 @@ void ec_chaos_parallel(const ec_chaos_layer *layer, const ec_run *run, const int
             drive += neurons;
     }
 #if EC_FAULTS
-    ec_faults_stick(run->faults, layer, out);
+    if (run->faults->set != 0u)
+        ec_faults_stick(run->faults, layer, out);
 #endif
 }
 
@@ -240,7 +254,7 @@ static inline uint32_t undisturbed(const ec_chaos_layer *layer, const ec_run *ru
     uint32_t set = word[layer->state_at + 2u * layer->neurons + 1u];
     for (uint32_t k = 0; 32u * k < layer->neurons; k++)
         set |= word[layer->dead_at + k] | word[layer->stuck_at + k];
-    return set == 0u;
+    return run->faults->set == 0u || set == 0u;
 #else
     (void)layer, (void)run;
     return 1;
@@ -265,7 +279,7 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
     uint16_t *const refractory = run->scratch->refractory;
     uint8_t *const spikes = run->scratch->hits;
 #if defined(EC_STATEFUL_TICKS_S)
-    if (layer->sigma == NULL && !layer->emit_spikes && !layer->ticked_drive && works(&fail) && undisturbed(layer, run)) {
+    if (layer->sigma == NULL && !layer->emit_spikes && !layer->ticked_drive && ec_draws_work(&fail) && undisturbed(layer, run)) {
         uint32_t *const prefix = (uint32_t *)run->scratch->sums;
         const ec_stateful all = {drive, threshold, out, neurons, ticks, prefix, loss, keep_membrane, keep_refractory};
         if (loss > 0u)
@@ -281,7 +295,8 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
         memset(out, 0, (size_t)neurons);
     for (uint32_t t = 0; t < ticks; t++) {
 #if EC_FAULTS
-        ec_faults_state(run->faults, layer->state_at, t, neurons, membrane, refractory);
+        if (run->faults->set != 0u)
+            ec_faults_state(run->faults, layer->state_at, t, neurons, membrane, refractory);
 #endif
         if (loss > 0u)
             ec_draws_tick(&fail, t);
@@ -302,7 +317,8 @@ void ec_chaos_stateful(const ec_chaos_layer *layer, const ec_run *run, const int
             if (spikes[n])
                 spikes[n] = !overruled(layer, run, n) && !lost(&fail, n, loss);
 #if EC_FAULTS
-        ec_faults_stick_tick(run->faults, layer, spikes);
+        if (run->faults->set != 0u)
+            ec_faults_stick_tick(run->faults, layer, spikes);
 #endif
         for (uint32_t n = 0; n < neurons; n++) {
             const int32_t next = ec_rounded_shift(refractory[n] * keep_refractory, 15) + (spikes[n] ? 32768 : 0);

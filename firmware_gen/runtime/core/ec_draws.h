@@ -34,6 +34,17 @@ static inline void ec_draws_tick(ec_draws *draws, uint32_t tick)
 #endif
 }
 
+/* 1 where the generator works: `ec_word` of the tick is the same word, without a look at faults. */
+static inline uint32_t ec_draws_work(const ec_draws *draws)
+{
+#if EC_FAULTS
+    return draws->broken == NULL;
+#else
+    (void)draws;
+    return 1;
+#endif
+}
+
 static inline uint32_t ec_draw(const ec_draws *draws, uint32_t neuron)
 {
 #if EC_FAULTS

@@ -23,6 +23,7 @@ void ec_faults_clear(ec_faults *faults, const ec_sites *sites)
 {
     memset(faults->word, 0, sizeof faults->word);
     faults->patches = 0;
+    faults->set = 0;
     for (uint32_t k = 0; k < sites->slots; k++) {
         const ec_slot *const slot = &sites->slot[k];
         if (slot->clean != NULL)
@@ -51,6 +52,7 @@ uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, u
         if (first % 8u != 0u || end > 8u * mask_bytes(s->length))
             return refuse(EC_ERROR_OUT_OF_RANGE, first % 8u != 0u ? first : end, detail);
         memcpy((uint8_t *)(faults->word + s->at) + first / 8u, bytes, (size_t)count);
+        faults->set = 1;
         return 0;
     }
     if (count % width != 0u)
@@ -69,6 +71,7 @@ uint8_t ec_faults_set(ec_faults *faults, const ec_sites *sites, uint32_t slot, u
                 faults->word[s->at + k] = s->low + above;
         }
     }
+    faults->set = 1;
     return 0;
 }
 
@@ -137,7 +140,7 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 }
 
 /* Not inlined: in the function that runs a head it costs the convolutions registers (44,000 loads of 2.2 million instructions). */
-EC_NOINLINE void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
+EC_NOINLINE void ec_faults_silence_units(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
 {
     const uint8_t *const dead = ec_mask(faults, layer->dead_at);
     for (uint32_t k = 0; layer->dead_at != EC_NOWHERE && k < mask_bytes(layer->units); k++) {

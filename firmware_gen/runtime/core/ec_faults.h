@@ -25,6 +25,7 @@ typedef struct ec_faults {
     ec_patch patch[EC_AT_LEAST_1(EC_PATCH_CAPACITY)];
     uint16_t patches;
     uint16_t highest; /* the patch of the highest site so far: sites in ascending order need no search */
+    uint16_t set;     /* 1: some slot was set since all were cleared; before that no hook looks further */
 } ec_faults;
 
 typedef struct ec_slot {
@@ -71,6 +72,8 @@ static inline uint32_t ec_mask_bit(const uint8_t *mask, uint32_t n)
 /* 1 where the neuron is dead or stuck: its own drive does not matter (in a parallel tick). */
 static inline uint32_t ec_faults_masked(const ec_faults *faults, const ec_chaos_layer *layer, uint32_t neuron)
 {
+    if (faults->set == 0u)
+        return 0;
     return ec_mask_bit(ec_mask(faults, layer->dead_at), neuron) | ec_mask_bit(ec_mask(faults, layer->stuck_at), neuron);
 }
 
@@ -79,7 +82,13 @@ void ec_faults_stick(const ec_faults *faults, const ec_chaos_layer *layer, int8_
 void ec_faults_stick_tick(const ec_faults *faults, const ec_chaos_layer *layer, uint8_t *spikes);
 
 /* Writes 0 over the codes of the dead units of a plain layer, their code over those of stuck ones, [ticks][units][span]. */
-void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out);
+void ec_faults_silence_units(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out);
+
+static inline void ec_faults_silence(const ec_faults *faults, const ec_units *layer, uint32_t ticks, int8_t *out)
+{
+    if (faults->set != 0u)
+        ec_faults_silence_units(faults, layer, ticks, out);
+}
 
 /* Where random words come from. */
 typedef struct ec_origin {
@@ -90,7 +99,7 @@ typedef struct ec_origin {
 static inline const uint32_t *ec_faults_generator(const ec_faults *faults, uint32_t at)
 {
     const uint32_t *const w = faults->word + at;
-    return (w[0] | w[1] | w[2] | w[3]) == 0u ? NULL : w;
+    return faults->set == 0u || (w[0] | w[1] | w[2] | w[3]) == 0u ? NULL : w;
 }
 
 /* The word of a neuron from a generator with faults. */

@@ -30,8 +30,12 @@ void ec_thermal_noise(const ec_thermal *layer, const ec_run *run, const int8_t *
     amplitude = ec_rounded_shift((int32_t)square_root(square) * run->parameter[layer->index], layer->shift_a);
     if (amplitude > INT16_MAX)
         amplitude = INT16_MAX;
-    for (uint32_t n = 0; n < layer->outputs; n++)
+    for (uint32_t n = 0; n < layer->outputs && ec_draws_work(&words); n++)
+        out[n] = x[n] + ec_noise(ec_word(words.tick, n), amplitude, layer->shift_b);
+#if EC_FAULTS
+    for (uint32_t n = 0; n < layer->outputs && !ec_draws_work(&words); n++)
         out[n] = x[n] + ec_noise(ec_draw(&words, n), amplitude, layer->shift_b);
+#endif
 }
 
 #endif
