@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from edgechaos.cli.common import dataset_for, destination
 from edgechaos.cli.diagnose_command import PROBES, damaged_device, show
 from edgechaos.cli.fault_option import damage_option, parse_faults
 from edgechaos.cli.file_kinds import ARTIFACT
+from edgechaos.cli.run_command import DEFAULT_ENERGY_BOARD
 from edgechaos.cli.show import note, print_json, say
 
 if TYPE_CHECKING:
     from edgechaos.faults.plan import FaultPlan
     from edgechaos.graph.integer_graph import IntegerGraph
+    from edgechaos.hil.energy.model import EnergyEstimate
     from edgechaos.hil.repair.mend import Accuracies, Repair
 
 FIT_ITEMS = 20_000
@@ -73,6 +76,7 @@ def command(
     from edgechaos.faults.plan import apply, resolve
     from edgechaos.faults.words import with_rows
     from edgechaos.graph import artifact
+    from edgechaos.hil.energy.model import board_energy
     from edgechaos.hil.repair import mend
     from edgechaos.hil.repair.diagnose import diagnose
 
@@ -107,7 +111,8 @@ def command(
             accuracies = mend.commit(device, repair, test) if commit else mend.send(device, info, repair, test)
     finally:
         device.close()
-    facts = repair.to_json() | {"accuracy": accuracies.to_json()}
+    energy = accuracies.energy(board_energy(DEFAULT_ENERGY_BOARD))
+    facts = repair.to_json() | {"accuracy": accuracies.to_json(), "energy": {name: e.to_json() for name, e in energy.items()}}
     if not dry_run:
         artifact.save(repair.mended, path)
         mend.record(journal, "committed" if commit else "patched", info, facts)
@@ -115,7 +120,7 @@ def command(
         print_json({"device": spec, "changed": not dry_run, "artifact": None if dry_run else str(path), **facts})
         return
     show(found, f"{graph.name} on {spec}")
-    _say(repair, accuracies, damage)
+    _say(repair, accuracies, energy, damage)
     say(f"{path} {journal}" if not dry_run else "dry run: nothing was sent, nothing was written")
 
 
@@ -159,7 +164,7 @@ def _items(graph: IntegerGraph, data_name: str | None, head: str | None, seed: i
     return tuple(Items(codes, labels, spec.name, seed) for codes, labels in (fit, *test))
 
 
-def _say(repair: Repair, accuracies: Accuracies, damage: FaultPlan) -> None:
+def _say(repair: Repair, accuracies: Accuracies, energy: Mapping[str, EnergyEstimate], damage: FaultPlan) -> None:
     from edgechaos.hil.analysis.quantities import percent
 
     how = "measured on the device" if accuracies.measured else "predicted by the reference"
@@ -170,6 +175,9 @@ def _say(repair: Repair, accuracies: Accuracies, damage: FaultPlan) -> None:
         say(f"accuracy {name}: {percent(e.value)} % [{percent(e.low)}, {percent(e.high)}] on {e.n:,} items, {how}")
     gain = accuracies.gain
     say(f"gain: {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], {gain.method}")
+    for name, e in energy.items():
+        low, usual, high = (1e6 * edge_j for edge_j in (e.low_j, e.energy_j, e.high_j))
+        say(f"energy {name}: {usual:.2f} µJ [{low:.2f}, {high:.2f}] per inference on {e.board}, {e.origin}")
     if damage.faults:
         note("the damage was practice: it ends with this command, and so do the words that were sent")
 

@@ -115,13 +115,7 @@ def command(
         latency = energy.latency_s()
         document |= {
             "instructions_per_inference": mix,
-            "energy": {
-                "value_j": energy.energy_j,
-                "low_j": energy.low_j,
-                "high_j": energy.high_j,
-                "origin": energy.origin,
-                "source": energy.source,
-            },
+            "energy": energy.to_json(),
             "latency": {
                 "value_s": latency.usual,
                 "low_s": latency.low,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgechaos.firmware_gen.board import load_board
 from edgechaos.firmware_gen.core import Core, Cycles
@@ -50,6 +51,11 @@ class EnergyEstimate:
     board: str
     origin: str
     source: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Value, band, origin and source."""
+        figures = {"value_j": self.energy_j, "low_j": self.low_j, "high_j": self.high_j}
+        return {**figures, "board": self.board, "origin": self.origin, "source": self.source}
 
     def latency_s(self) -> Cycles:
         """Seconds of one inference at the board's clock: cycles / clock, modelled like the joules."""

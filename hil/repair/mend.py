@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgechaos import reference
-from edgechaos.devices.contract import Device, DeviceInfo, Repairable
+from edgechaos.devices.contract import Device, DeviceInfo, Inference, Repairable
 from edgechaos.devices.protocol.repairs import KEY
 from edgechaos.faults.injections import ResolvedPlan
 from edgechaos.faults.plan import apply
 from edgechaos.faults.words import changed_words, with_rows
 from edgechaos.graph.artifact import content_hash
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.hil.energy.model import BoardEnergy, EnergyEstimate, energy_per_inference
 from edgechaos.hil.repair.damaged import added
 from edgechaos.hil.repair.diagnosis import Diagnosis
 from edgechaos.hil.repair.refit import Items, refit
@@ -90,12 +91,16 @@ def plan_repair(graph: IntegerGraph, diagnosis: Diagnosis, items: Items, flips: 
 
 @dataclass(frozen=True, slots=True)
 class Accuracies:
-    """On the same items, on the device where it was measured there. gain: after - before, paired over items."""
+    """On the same items, on the device where it was measured there. gain: after - before, paired over items.
+
+    instructions: per inference, by class, before and after, where the device counts them.
+    """
 
     before: Estimate
     after: Estimate
     gain: Estimate
     measured: bool
+    instructions: tuple[Mapping[str, float], Mapping[str, float]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Values with their intervals."""
@@ -103,6 +108,11 @@ class Accuracies:
         return {name: {"value": e.value, "low": e.low, "high": e.high, "method": e.method, "n": e.n} for name, e in shown.items()} | {
             "measured": self.measured
         }
+
+    def energy(self, board: BoardEnergy) -> dict[str, EnergyEstimate]:
+        """Joules of an inference before and after, modelled; empty where nothing counted its instructions."""
+        names = ("before", "after") if self.instructions is not None else ()
+        return {name: energy_per_inference(mix, board) for name, mix in zip(names, self.instructions or (), strict=True)}
 
 
 def accuracies(before: NDArray[Any], after: NDArray[Any], labels: NDArray[np.int64], *, measured: bool) -> Accuracies:
@@ -129,9 +139,9 @@ def send(device: Device, info: DeviceInfo, repair: Repair, items: Items) -> Accu
         raise FaultError(
             f"the repair changes {rows:,} words, device '{info.name}' holds {info.patch_capacity:,} at once; commit it, or build with more"
         )
-    before = device.infer(items.codes, seed=items.seed, head=items.head)
+    before = _counted(device, items)
     device.inject(ResolvedPlan({}, repair.words))
-    return measured(device, before.labels, repair, items)
+    return measured(device, before, repair, items)
 
 
 def commit(device: Device, repair: Repair, items: Items) -> Accuracies:
@@ -141,20 +151,29 @@ def commit(device: Device, repair: Repair, items: Items) -> Accuracies:
     """
     if not isinstance(device, Repairable):
         raise FaultError("this device takes no repair that stays; send it as changed words")
-    before = device.infer(items.codes, seed=items.seed, head=items.head)
+    before = _counted(device, items)
     device.commit(repair.mended, with_rows(repair.graph, repair.flips) if repair.flips else None)
-    return measured(device, before.labels, repair, items)
+    return measured(device, before, repair, items)
 
 
-def measured(device: Device, before: NDArray[Any], repair: Repair, items: Items) -> Accuracies:
+def _counted(device: Device, items: Items) -> tuple[Inference, dict[str, float]]:
+    """The items on the device, and instructions per inference by class; empty where it counts none."""
+    before = device.counters().instructions
+    found = device.infer(items.codes, seed=items.seed, head=items.head)
+    after = device.counters().instructions
+    return found, {name: (count - before.get(name, 0)) / len(items.codes) for name, count in after.items()}
+
+
+def measured(device: Device, before: tuple[Inference, Mapping[str, float]], repair: Repair, items: Items) -> Accuracies:
     """Run the items on the repaired device. Raises VerificationError unless every logit is the mended model's."""
-    after = device.infer(items.codes, seed=items.seed, head=items.head)
+    after, mix = _counted(device, items)
     expected = reference.run(repair.after(), items.codes, seed=items.seed, head=items.head)
     wrong = int((after.logits != expected.logits).any(axis=1).sum())
     if wrong:
         share = f"{wrong} of {len(items.codes)} items"
         raise VerificationError(f"the repaired device gives other logits than the mended model on {share}; undo the repair")
-    return accuracies(before, after.labels, items.labels, measured=True)
+    found = accuracies(before[0].labels, after.labels, items.labels, measured=True)
+    return replace(found, instructions=(before[1], mix) if mix else None)
 
 
 def record(path: Path, action: str, info: DeviceInfo, facts: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.words import changed_words, with_rows, with_words
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.hil.energy.model import board_energy, energy_per_inference
 from edgechaos.hil.repair import mend
 from edgechaos.hil.repair.damaged import DamagedDevice
 from edgechaos.hil.repair.diagnose import diagnose
@@ -30,7 +31,7 @@ from edgechaos.hil.repair.layers import unit_layers
 from edgechaos.hil.repair.refit import Items, refit
 from edgechaos.hil.repair.softmax import fit, loss
 from edgechaos.support.errors import FaultError, VerificationError
-from tests.helpers.hil_devices import ReferenceDevice
+from tests.helpers.hil_devices import PER_INFERENCE, ReferenceDevice
 from tests.helpers.mixed_graphs import items_for, mixed_graph
 from tests.helpers.places import ROOT
 from tests.hil.test_diagnose import NETS, last
@@ -152,6 +153,19 @@ def test_a_repair_is_sent_compared_and_measured() -> None:
         assert float((back == items.labels).mean()) == got.before.value, "undone"
 
 
+def test_joules_before_and_after_where_instructions_are_counted() -> None:
+    graph = NETS["spiking"]()
+    damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.5, seed=2),)))
+    items, board = taught(graph, 60, seed=1), board_energy("stm32l4r5")
+    one = energy_per_inference(PER_INFERENCE, board)
+    for spec, wanted in (("counting", {"before": one, "after": one}), ("plain", {})):
+        device = DamagedDevice(ReferenceDevice(spec, graph), damage)
+        info = device.open()
+        found = diagnose(device, info, graph, items.codes, seed=5)
+        got = mend.send(device, info, mend.plan_repair(graph, found, taught(graph)), items)
+        assert got.energy(board) == wanted
+
+
 def test_a_committed_repair_is_more_words_than_the_device_holds_rows() -> None:
     graph = NETS["k-WTA"]()
     damage = resolve(graph, FaultPlan((DeadNeurons(rate=0.5, seed=2), WeightBitFlip(rate=0.02, seed=3))))
@@ -210,7 +224,7 @@ def test_what_is_refused() -> None:
         mend.plan_repair(graph, unexplained, items)
     other = ReferenceDevice("plain", graph)
     with pytest.raises(VerificationError, match="other logits than the mended model on"):
-        mend.measured(other, np.zeros(100, np.uint16), repair, items)
+        mend.measured(other, (other.infer(items.codes), {}), repair, items)
 
 
 def test_a_fit_of_what_can_be_separated() -> None:
