@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 
 from edgechaos.firmware_gen.core import DEFAULT, Core, Costs, cores
-from edgechaos.firmware_gen.plan.pairs import may_pair, may_spike
+from edgechaos.firmware_gen.plan.pairs import may_offset, may_pair, may_spike
 from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.weighted import Summing
 
-Kernel = Literal["dense", "event", "packed", "pairs", "spikes"]
+Kernel = Literal["dense", "event", "packed", "pairs", "spikes", "nibbles"]
 Choice = Literal["auto", "dense", "event"]
 
 
@@ -42,8 +42,8 @@ class KernelChoice:
     def __str__(self) -> str:
         active = f"other than {self.background}" if self.background else "active"
         measured = "activity not measured" if self.activity is None else f"{self.activity:.1%} of the inputs {active}"
-        if self.kernel == "packed":
-            return f"packed: {measured}, only the rows of active inputs are read"
+        if self.kernel in ("packed", "nibbles"):
+            return f"{self.kernel}: {measured}, only the rows of active inputs are read"
         return f"{self.kernel}: {measured}, event-driven pays below {self.crossover:.0%}"
 
 
@@ -69,6 +69,7 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
     Nodes that share their weights share the kernel of the first of them: one layout is stored.
     """
     board, core = core is not None, core or cores.load(DEFAULT)
+    nibbles = board and not repairable and may_offset(graph, core)
     chosen: dict[str, KernelChoice] = {}
     of_weight: dict[str, Kernel] = {}
     for node in graph.nodes:
@@ -80,7 +81,8 @@ def choose_kernels(graph: IntegerGraph, choice: Choice, core: Core | None = None
             limit = crossover(node.terms(graph), len(graph.value(node.weight)), costs)
             background, activity = _background(graph, node) if board else (0, _activity(graph, node.input))
             if graph.constants[node.weight].bits < 8:
-                chosen[node.name] = KernelChoice(node.name, "packed", activity, limit, background)
+                packed: Kernel = "nibbles" if nibbles and graph.constants[node.weight].bits == 4 else "packed"
+                chosen[node.name] = KernelChoice(node.name, packed, activity, limit, background)
                 continue
             pays: Kernel = "event" if (UNMEASURED if activity is None else activity) < limit else "dense"
             kernel = of_weight.setdefault(node.weight, pays if choice == "auto" else choice)

@@ -14,9 +14,11 @@ from edgechaos.graph.integer_graph import IntegerGraph
 from edgechaos.graph.kinds.conv import Conv
 from edgechaos.graph.kinds.matmul import MatMul
 from edgechaos.graph.node import Node
+from edgechaos.graph.weighted import Summing
 from edgechaos.harden.guards import guards_of
 
 KERNEL, MATRIX_KERNEL = "ec_conv_quads.S", "ec_dot_quads.S"
+NIBBLE_KERNELS = ("ec_add_nibbles.S", "ec_add_rows.S")
 SPIKE_KERNELS = ("ec_add_spikes.S", "ec_list_spikes.S")
 """The assembly of cores that have the products: without it one weight at a time is as fast."""
 TAPS = 3
@@ -52,13 +54,19 @@ def may_spike(graph: IntegerGraph, node: Node, core: Core) -> bool:
     return low >= 0 and high <= 1 and (graph.tensors[node.input].ticks == 0 or node.terms(graph) % 4 == 0)
 
 
+def may_offset(graph: IntegerGraph, core: Core) -> bool:
+    """Whether the core has the kernel of 4-bit weights that are stored as code + 8, and none of them may change."""
+    four = [n for n in graph.nodes if isinstance(n, Summing) and graph.constants[n.weight].bits == 4]
+    return {path.name for path in core.kernels}.issuperset(NIBBLE_KERNELS) and all(_in_flash(graph, n) for n in four)
+
+
 def spike_rows(inputs: int) -> NDArray[np.intp]:
     """Where the row of each input stands, as `ec_spike_row` of ec_layers.h says."""
     i = np.arange(inputs)
     return np.where(i < inputs // 32 * 32, i // 32 * 32 + 31 - 8 * (i % 4) - i // 4 % 8, i)
 
 
-def _in_flash(graph: IntegerGraph, node: MatMul) -> bool:
+def _in_flash(graph: IntegerGraph, node: Summing) -> bool:
     """Whether its words stay there in another order: those that a guard corrects would lie in RAM."""
     code = guards_of(graph).codes.get(node.weight)
     return code is None or not code.corrects

@@ -96,7 +96,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     files |= {
         source: model.source().encode(),
         f"src/{model.prefix}.h": model.header().encode(),
-        "src/ec_config.h": _config(graph, board, plan, faults).encode(),
+        "src/ec_config.h": _config(graph, board, plan, faults, kernels).encode(),
         "src/ec_protocol.h": protocol_header().encode(),
         "src/ec_target.h": _target(model.prefix).encode(),
         "flags.txt": "".join(f"{flag}\n" for flag in _flags(board)).encode(),
@@ -151,12 +151,13 @@ def _noisy(graph: IntegerGraph) -> bool:
     return any(lowering_of(node).noisy(node) for node in graph.nodes)
 
 
-def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool) -> str:
+def _config(graph: IntegerGraph, board: Board | None, plan: MemoryPlan, faults: bool, kernels: Mapping[str, KernelChoice]) -> str:
     macros = {
         "EC_FAULTS": int(faults),
         "EC_NOISE": int(_noisy(graph)),
         "EC_GAUSSIAN_MAX": GAUSSIAN_MAX,
         "EC_PACKED": int(any(graph.constants[n.weight].bits < 8 for n in graph.weighted())),
+        **({"EC_NIBBLES": 1} if any(c.kernel == "nibbles" for c in kernels.values()) else {}),
         "EC_MAX_PAYLOAD": f"{board.max_payload if board else HOST_PAYLOAD}u",
         "EC_INPUT_BYTES": f"{plan.input_bytes}u",
         **{f"EC_SCRATCH_{what.upper()}": size for what, size in asdict(plan.scratch).items()},

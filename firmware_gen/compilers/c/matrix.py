@@ -34,10 +34,12 @@ def matrix(source: Source, w: Writer, node: Summing, multiple: int = 1, kind: st
         stride = quads[0].nbytes
         note = "[4 outputs][8 inputs][4][2 outputs][input], 256 B + A"
         table = f"(const int8_t *){source.table(w, node.weight, 'pairs', quads, 'int16', note)}"
-    elif choice.kernel == "packed":
-        packed = pack(weight.T, constant.bits)
+    elif choice.kernel in ("packed", "nibbles"):
+        shift = offset if choice.kernel == "nibbles" else 0
+        packed = pack(weight.T + np.int8(shift), constant.bits)
         stride = packed.shape[1]
-        table = source.table(w, node.weight, "packed", packed, "uint8", f"[in][out], {8 // constant.bits} weights a byte")
+        note = f"[in][out], {8 // constant.bits} weights a byte" + f", weight + {shift}" * bool(shift)
+        table = source.table(w, node.weight, choice.kernel, packed, "uint8", note)
     else:
         layout = "spikes" if choice.kernel == "spikes" else "rows"
         stride = up(outputs, 16) if choice.kernel == "spikes" else stride

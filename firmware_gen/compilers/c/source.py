@@ -20,7 +20,7 @@ from edgechaos.graph.node import Node
 from edgechaos.harden.guards import guards_of
 
 ALIGNED = " EC_ALIGNED"
-ALIGNED_LAYOUTS = ("rows", "spikes", "packed", "tokens", "windows", "pairs")
+ALIGNED_LAYOUTS = ("rows", "spikes", "nibbles", "packed", "tokens", "windows", "pairs")
 
 CORRECTED_BY_ROWS = ("rows", "packed", "dense", "windows", "tokens", "packed_dense")
 """Layouts of weights of which a wrong one is corrected after the sum; any other table with SEC-DED lies in RAM."""

@@ -9,6 +9,10 @@
 #define EC_GUARDS 0 /* how many tables have check words (ec_guard.h) */
 #endif
 
+#ifndef EC_NIBBLES
+#define EC_NIBBLES 0 /* 1: rows of 4-bit codes have an offset (ec_add_nibbles.S) */
+#endif
+
 /* One weight matrix, of a MatMul, of a Conv (inputs: one window) or of an EmbeddingBag (outputs: the vocabulary), in one
  * of five layouts; the other pointer is NULL.
  * dense: int8 [outputs][inputs], for inputs that are mostly not 0; of a Conv, rows padded with zeros to whole fours.
@@ -21,7 +25,7 @@
  *        4 and 6, 5 and 7), pairs of outputs, inputs; padded with zeros; `stride` bytes for four outputs.
  * spikes: `rows` of inputs that are 0 or 1, in the order of ec_spike_row, padded to whole sixteens.
  * Weights of 4 or 2 bits are packed, in either layout: `stride` bytes a row, codes without offset, two's complement, low
- * bits first, padded with zeros to whole eights.
+ * bits first, padded with zeros to whole eights; with EC_NIBBLES those of 4 bits in rows are code + 8.
  */
 typedef struct ec_matrix {
     const int8_t *dense;

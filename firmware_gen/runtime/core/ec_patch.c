@@ -7,6 +7,8 @@
 
 int32_t ec_weight_at(const ec_matrix *matrix, uint32_t output, uint32_t input)
 {
+    if (EC_NIBBLES && matrix->bits == 4u && matrix->rows != NULL)
+        return (ec_packed_code(matrix->rows + input * matrix->stride, 4, output) & 15) - 8;
     if (matrix->bits < 8u && matrix->rows != NULL)
         return ec_packed_code(matrix->rows + input * matrix->stride, matrix->bits, output);
     if (matrix->bits < 8u)

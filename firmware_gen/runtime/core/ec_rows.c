@@ -17,33 +17,39 @@
 /* 1 where the kernel takes the offset off every weight, and not its sum off the result. */
 #define EC_SIGNED_ROWS (EC_AVX2 && !EC_WIDE)
 
-/* Packed codes have none. */
+/* Packed codes have none, but nibbles. */
 static inline int32_t offset_of(const ec_matrix *matrix)
 {
-    return EC_SIGNED_ROWS || (EC_PACKED && matrix->bits < 8u) ? 0 : matrix->offset;
+    return EC_SIGNED_ROWS || (EC_PACKED && matrix->bits < (EC_NIBBLES ? 4u : 8u)) ? 0 : matrix->offset;
 }
 
 #if EC_WIDE && defined(EC_ADD_ROWS_S)
 
 void ec_add_rows(ec_rows *rows); /* ec_add_rows.S */
+void ec_add_nibbles(ec_rows *rows); /* ec_add_nibbles.S */
 
 /* The last columns have no eight sums of their own. */
-static void add_rows(const ec_matrix *matrix, ec_rows rows)
+static void add_blocks(const ec_matrix *matrix, ec_rows rows, void (*add)(ec_rows *rows))
 {
     const uint32_t left = matrix->outputs % 8u;
     int32_t last[8] = {0}, *to;
     rows.blocks = matrix->outputs / 8u;
     rows.phase = 0;
     if (rows.blocks > 0u)
-        ec_add_rows(&rows);
+        add(&rows);
     if (left == 0u)
         return;
     to = rows.to;
     memcpy(last, rows.from, left * sizeof *last);
     rows.from = rows.to = last;
     rows.blocks = 1;
-    ec_add_rows(&rows);
+    add(&rows);
     memcpy(to, last, left * sizeof *last);
+}
+
+static void add_rows(const ec_matrix *matrix, ec_rows rows)
+{
+    add_blocks(matrix, rows, ec_add_rows);
 }
 
 #else
@@ -189,7 +195,11 @@ static void add_list(const ec_matrix *matrix, ec_rows rows)
 {
 #if EC_PACKED
     if (matrix->bits == 4u) {
+#if EC_NIBBLES
+        add_blocks(matrix, rows, ec_add_nibbles);
+#else
         add_packed_rows(matrix, &rows, 4);
+#endif
         return;
     }
     if (matrix->bits == 2u) {
@@ -205,6 +215,8 @@ uint32_t ec_rows_first(const ec_matrix *matrix)
 #if EC_WIDE && defined(EC_ADD_ROWS_S)
     if (!EC_PACKED || matrix->bits == 8u)
         return (uint32_t)(uintptr_t)matrix->rows - 8u;
+    if (EC_NIBBLES && matrix->bits == 4u)
+        return (uint32_t)(uintptr_t)matrix->rows - 4u;
 #endif
     (void)matrix;
     return 0;
