@@ -21,10 +21,12 @@ _FACE = {
     "apply": "edgechaos.faults.plan",
     "build_model": "edgechaos.models.build:build",
     "encode": "edgechaos.reference",
+    "harden_model": "edgechaos.harden.base:harden",
     "load": "edgechaos.graph.artifact",
     "load_checkpoint": "edgechaos.models.checkpoint:load",
     "load_dataset": "edgechaos.data:load",
     "open_device": "edgechaos.devices.registry",
+    "parse_hardening": "edgechaos.harden.base",
     "quantize_model": "edgechaos.quantize.pipeline:quantize",
     "read_campaign": "edgechaos.hil.campaign.reading",
     "resolve": "edgechaos.faults.plan",
@@ -48,6 +50,8 @@ if TYPE_CHECKING:  # the same once more, for editors and type checkers; tests/ho
     from edgechaos.faults.plan import FaultPlan, apply, resolve
     from edgechaos.graph.artifact import load, save
     from edgechaos.graph.integer_graph import IntegerGraph
+    from edgechaos.harden.base import harden as harden_model
+    from edgechaos.harden.base import parse_hardening
     from edgechaos.hil.campaign.config import Campaign
     from edgechaos.hil.campaign.reading import read_campaign
     from edgechaos.hil.execute.evaluate import EvaluationSet
@@ -74,10 +78,12 @@ __all__ = [
     "apply",
     "build_model",
     "encode",
+    "harden_model",
     "load",
     "load_checkpoint",
     "load_dataset",
     "open_device",
+    "parse_hardening",
     "quantize_model",
     "read_campaign",
     "resolve",
