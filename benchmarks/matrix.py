@@ -29,18 +29,18 @@ def text(found: Cell) -> str:
 
 
 def on_boards(kinds: list[str], names: list[str]) -> int:
-    """A line per kind, width and target; 1 where an integer differs."""
-    integers = wrong = 0
-    chosen = [target for target in targets() if not names or target.board in names]
-    print("| kind | weights | " + " | ".join(map(str, chosen)) + " |", "|---" * (len(chosen) + 2) + "|", sep="\n")
+    """A line per kind, width, board and compiler; 1 where an integer differs."""
+    cells = []
+    print("| kind | weights | board, compiler | integers that differ |", "|---" * 4 + "|", sep="\n")
     for kind in kinds:
         model, data = trained(kind)
         for bits in WIDTHS:
             graph = quantized(kind, bits, model, data)
             items = {head.name: reference.encode(graph, data[head.name].test_items, head.name) for head in graph.heads}
-            cells = [compared(graph, target, items, seed=SEED, parameters=hot(graph)) for target in chosen]
-            print(f"| {kind} | {bits} bits | " + " | ".join(cell.text for cell in cells) + " |", flush=True)
-            integers, wrong = integers + sum(c.integers for c in cells), wrong + sum(c.mismatches for c in cells)
+            for target in (one for one in targets() if not names or one.board in names):
+                cells.append(compared(graph, target, items, seed=SEED, parameters=hot(graph)))
+                print(f"| {kind} | {bits} bits | {target} | {cells[-1].text} |", flush=True)
+    wrong, integers = sum(c.mismatches for c in cells), sum(c.integers for c in cells)
     print(f"\n{wrong:,} mismatches in {integers:,} integers")
     return 1 if wrong else 0
 
