@@ -38,6 +38,7 @@ PROJECTS = Registry(
         "elf": "edgechaos.firmware_gen.projects.elf:PROJECT",
         "library": "edgechaos.firmware_gen.projects.host:LIBRARY",
         "server": "edgechaos.firmware_gen.projects.host:SERVER",
+        "inference": "edgechaos.firmware_gen.projects.inference:PROJECT",
     },
     group="edgechaos.projects",
 )

@@ -32,7 +32,11 @@ from edgechaos.cli.show import print_json, say
     help="zig, gcc (arm-none-eabi-gcc), riscv-gcc, or a plug-in's.",
 )
 @click.option(
-    "--project", default="elf", show_default=True, metavar="KIND", help="elf; library or server, for this host; or a plug-in's kind."
+    "--project",
+    default="elf",
+    show_default=True,
+    metavar="KIND",
+    help="elf; inference (no server); library or server (this host); or a plug-in's.",
 )
 @click.option("--no-faults", is_flag=True, help="Leave the fault hooks out: for products, not for campaigns.")
 @option.json

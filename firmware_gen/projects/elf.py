@@ -80,7 +80,8 @@ def _measure(firmware: Firmware, elf: Path) -> Built:
     return Built(elf, flash, ram, sections.get(".stack", 0), firmware.firmware_hash, sections)
 
 
-def _make(firmware: Firmware, folder: Path, compiler: str) -> Made:
+def make(firmware: Firmware, folder: Path, compiler: str) -> Made:
+    """As `Project.make`."""
     built = build(firmware, folder, compiler)
     assert isinstance(firmware.board, Board)
     board = firmware.board
@@ -92,4 +93,4 @@ def _make(firmware: Firmware, folder: Path, compiler: str) -> Made:
     return Made(built.elf, record(firmware, built) | {"elf": str(built.elf), "compiler": compiler}, lines)
 
 
-PROJECT = Project("sources and an ELF for a board", _make)
+PROJECT = Project("sources and an ELF for a board", make)

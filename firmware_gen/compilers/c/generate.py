@@ -40,6 +40,7 @@ FREESTANDING = (
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=all", "-g0"),
 )
 LINK = ("-Wl,-T,link.ld", "-Wl,-e,Reset_Handler", "-Wl,--gc-sections", "-Wl,--build-id=none", "-static")
+SMALL = frozenset({"-Os", "-Oz"})
 HOST_FLAGS = ("-std=c99", "-O3", "-fPIC", "-fno-sanitize=all", "-g0", "-fvisibility=default")
 
 
@@ -81,6 +82,7 @@ def generate(graph: IntegerGraph, board: Board | None, *, faults: bool = True, k
     """
     graph.validate()
     check_supported(graph)
+    board = _sized(board)
     kernels = choose_kernels(graph, kernel, board.core if board else None, repairable=board is None or (faults and board.repair_bytes > 0))
     patches = board.patch_capacity if board else HOST_PATCHES
     plan = plan_memory(graph, patches, faults, working_memory(graph, kernels), board.repair_bytes if board else HOST_REPAIR)
@@ -136,8 +138,19 @@ def _runtime(board: Board | None) -> dict[str, bytes]:
     return files | {"freestanding/string.h": (startup / "string.h").read_bytes()}
 
 
+def _sized(board: Board | None) -> Board | None:
+    """Assembly is unrolled for speed: where the board file asks for small code, the C takes its place."""
+    if board is None or not SMALL & {*board.flags}:
+        return board
+    return replace(board, core=replace(board.core, kernels=(), pair_costs=None))
+
+
 def _flags(board: Board | None) -> tuple[str, ...]:
-    return HOST_FLAGS if board is None else (*board.core.zig, *OPTIMIZE, *FREESTANDING, *LINK, *board.flags)
+    """zig strips what is optimized for size and has no debug information, which the linker script leaves out in any case."""
+    if board is None:
+        return HOST_FLAGS
+    freestanding = tuple("-g" if flag == "-g0" and SMALL & {*board.flags} else flag for flag in FREESTANDING)
+    return (*board.core.zig, *OPTIMIZE, *freestanding, *LINK, *board.flags)
 
 
 def _digest(model_hash: str, files: Mapping[str, bytes]) -> str:
