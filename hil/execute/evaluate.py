@@ -77,7 +77,7 @@ class TrialResult:
     correct: recognised images; per_class: the same by true class. outcomes: images per outcome (empty for a clean run).
     digest: SHA-256 over all logits and classes. correct_bits: one bit per image. baseline: a clean run's logits, for the
     faulty ones to be compared with. instructions: by class, over `counted` inferences; empty where the device counts none.
-    inferred: it was not run, but concluded from the clean run or another fault's.
+    inferred: it was not run, but concluded from the clean run.
     """
 
     correct: int

@@ -61,9 +61,11 @@ SEEN_S = 30.0
 
 
 def spec(masks: int, attempts: int) -> Campaign:
-    """An emulator, which is a process of its own, and a library in the worker's process."""
-    sweeps = (Sweep("omission", (0.25, 0.75)), Sweep("dead", (0.25, 0.5)))
-    return campaign(devices=("unicorn", "host"), sweep=sweeps, masks=masks, images=Images(IMAGES), timeout=300.0, attempts=attempts)
+    """An emulator, which is a process of its own, and runs some trials of a mask at once, and a library in the worker's process."""
+    memory = Sweep("memory_bits", values=(1.0, 9.0), options={"region": "state"}, devices=("unicorn",))
+    sweeps = (Sweep("omission", (0.25, 0.75)), Sweep("dead", (0.25, 0.5)), memory)
+    about: dict[str, Any] = {"timeout": 300.0, "attempts": attempts, "prune": True}
+    return campaign(devices=("unicorn", "host"), sweep=sweeps, masks=masks, images=Images(IMAGES), **about)
 
 
 @dataclass

@@ -31,7 +31,8 @@ FEWEST_LATE = 3
 class Replayed:
     """What one run gave: an exchange per request, fewer where it stopped; instructions by class inside the GPIO windows.
 
-    inferred: it was not run, for another run gives the same.
+    inferred: the clean run says what it gives. That an equal change, between the same two uses, was run for it is not told: which of them
+    was, depends on what else is asked for.
     """
 
     exchanges: list[Exchange]
@@ -114,7 +115,7 @@ class Replays:
             if not plan:
                 yield golden.run
             elif prune and start.key in known:
-                yield replace(known[start.key], inferred=True)
+                yield replace(known[start.key], inferred=start.key == ())
             else:
                 done = self._under(plan, start, saved, frames)
                 if start.key is not None:
