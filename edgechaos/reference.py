@@ -21,8 +21,8 @@ from edgechaos.graph.node import Draws
 from edgechaos.graph.signals import require_finite
 from edgechaos.support.errors import GraphError, ShapeError
 
-BATCH = 256
-"""Samples evaluated together: large enough to vectorise, small enough that the random words stay in cache."""
+BATCH, BATCH_VALUES = 256, 1 << 19
+"""Samples evaluated together, and values of one tensor of theirs, at most: enough to vectorise, and what a cache holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,16 @@ def run(
     sample_ids = check_inputs(graph, spec, codes, samples, seed)
     check_keep(graph, spec, keep)
     settings = check_parameters(graph, parameters)
-    parts = [
-        _run_batch(graph, spec, codes[i : i + BATCH], Draws(seed, sample_ids[i : i + BATCH], settings), keep)
-        for i in range(0, max(len(codes), 1), BATCH)
-    ]
+    parts = [_run_batch(graph, spec, codes[at], Draws(seed, sample_ids[at], settings), keep) for at in batches(graph, spec, len(codes))]
     kept = {name: np.concatenate([p.tensors[name] for p in parts]) for name in keep}
     return Result(np.concatenate([p.logits for p in parts]), np.concatenate([p.labels for p in parts]), kept)
+
+
+def batches(graph: IntegerGraph, head: Head, items: int) -> list[slice]:
+    """What to evaluate together, one batch at least: shared by every backend that takes arrays."""
+    largest = max(graph.tensors[name].size for name in (head.input, *(node.output for node in graph.path(head.name))))
+    size = max(1, min(BATCH, BATCH_VALUES // largest))
+    return [slice(at, at + size) for at in range(0, max(items, 1), size)]
 
 
 def check_inputs(graph: IntegerGraph, head: Head, codes: NDArray[Any], samples: ArrayLike | None, seed: int) -> NDArray[np.uint32]:

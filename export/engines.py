@@ -16,7 +16,7 @@ from edgechaos.export.onnx.evaluators import Evaluate
 from edgechaos.export.onnx.lowering import SAMPLE, SEED
 from edgechaos.export.onnx.to_onnx import parameter_inputs, to_onnx
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.reference import BATCH, Result, check_inputs, check_parameters
+from edgechaos.reference import Result, batches, check_inputs, check_parameters
 from edgechaos.support.registry import Registry
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class EngineModel:
         fixed = {SEED: np.array([seed], np.uint32)}
         fixed |= {name: np.array([settings[node]], np.int32) for node, name in parameter_inputs(self._graph, self._head.name).items()}
         parts = [
-            self._evaluate({self._head.input: codes[i : i + BATCH], SAMPLE: ids[i : i + BATCH], **fixed})
-            for i in range(0, max(len(codes), 1), BATCH)
+            self._evaluate({self._head.input: codes[at], SAMPLE: ids[at], **fixed}) for at in batches(self._graph, self._head, len(codes))
         ]
         found = dict(zip(self._outputs, (np.concatenate(column) for column in zip(*parts, strict=True)), strict=True))
         return Result(found[self._head.logits], found[self._head.label][:, 0], {name: found[name] for name in self._keep})

@@ -88,6 +88,16 @@ def test_batches_larger_than_the_chunk_are_whole() -> None:
     assert (whole.logits[-3:] == tail.logits).all()
 
 
+@pytest.mark.parametrize(("values", "size"), [(1 << 19, 256), (12 * 100, 100), (1, 1)])
+def test_large_tensors_make_small_batches(values: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = chaos_graph()  # 12 inputs are its largest tensor
+    monkeypatch.setattr(reference, "BATCH_VALUES", values)
+    slices = reference.batches(graph, graph.head(None), 300)
+    assert [i for at in slices for i in range(300)[at]] == [*range(300)]
+    assert {at.stop - at.start for at in slices} == {size}
+    assert reference.batches(graph, graph.head(None), 0) == [slice(0, size)]
+
+
 def test_an_empty_batch_has_shapes() -> None:
     found = reference.run(chaos_graph(), np.zeros((0, 12), np.int8))
     assert (found.logits.shape, found.labels.shape) == ((0, 4), (0,))
