@@ -48,12 +48,14 @@ class DeviceConformance:
         raise NotImplementedError("say how your device is made: override make(graph, holds)")
 
     @pytest.fixture(scope="class")
-    def devices(self) -> Iterator[dict[str, Device]]:
+    @staticmethod
+    def devices(request: pytest.FixtureRequest) -> Iterator[dict[str, Device]]:
         """One open device per graph, for the tests that leave it as they found it."""
         opened: dict[str, Device] = {}
+        suite: DeviceConformance = request.cls()
         try:
-            for name in GRAPHS.keys() - self.refuses:
-                opened[name] = self.make(GRAPHS[name], GRAPHS[name])
+            for name in GRAPHS.keys() - suite.refuses:
+                opened[name] = suite.make(GRAPHS[name], GRAPHS[name])
                 opened[name].open()
             yield opened
         finally:
