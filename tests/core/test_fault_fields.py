@@ -16,6 +16,7 @@ from edgechaos.cli.fault_option import parse_faults
 from edgechaos.faults.base import fault_kinds
 from edgechaos.faults.injections import ON_INJECTION, REGISTERS, Draw, ResolvedPlan, Strike, Wire
 from edgechaos.faults.kinds.brown_out import BrownOut
+from edgechaos.faults.kinds.dead import DeadNeurons
 from edgechaos.faults.kinds.instruction_bits import InstructionBits
 from edgechaos.faults.kinds.instruction_skip import InstructionSkip
 from edgechaos.faults.kinds.link import LinkBitErrors, LinkDelay
@@ -252,10 +253,10 @@ def test_what_classes_say() -> None:
         (InstructionBits(region="a b"), "is no section or symbol"),
         (Reset(trigger="main-4"), "is no address"),
         (Reset(trigger="x" * 128), "is no address"),
-        (RegisterBits(register="pc"), "register 'pc' is not one of"),
-        (MemoryBits(op="flip"), "op .flip. is not one of"),
-        (RegisterBits(op="flip"), "op .flip. is not one of"),
-        (InstructionBits(op="flip"), "op 'flip' is not one of set, clear, toggle, overwrite"),
+        (RegisterBits(register="pc"), "register 'pc' is (none|not one) of"),
+        (MemoryBits(op="flip"), "op .flip. is (none|not one) of"),
+        (RegisterBits(op="flip"), "op .flip. is (none|not one) of"),
+        (InstructionBits(op="flip"), "op 'flip' is (none|not one) of set, clear, toggle, overwrite"),
     ],
 )
 def test_what_cannot_strike_is_refused(fault: Any, says: str) -> None:
@@ -297,3 +298,13 @@ def resolve_place(kind: str, **given: Any) -> str:
 def test_which_kinds_one_seed_stands_for() -> None:
     assert {name for name in OTHERS if not fault_kinds()[name](**({"address": 0} if name == "ram_bit_flip" else {})).uniform} == set()
     assert not WeightBitFlip(target="bias").uniform
+
+
+def test_a_swept_field_at_a_value() -> None:
+    bits, share = fault_kinds()["generator_biased"](), fault_kinds()["dead"]()
+    assert repr(bits.at(3.0)).count("bits=3,") == 1, "a whole number, of a field that holds one"
+    assert repr(bits.at(1.5)).count("bits=1.5,") == 1, "it is refused, not rounded"
+    assert repr(share.at(1.0)).count("rate=1.0,") == 1
+    assert share.at(0.25) == DeadNeurons(rate=0.25)
+    assert share.seeded(5) == DeadNeurons(seed=5)
+    assert bits.seeded(5) == bits
