@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -42,7 +43,7 @@ Check = Callable[[], Iterable[Finding]]
 CHECKS: Registry[Check] = Registry(
     "check",
     lambda found: found if callable(found) else None,
-    table={name: f"{__name__}:{name}" for name in ("python", "extras", "compilers", "cache", "data")},
+    table={name: f"{__name__}:{name}" for name in ("python", "extras", "compilers", "emulators", "cache", "data")},
     group="edgechaos.checks",
 )
 """What is looked at, in this order; an installed package adds its own."""
@@ -73,6 +74,15 @@ def compilers() -> Iterator[Finding]:
         toolchain = TOOLCHAINS.load(name)
         found = toolchain.found()
         yield _finding(f"compiler '{name}'", bool(found), f"{toolchain.title} {found}" if found else "nothing", toolchain.remedy)
+
+
+def emulators() -> Iterator[Finding]:
+    """The programs that emulate boards; Unicorn is a package."""
+    from edgechaos.devices.emulators.qemu.machine import REMEDIES
+
+    for program, command in REMEDIES.items():
+        found = shutil.which(program) or ""
+        yield _finding(f"emulator '{program}'", bool(found), found or "nothing", command)
 
 
 def cache() -> Iterator[Finding]:

@@ -63,6 +63,8 @@ def test_what_is_missing_has_a_remedy_and_what_is_there_has_none(monkeypatch: py
     findings = {finding.name: finding for finding in examine()}
     assert findings["extra 'onnx'"] == Finding("extra 'onnx'", False, "nothing", "pip install 'edgechaos[onnx]'")
     assert findings["compiler 'gcc'"].remedy.startswith("apt-get install gcc-arm-none-eabi")
+    assert findings["compiler 'riscv-gcc'"].remedy == "apt-get install gcc-riscv64-unknown-elf"
+    assert findings["emulator 'qemu-system-riscv32'"].remedy == "apt-get install qemu-system-misc"
     assert not findings["EDGECHAOS_DATA"].good
 
 
