@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,21 @@ def test_integers_are_the_references(board: str, name: str, tmp_path: Path) -> N
                 assert found.instructions is not None
                 largest = max(largest, int(found.instructions.max()))
     assert 2 * largest < most, "what a core's `work` allows is too little"
+
+
+@pytest.mark.parametrize("name", ["spikes, more than a list", "background, event", "background, 4 bits"])
+def test_kernels_are_shorter_where_size_is_asked_for_and_their_integers_the_same(name: str, tmp_path: Path) -> None:
+    """By GCC: zig leaves out the symbols, which an emulator needs, where size is asked for."""
+    graph, kernel = GRAPHS[name]
+    board = load_board("mps2-an386")
+    small, large = (
+        build(generate(graph, replace(board, flags=flags), kernel=kernel, faults=False), tmp_path / str(len(flags)), "gcc")
+        for flags in (("-Os",), ())
+    )
+    codes = items_for(graph, 6)
+    with EmulatedDevice(graph, small.elf, "mps2-an386") as device:
+        np.testing.assert_array_equal(device.infer(codes, seed=3).logits, reference.run(graph, codes, seed=3).logits)
+    assert small.flash_bytes < large.flash_bytes - 500
 
 
 def test_every_core_has_an_emulated_board() -> None:
