@@ -69,8 +69,15 @@ class Source:
     def in_use(self, node: Node, kind: str) -> str:
         """The C expression of the address of a matrix's description of this kind: as flashed, or the copy that a repair has made."""
         if not self.plan.capacities.repair_bytes:
-            return f"&{self.description(node)}"
+            return self.address(node, kind)
         return f"EC_IN_USE({kind}, run, {self.graph.weighted().index(node)})"
+
+    def address(self, node: Node, kind: str) -> str:
+        """The C expression of the address of a node's description; of one whose weights are corrected by rows, so that no compiler knows
+        the weights: those that it made part of the code would be corrected in vain."""
+        words = {constant for _, constant in node.constants() if constant in self.guards.codes}
+        about = f"&{self.description(node)}"
+        return f"(const {kind} *)ec_unknown({about})" if words else about
 
     def at(self, tensor: str) -> str:
         """The C expression of a tensor's first element."""

@@ -32,6 +32,13 @@ typedef struct ec_guards {
     uint16_t bad;   /* so many inferences more give no result: nothing was corrected when a block was last checked */
 } ec_guards;
 
+/* The same address, of which the compiler knows nothing. */
+static inline const void *ec_unknown(const void *address)
+{
+    const void *volatile hidden = address;
+    return hidden;
+}
+
 /* Checks every EC_GUARD_SPREAD-th block. matrix: [matrices], as kernels read them. Returns 0, or EC_ERROR_MEMORY where words are wrong
  * and not corrected.
  */

@@ -47,7 +47,8 @@ class EmbeddingBagInC(Lowering):
 
     def call(self, source: Source, w: Writer, node: EmbeddingBag) -> None:
         """ec_embedding_bag(about, run, ids, out)."""
-        w.line(f"ec_embedding_bag(&{source.description(node)}, run, (const uint8_t *){source.at(node.input)}, {source.at(node.output)});")
+        about = source.address(node, "ec_embedding")
+        w.line(f"ec_embedding_bag({about}, run, (const uint8_t *){source.at(node.input)}, {source.at(node.output)});")
 
     def instructions(self, graph: IntegerGraph, node: EmbeddingBag) -> int:
         """Every token is a word."""
