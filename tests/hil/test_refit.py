@@ -146,10 +146,10 @@ def test_logits_that_meet_noise_keep_their_size() -> None:
     found = fitted(graph)
     mended = _rounded(graph, graph, reader, layer, found, 1.0, items)
     scale = min(127 / 0.5, float(spread) / 10.0)
-    assert (mended.value(mended.node(reader.name).weight)[:, 0] == np.rint(scale * found.weight[:, 0])).all()  # type: ignore[attr-defined]
-    tight = replace(found, spread=float(spread) / 20)
+    assert (mended.value(mended.node(reader.name).weight)[:, found.used] == np.rint(scale * found.weight[:, found.used])).all()  # type: ignore[attr-defined]
+    tight = replace(found, spread=float(spread) / 200)
     small = _rounded(graph, graph, reader, layer, tight, 1.0, items)
-    assert (small.value(small.node(reader.name).weight)[:, 0] == np.rint(20 * found.weight[:, 0])).all()  # type: ignore[attr-defined]
+    assert (small.value(small.node(reader.name).weight)[:, found.used] == np.rint(200 * found.weight[:, found.used])).all()  # type: ignore[attr-defined]
 
 
 def test_biases_before_a_ramp_are_fitted_where_there_are_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
