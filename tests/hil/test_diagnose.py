@@ -33,7 +33,7 @@ from edgechaos.hil.repair.damaged import DamagedDevice, added
 from edgechaos.hil.repair.diagnose import diagnose
 from edgechaos.hil.repair.diagnosis import Diagnosis, LayerDiagnosis
 from edgechaos.hil.repair.driven import DrivenTests
-from edgechaos.hil.repair.layers import unit_layers
+from edgechaos.hil.repair.layers import UnitLayer, unit_layers
 from edgechaos.support.errors import DataError, UnsupportedError
 from tests.helpers.graphs import chaos_graph
 from tests.helpers.hil_devices import ReferenceDevice
@@ -239,6 +239,26 @@ def test_what_is_known_as_a_sentence() -> None:
     other = "the device gives other logits on 2 of 9 items: it has other faults"
     assert said(confirmed=7) == f"12 of 12 units decided; {other}"
     assert said(1, confirmed=7) == f"11 of 12 units decided; {other} or dead units among the rest"
+
+
+def test_every_obstacle_has_its_sentence() -> None:
+    graph = NETS["two spiking layers"]()
+    first, last = unit_layers(graph)
+    codes = items_for(graph, 1)
+
+    def said(*layers: UnitLayer, capacity: int = 100) -> str:
+        tests = DrivenTests(ReferenceDevice("plain", graph), graph, graph.heads[0].name, codes, 5, capacity, layers)
+        tests.known[last.name] = LayerDiagnosis(last.name, last.count, method="tests")
+        return tests._obstacle(0)
+
+    bare = replace(last, driver=replace(last.driver, bias=None))  # type: ignore[type-var]
+    assert said(first, last) == said(last) == ""
+    assert said(replace(first, readers=(*first.readers, *last.readers)), last) == "what 'cortex0' sends is read by more than one matrix"
+    assert said(replace(first, readers=(bare.driver,)), bare) == "'cortex1_matmul' has no bias to set a working point with"
+    several = "what the last layer sends reaches the logits by more than one matrix"
+    assert said(replace(last, readers=last.readers * 2)) == said(first) == several
+    assert said(last, capacity=6) == "the device holds 6 changed words, too few for a test"
+    assert said(last, capacity=7) == "", "a row for each logit, and one"
 
 
 def test_a_carrier_reads_its_unit_alone_with_the_largest_weight() -> None:

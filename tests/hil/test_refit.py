@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,13 +139,21 @@ def test_a_fit_in_stored_types(share: float) -> None:
     assert (still.value(still.node(layer.driver.name).bias) == graph.value(layer.driver.bias)).all()  # type: ignore[attr-defined]
 
 
-def test_logits_that_meet_noise_keep_their_size() -> None:
+def test_logits_that_meet_noise_keep_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = NETS["thermal"]()
     layer, items = unit_layers(graph)[-1], drawn(graph, 600)
     (reader,) = layer.readers
     spread = reference.run(graph, items.codes[:512], seed=SEED, head=items.head, keep=(reader.output,)).tensors[reader.output].std()
     found = fitted(graph)
+    run, counts = reference.run, list[int]()
+
+    def counted(graph: IntegerGraph, codes: np.ndarray, **options: Any) -> reference.Result:
+        counts.append(len(codes))
+        return run(graph, codes, **options)
+
+    monkeypatch.setattr(reference, "run", counted)
     mended = _rounded(graph, graph, reader, layer, found, 1.0, items)
+    assert counts == [512]
     scale = min(127 / 0.5, float(spread) / 10.0)
     assert (mended.value(mended.node(reader.name).weight)[:, found.used] == np.rint(scale * found.weight[:, found.used])).all()  # type: ignore[attr-defined]
     tight = replace(found, spread=float(spread) / 200)
