@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 SAMPLE = Sample("ram_bit_flip", 40, strata=(), options={"address": 0x20000800, "words": 100})
 SWEEPS = (
     Sweep("memory_bits", values=(1.0, 40.0), options={"region": "state"}),
-    Sweep("memory_bits", values=(3.0,), options={"region": ".stack", "onset": 200}),
+    Sweep("memory_bits", values=(3.0,), options={"region": "state", "onset": 200}),
     Sweep("program_counter", values=(2.0,), options={"onset": 90}),
     Sweep("dead", rates=(0.5,)),
 )
