@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,3 +217,23 @@ def test_state_hash_covers_counts_and_logits() -> None:
     assert reference.state_hash(counts[:, ::-1], logits) != first
     assert reference.state_hash(counts, logits + 1) != first
     assert reference.readout_input(chaos_graph(), chaos_graph().head()) == "cortex0_count"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "items", "wanted"),
+    [
+        ((12, 16), 600, [(0, 256), (256, 512), (512, 768)]),
+        ((2048, 5), 256, [(0, 256)]),
+        ((5, 2049), 300, [(0, 255), (255, 510)]),
+        ((1 << 18, 5), 3, [(0, 2), (2, 4)]),
+        ((5, 1 << 20), 2, [(0, 1), (1, 2)]),
+        ((12, 16), 0, [(0, 256)]),
+    ],
+)
+def test_items_are_evaluated_in_batches_that_fit(sizes: tuple[int, int], items: int, wanted: list[tuple[int, int]]) -> None:
+    """256 at most, and of the largest tensor 2^19 values; no items are one batch, which has the shapes."""
+    tensors = {name: SimpleNamespace(size=size) for name, size in zip(("x", "y"), sizes, strict=True)}
+    graph = SimpleNamespace(tensors=tensors, path=lambda head: (SimpleNamespace(output="y"),))
+    head = SimpleNamespace(name="main", input="x")
+    found = reference.batches(graph, head, items)  # type: ignore[arg-type]
+    assert [(at.start, at.stop) for at in found] == wanted
