@@ -1,6 +1,8 @@
 /* The norm by an integer square root of 16 steps, then one draw per output. */
 #include "ec_thermal.h"
 
+#include <string.h>
+
 #include "ec_draws.h"
 
 #if EC_NOISE
@@ -45,14 +47,19 @@ void ec_thermal_noise(const ec_thermal *layer, const ec_run *run, const int8_t *
 #else
     ec_draws words = ec_draws_of(run, layer->stream, layer->outputs, 0);
 #endif
+    const int32_t temperature = run->parameter[layer->index];
     uint32_t square = 0, k = 0;
     int32_t amplitude;
+    if (temperature == 0) { /* without an amplitude the rounded noise is 0, whatever the words */
+        memcpy(out, x, layer->outputs * sizeof *out);
+        return;
+    }
     ec_draws_tick(&words, 0);
     for (; k + EC_SQUARES <= layer->inputs; k += EC_SQUARES)
         square = add_squares(codes + k, square);
     for (; k < layer->inputs; k++)
         square += (uint32_t)(codes[k] * codes[k]);
-    amplitude = ec_rounded_shift((int32_t)square_root(square) * run->parameter[layer->index], layer->shift_a);
+    amplitude = ec_rounded_shift((int32_t)square_root(square) * temperature, layer->shift_a);
     if (amplitude > INT16_MAX)
         amplitude = INT16_MAX;
     for (uint32_t n = 0; n < layer->outputs && ec_draws_work(&words); n++)
