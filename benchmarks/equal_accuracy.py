@@ -108,7 +108,8 @@ def table(results: Results) -> list[str]:
     for name in KINDS:
         size = next((size for size in SIZES if reached(runs(results, name, size))), None)
         if size is None:
-            rows.append((float("inf"), f"| {name} | none of {SIZES[0]} to {SIZES[-1]} | | | | |"))
+            complete = all(f"{name}, {size}, seed 0" in results.values for size in SIZES)
+            rows.append((float("inf"), f"| {name} | {f'none of {SIZES[0]} to {SIZES[-1]}' if complete else 'not all run'} | | | | |"))
             continue
         found = runs(results, name, size)
         low, usual, high = (1e6 * edge for edge in found[0]["energy_j"])
