@@ -1,6 +1,8 @@
 /* Rows are few: each is looked at by every matrix. */
 #include "ec_patch.h"
 
+#include <string.h>
+
 #include "ec_protocol.h"
 
 #if EC_FAULTS || EC_GUARDS
@@ -81,8 +83,11 @@ void ec_patch_windows(const ec_patch *row, uint32_t rows, const ec_conv_layer *l
 
 void ec_patch_bag(const ec_patch *row, uint32_t rows, const ec_embedding *bag, const uint8_t *ids, int32_t *sums)
 {
-    uint32_t seen[32] = {0}; /* by the low ten bits of a token: most rows of a large vocabulary are not in the text */
-    for (uint32_t t = 0; t < bag->tokens && rows > 0u; t++) {
+    uint32_t seen[32]; /* by the low ten bits of a token: most rows of a large vocabulary are not in the text */
+    if (rows == 0u)
+        return;
+    memset(seen, 0, sizeof seen);
+    for (uint32_t t = 0; t < bag->tokens; t++) {
         const uint32_t id = ec_token(bag, ids, t);
         seen[id >> 5 & 31u] |= (uint32_t)1 << (id & 31u);
     }
