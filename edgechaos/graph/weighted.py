@@ -88,8 +88,14 @@ class Summing(Weighted):
 
     bias: str | None = constant_field(None)
 
-    slides: ClassVar[bool] = False
-    """Whether the matrix is applied to windows, at many positions."""
+    def strides(self) -> tuple[int, int]:
+        """Rows and columns from window to window; none where the matrix is applied once."""
+        return 0, 0
+
+    @property
+    def slides(self) -> bool:
+        """Whether the matrix is applied to windows, at many positions."""
+        return any(self.strides())
 
     def product_gain(self) -> int:
         """What the products are multiplied with."""

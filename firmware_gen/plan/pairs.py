@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from edgechaos.firmware_gen.core import Core
 from edgechaos.graph.integer_graph import IntegerGraph
-from edgechaos.graph.kinds.conv import Conv
-from edgechaos.graph.kinds.matmul import MatMul
-from edgechaos.graph.node import Node
 from edgechaos.graph.weighted import Summing
 from edgechaos.harden.guards import guards_of
 
@@ -27,28 +24,28 @@ MOST_SUM = 1 << 23
 """Sums of B: eight bits above them are lost."""
 
 
-def may_pair(graph: IntegerGraph, node: Node, core: Core) -> bool:
+def may_pair(graph: IntegerGraph, node: Summing, core: Core) -> bool:
     """Whether the core has the kernel, it fits the windows, every 256 B + A is an int16 and no sum of B reaches MOST_SUM.
 
     A matrix's sums are taken apart after 512 inputs each: 127 * 128 * 512 is less.
     """
     kernels = {path.name for path in core.kernels}
-    if isinstance(node, MatMul):
+    if not node.slides:
         return MATRIX_KERNEL in kernels and _in_flash(graph, node) and bool((graph.value(node.weight)[1::2] >= -127).all())
-    if not isinstance(node, Conv) or KERNEL not in kernels:
+    if KERNEL not in kernels:
         return False
     weight, columns = graph.value(node.weight), graph.tensors[node.output].shape[2]
-    if weight.shape[3] != TAPS or node.stride[1] != 1 or columns < 2:
+    if weight.shape[3] != TAPS or node.strides()[1] != 1 or columns < 2:
         return False
     bias = 0 if node.bias is None else np.abs(graph.value(node.bias).astype(np.int64))[1::2]
     sums = np.abs(weight[1::2].astype(np.int64)).sum(axis=(1, 2, 3)) * 128 + bias
     return bool((_words(weight) >= np.iinfo(np.int16).min).all() and (sums < MOST_SUM).all())
 
 
-def may_spike(graph: IntegerGraph, node: Node, core: Core) -> bool:
+def may_spike(graph: IntegerGraph, node: Summing, core: Core) -> bool:
     """Whether the core has the kernels and all inputs of a matrix are 0 or 1, whatever fails; those of a tick are whole words."""
     there = {path.name for path in core.kernels}.issuperset(SPIKE_KERNELS)
-    if not there or not isinstance(node, MatMul) or not _in_flash(graph, node):
+    if not there or node.slides or not _in_flash(graph, node):
         return False
     low, high = graph.analysis.bounds[node.input]
     return low >= 0 and high <= 1 and (graph.tensors[node.input].ticks == 0 or node.terms(graph) % 4 == 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -22,8 +21,6 @@ class Conv(Summing):
     output (out, (H + 2 pad[0] - kh) // stride[0] + 1, likewise). patch rows are (out, flat index over (C, kh, kw), delta).
     """
 
-    slides: ClassVar[bool] = True
-
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
 
@@ -36,6 +33,9 @@ class Conv(Summing):
         require((y.dtype, y.shape, y.ticks) == ("int32", wanted, 0), self, f"output must be int32 {wanted}, not {y.dtype} {y.shape}")
         self.check_bias(graph, weight.shape[0])
         self.check_patch(graph)
+
+    def strides(self) -> tuple[int, int]:
+        return self.stride
 
     def evaluate(self, graph: Graph, tensors: Mapping[str, Array], draws: Draws) -> Array:
         """int32 (batch, outputs, height, width)."""
