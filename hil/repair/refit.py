@@ -33,6 +33,8 @@ from edgechaos.support.errors import UnsupportedError
 Array = NDArray[Any]
 LASTING = ("dead", "stuck", "stuck_code")
 """Slots of units that nothing brings back."""
+CUTS = tuple(2.0 ** (k / 2) for k in range(15))
+"""How far beyond the stored range the largest weight may be cut: a unit that hardly ever speaks may get a hundred times the others'."""
 ROWS = 40_000
 """Windows of a convolution that one least-squares fit sees."""
 RIDGE = 1e-3
@@ -130,8 +132,17 @@ def _fit_readout(clean: IntegerGraph, mended: IntegerGraph, damage: ResolvedPlan
     ramp = _ramp(mended, damage, layer, reader)
     sums = _tensors(faulty, items, (layer.driver.output,))[layer.driver.output] if ramp is not None else None
     found = fit(gain * codes.astype(np.float32), items.labels, len(mended.value(reader.weight)), ramp=ramp, sums=sums)
-    candidates = [_rounded(clean, mended, reader, layer, found, share, items) for share in (1.0, 1.4, 2.0)]
-    return min([mended, *candidates], key=lambda graph: _loss(graph, damage, items))
+    best, least = mended, _loss(mended, damage, items)
+    before, rises = np.inf, 0
+    for share in CUTS:
+        candidate = _rounded(clean, mended, reader, layer, found, share, items)
+        here = _loss(candidate, damage, items)
+        best, least = (candidate, here) if here < least else (best, least)
+        rises = rises + 1 if here > before else 0
+        before = here
+        if rises == 2:
+            break
+    return best
 
 
 def _ramp(graph: IntegerGraph, damage: ResolvedPlan, layer: UnitLayer, reader: Summing) -> tuple[Array, int, int] | None:

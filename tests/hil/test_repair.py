@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from edgechaos.faults.plan import FaultPlan, apply, resolve
 from edgechaos.faults.words import changed_words, with_rows, with_words
 from edgechaos.graph import artifact
 from edgechaos.graph.integer_graph import IntegerGraph
+from edgechaos.graph.tensors import Constant
 from edgechaos.hil.energy.model import board_energy, energy_per_inference
 from edgechaos.hil.repair import mend
 from edgechaos.hil.repair.damaged import DamagedDevice
@@ -103,6 +105,27 @@ def test_stuck_units_and_a_probe_set_alone() -> None:
     before = share(graph, damage, held_out)
     assert share(refit(graph, damage, taught(graph)), damage, held_out) > before + 0.05
     assert share(refit(graph, damage, taught(graph, 150)), damage, held_out) > before, "150 items are enough to do better"
+
+
+def test_a_unit_that_hardly_ever_speaks_takes_no_resolution_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One unit that says something on one item in a thousand: a fit may give it a hundred times the others' weights."""
+    graph = NETS["spiking"]()
+    (layer,) = unit_layers(graph)
+    sums = reference.run(graph, taught(graph).codes, seed=5, keep=(layer.driver.output,)).tensors[layer.driver.output]
+    threshold = graph.value("cortex0_threshold").copy()
+    threshold[7] = np.sort(sums.reshape(-1, layer.count)[:, 7])[-2]
+    rare = replace(graph, constants={**graph.constants, "cortex0_threshold": Constant(threshold, 32)}).validate()
+
+    def wild(*args: Any, **options: Any) -> Any:
+        found = fit(*args, **options)
+        weight = found.weight.copy()
+        weight[:, 7] = 100 * np.abs(np.delete(weight, 7, axis=1)).max()
+        return replace(found, weight=weight, used=found.used | (np.arange(len(found.used)) == 7))
+
+    monkeypatch.setattr("edgechaos.hil.repair.refit.fit", wild)
+    damage = resolve(rare, FaultPlan((DeadNeurons(neurons=(0, 1, 2, 3, 4, 8, 9, 10, 11, 12)),)))
+    held_out = taught(rare, 800, seed=1)
+    assert doubt(refit(rare, damage, taught(rare)), damage, held_out) < 0.85 * doubt(rare, damage, held_out)
 
 
 def test_plain_units_stuck_at_a_code_are_made_up_for() -> None:
