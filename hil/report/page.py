@@ -240,7 +240,7 @@ def _verification(document: Document) -> dict[str, Any]:
         row["plans"] += 1
         for key in ("items", "integers", "mismatches"):
             row[key] += comparison[key]
-        row["first"] = row["first"] or comparison["first"]
+        row["first"] = row["first"] or comparison.get("first")
     return {"passed": document["passed"], "model_hash": document["model_hash"], "integers": document["integers"], "rows": rows}
 
 

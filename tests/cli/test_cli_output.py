@@ -66,6 +66,8 @@ def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
         "verify": (model, "--backend", "fake", "--items", 5, "--fault-items", 0),
         "build": (model, "-o", out / "firmware"),
         "run": (model, "--device", "fake", "--items", 5),
+        "profile": (model, "--items", 2),
+        "harden": (model, "--with", "clamp=fc1_relu", "-o", out / "hard.ecm"),
         "diagnose": (model, "--device", "fake", "--items", 8, "--fault", "dead=0.5"),
         "repair": (model, "--device", "fake", "--items", 20, "--fit-items", 60, "--fault", "dead=0.5", "-o", out / "r.ecm"),
         "measure": (model, "--device", "fake", "--meter", "rehearsal", "--inferences", 20),

@@ -163,7 +163,7 @@ def test_numbers_on_the_wire() -> None:
     """A host and a device of different releases agree on them."""
     verbs = {"HELLO": 1, "SET": 2, "PATCH": 3, "CLEAR": 4, "INFER": 5, "INPUT": 6, "RESULT": 7, "STATE_HASH": 8, "COUNTERS": 9}
     assert {v.name: int(v) for v in Verb} == {**verbs, "RESET": 10, "PARAM": 11, "SESSION": 12, "COMMIT": 13, "ERROR": 127}
-    codes = ("BAD_VERSION", "BAD_VERB", "BAD_LENGTH", "OUT_OF_RANGE", "NO_SPACE", "NO_RESULT", "FAULTS_COMPILED_OUT", "REFUSED")
+    codes = ("BAD_VERSION", "BAD_VERB", "BAD_LENGTH", "OUT_OF_RANGE", "NO_SPACE", "NO_RESULT", "FAULTS_COMPILED_OUT", "REFUSED", "MEMORY")
     assert {c.name: int(c) for c in ErrorCode} == {name: number for number, name in enumerate(codes, 1)}
     assert {level.name: int(level) for level in Level} == {"MODEL": 1, "MEMORY": 2, "MACHINE": 4, "LINK": 8}
     causes = {"POWER_ON": 0, "SOFTWARE": 1, "WATCHDOG": 2, "FAULT": 3, "PIN": 4, "UNKNOWN": 255}

@@ -57,7 +57,8 @@ def plan(*faults: Fault) -> ResolvedPlan:
 
 
 def alone(device: EmulatedDevice, faults: ResolvedPlan, items: int, seed: int = 5) -> tuple[Inference, dict[str, int]] | None:
-    """By requests; None where the device fails."""
+    """By requests, of a device without a past: changed code may keep what an inference before it left. None where the device fails."""
+    device.reset()
     try:
         device.inject(faults)
         before = device.instructions()
@@ -71,6 +72,7 @@ def alone(device: EmulatedDevice, faults: ResolvedPlan, items: int, seed: int = 
 
 def compare(device: EmulatedDevice, plans: list[ResolvedPlan], items: int, prune: bool = False) -> list[Replay | None]:
     """What each gave, the same both ways."""
+    device.reset()
     found, left = device.infer_under(plans, CODES[:items], seed=5, prune=prune), 0
     for k, (faults, one) in enumerate(zip(plans, found, strict=True)):
         given = alone(device, faults, items)

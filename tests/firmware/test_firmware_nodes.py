@@ -250,9 +250,9 @@ def test_packed_words_hold_every_code(bits: int, n: int, seed: int) -> None:
 
 def test_packed_weights_take_their_bits_of_flash(tmp_path: Path) -> None:
     sizes = [
-        build(generate(mixed_graph(Mixed("kwta", bits, hidden=120)), load_board("mps2-an386")), tmp_path).flash_bytes for bits in (8, 4, 2)
+        build(generate(mixed_graph(Mixed("kwta", bits, hidden=240)), load_board("mps2-an386")), tmp_path).flash_bytes for bits in (8, 4, 2)
     ]
-    weights = 120 * (123 + 4)
+    weights = 240 * (123 + 4)
     assert sizes[0] - sizes[1] > 0.4 * weights
     assert sizes[1] - sizes[2] > 0.2 * weights
 

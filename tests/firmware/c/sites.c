@@ -23,7 +23,9 @@ static const ec_slot slot[TEST_SLOTS + 1] = {
 static const int8_t dense[8] = {0, 10, -20, 30, 1, 2, 3, 4}, packed[4] = {0x21, (int8_t)0x83, 0x7F, 0x65};
 static const uint8_t rows[8] = {128, 138, 108, 158, 1, 2, 3, 4};
 static const int32_t bias[3] = {0, 1000, -1000};
-#define MATRIX(d, r, b, o, i, s, bits, n) {d, r, b, o, i, s, (uint8_t)(1 << ((bits) - 1)), bits, n, 1005}
+#define MATRIX(d, r, b, o, i, s, width, n) \
+    {.dense = d, .rows = r, .bias = b, .outputs = o, .inputs = i, .stride = s, .offset = (uint8_t)(1 << ((width) - 1)), \
+     .bits = width, .index = n, .bias_limit = 1005}
 static const ec_matrix matrices[TEST_MATRICES + 1] = {
     MATRIX(dense, NULL, bias, 2, 2, 2, 8, 0),
     MATRIX(NULL, rows, NULL, 2, 2, 2, 8, 1),
