@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MASKS, IMAGES, ADVICE_ITEMS = 30, 50, 100
 CALIBRATION_ITEMS = 5000
 """Training items over which ranges are observed."""
-GOAL = 0.9
 
 
 @click.command("harden")
@@ -34,9 +33,7 @@ GOAL = 0.9
 @click.option(
     "--from", "results", type=CAMPAIGN_RESULTS, help="Results of a campaign whose samples rank words and units; else the host does."
 )
-@click.option(
-    "--goal", type=click.FloatRange(0, 1), default=GOAL, show_default=True, help="Share of the harm that chosen measures take away."
-)
+@click.option("--goal", type=click.FloatRange(0, 1), help="Share of the harm that chosen measures take away.  [default: 0.9]")
 @click.option("--apply", "applies", is_flag=True, help="Take the measures that are advised.")
 @click.option("--spread", type=click.IntRange(1, 1000), default=1, show_default=True, help="Inferences over which guards check once.")
 @click.option("--try", "folder", type=Output(folder=True), metavar="FOLDER", help="Run one campaign before and after, into FOLDER.")
@@ -54,7 +51,7 @@ def command(
     wanted: tuple[str, ...],
     listing: bool,
     results: Path | None,
-    goal: float,
+    goal: float | None,
     applies: bool,
     spread: int,
     folder: Path | None,
@@ -129,9 +126,9 @@ def command(
     print_json(document) if as_json else say(f"{path}: {', '.join(map(str, measures))}; {digest[:12]}")
 
 
-def _advice(graph: IntegerGraph, head: str | None, data_name: str | None, results: Path | None, goal: float) -> tuple[Advice, ...]:
+def _advice(graph: IntegerGraph, head: str | None, data_name: str | None, results: Path | None, goal: float | None) -> tuple[Advice, ...]:
     """By the rankings of a campaign as far as they go, and by an analysis on the host beyond."""
-    from edgechaos.harden.advice import advise
+    from edgechaos.harden.advice import GOAL, advise
     from edgechaos.harden.sensitivity import Sensitivity, measure
     from edgechaos.hil.analysis.documents import campaign_document
     from edgechaos.hil.harden.rankings import table_harms, unit_harms
@@ -141,7 +138,7 @@ def _advice(graph: IntegerGraph, head: str | None, data_name: str | None, result
     if results is not None:
         samples = campaign_document(results / "results.json" if results.is_dir() else results).samples
         known = replace(known, tables=table_harms(graph, samples), units=unit_harms(graph, samples))
-    return advise(measure(known), goal)
+    return advise(measure(known), GOAL if goal is None else goal)
 
 
 def _try(

@@ -27,7 +27,7 @@ def _chosen(found: Iterable[Advice], goal: float) -> list[Advice]:
         by_fault.setdefault(advice.against, []).append(advice)
     done = []
     for group in by_fault.values():
-        able = [a for a in group if a.gain > 0 and not a.note.startswith("detects")]
+        able = [a for a in group if a.gain > 0 and a.answers]
         left = goal * sum(a.gain for a in able)
         for advice in sorted(able, key=lambda a: -a.gain / (a.instructions + a.flash_bytes + 1)):
             if left > 1e-12:

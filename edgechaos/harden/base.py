@@ -26,6 +26,7 @@ class Advice:
 
     against: the single fault whose harm (share of items whose right answer becomes wrong) is `before` and would be `after`.
     flash_bytes, ram_bytes, instructions: what it adds, code apart. chosen: whether it is advised. note: what else to know.
+    answers: whether an answer still comes under the fault.
     """
 
     measure: str
@@ -37,6 +38,7 @@ class Advice:
     instructions: float
     note: str = ""
     chosen: bool = False
+    answers: bool = True
 
     @property
     def gain(self) -> float:

@@ -63,7 +63,9 @@ class Guard(Hardening):
             mended = size if cls.code.corrects and constant not in weights else 0  # it then lies in RAM
             check = 4 * cls.code.checks * -(-words // cls.code.words)
             costs = check, mended, words * cls.word_instructions
-            yield Advice(f"{cls.kind}={constant}", "one wrong bit in the stored words", harm, 0.0, *costs, cls.note)
+            yield Advice(
+                f"{cls.kind}={constant}", "one wrong bit in the stored words", harm, 0.0, *costs, cls.note, answers=cls.code.corrects
+            )
 
     def struck(self, graph: IntegerGraph) -> Iterator[Mapping[str, Any]]:
         """Wrong bits of the table; of one whose words are fault slots none: where hooks are compiled in, kernels read these from RAM."""
